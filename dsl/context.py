@@ -1,0 +1,242 @@
+"""What a handler sees: the context.
+
+Every value is decoded from what was stored, each time for one handler: nothing a handler does to it reaches another
+handler or the database, and nothing works only until the first restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+
+from .facts import ErrorRecord, Fact, Place
+from .scope import Scope
+from .signals import Signal
+
+if TYPE_CHECKING:
+    from .steps import Step
+
+__all__ = ["Context", "RunFacts"]
+
+InputT_co = TypeVar("InputT_co", covariant=True)
+R = TypeVar("R")
+D = TypeVar("D")
+
+_MISSING: Any = object()
+
+
+class RunFacts:
+    """What is the same for every handler of one run; made once per actor.
+
+    Attributes:
+        execution_id: Id of the run.
+        workflow_name: Name of its workflow.
+        input: Encoded input.
+        logger: Logger whose records carry the run's id.
+    """
+
+    __slots__ = ("execution_id", "input", "logger", "workflow_name")
+
+    def __init__(self, execution_id: str, workflow_name: str, input: str, logger: Any) -> None:  # noqa: A002
+        self.execution_id = execution_id
+        self.workflow_name = workflow_name
+        self.input = input
+        self.logger = logger
+
+
+class _View(Mapping[str, Any]):
+    """A mapping that decodes on the first look."""
+
+    __slots__ = ("_cache", "_find", "_names", "_scope")
+
+    def __init__(
+        self, scope: Scope, find: Callable[[str], Fact | None], names: Callable[[], Iterator[str]]
+    ) -> None:
+        self._scope = scope
+        self._find = find
+        self._names = names
+        self._cache: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._cache:
+            return self._cache[name]
+        value = self._look_up(name)
+        if value is _MISSING:
+            raise KeyError(name)
+        self._cache[name] = value
+        return value
+
+    def _look_up(self, name: str) -> Any:
+        fact = self._find(name)
+        return _MISSING if fact is None else self._scope.journal.value(fact)
+
+    def __iter__(self) -> Iterator[str]:
+        return self._names()
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._names())
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+class _StepsView(_View):
+    """Results by step name, and ``__item`` and ``__index`` inside a ``for_each``."""
+
+    __slots__ = ()
+
+    def _look_up(self, name: str) -> Any:
+        if name == "__item" and self._scope.item is not None:
+            return self._scope.journal.reader.decode(self._scope.item)
+        if name == "__index" and self._scope.index is not None:
+            return self._scope.index
+        return super()._look_up(name)
+
+
+class Context(Generic[InputT_co]):
+    """What a handler, selector, condition, mapper or compensation is given.
+
+    Attributes:
+        execution_id: Id of the run.
+        workflow_name: Name of its workflow.
+        attempt: How often this handler has begun, this time included; 0 for selectors and their like.
+        idempotency_key: The same for every attempt of one step of one run, loop turn and item; hand it to outside
+            services so that they can drop repeats.
+        failure: In a compensation: why the run is being undone.
+        logger: Logger whose records carry the run's id.
+    """
+
+    __slots__ = ("_input", "_place", "_run", "_scope", "_steps", "_signals", "attempt", "failure", "is_cancelled")
+
+    def __init__(
+        self,
+        run: RunFacts,
+        scope: Scope,
+        place: Place,
+        *,
+        attempt: int = 0,
+        failure: ErrorRecord | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+    ) -> None:
+        self._run = run
+        self._scope = scope
+        self._place = place
+        self._input: Any = _MISSING
+        self._steps: _View | None = None
+        self._signals: _View | None = None
+        self.attempt = attempt
+        self.failure = failure
+        self.is_cancelled = is_cancelled
+
+    def __repr__(self) -> str:
+        """Name the run and the place in it."""
+        return f"<Context {self.workflow_name} {self.execution_id} at {self._place.name!r}>"
+
+    @property
+    def execution_id(self) -> str:
+        """Id of the run."""
+        return self._run.execution_id
+
+    @property
+    def workflow_name(self) -> str:
+        """Name of the run's workflow."""
+        return self._run.workflow_name
+
+    @property
+    def logger(self) -> Any:
+        """Logger whose records carry the run's id."""
+        return self._run.logger
+
+    @property
+    def input(self) -> InputT_co:
+        """The input the run was started with, after the step's input schema."""
+        if self._input is _MISSING:
+            self._input = self._scope.journal.reader.decode(self._run.input)
+        return cast("InputT_co", self._input)
+
+    def replace_input(self, value: Any) -> None:
+        """Make this handler see another input: what its input schema returned."""
+        self._input = value
+
+    @property
+    def steps(self) -> Mapping[str, Any]:
+        """Results of the steps completed so far, by name."""
+        if self._steps is None:
+            self._steps = _StepsView(self._scope, self._scope.find, self._scope.names)
+        return self._steps
+
+    @property
+    def signals(self) -> Mapping[str, Any]:
+        """Payload of the signal taken last, by event."""
+        if self._signals is None:
+            self._signals = _View(self._scope, self._scope.find_signal, self._scope.signal_names)
+        return self._signals
+
+    @property
+    def step_name(self) -> str:
+        """Name of the node this context was made for, with the item's index."""
+        return self._place.name
+
+    @property
+    def item(self) -> Any:
+        """The item, inside a ``for_each``; None outside."""
+        return self.steps.get("__item")
+
+    @property
+    def index(self) -> int | None:
+        """The item's index, inside a ``for_each``; None outside."""
+        return self._scope.index
+
+    @property
+    def turn(self) -> int | None:
+        """The turn of the innermost loop, from 1; None outside loops."""
+        return self._scope.turn[-1] if self._scope.turn else None
+
+    @property
+    def result(self) -> Any:
+        """In a compensation: what the step it undoes returned."""
+        fact = self._scope.journal.facts.get(self._place.key)
+        return None if fact is None else self._scope.journal.value(fact)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this attempt's answer is no longer wanted: it timed out, or the run was cancelled."""
+        return self.is_cancelled is not None and self.is_cancelled()
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of one step of one run, loop turn and item."""
+        undo = "undo:" if self.failure is not None else ""
+        turn = f"@{'.'.join(map(str, self._place.turn))}" if self._place.turn else ""
+        return f"{self.execution_id}:{undo}{self._place.name}{turn}"
+
+    @overload
+    def __getitem__(self, key: Step[Any, R]) -> R: ...
+    @overload
+    def __getitem__(self, key: Signal[R]) -> R: ...
+    def __getitem__(self, key: Any) -> Any:
+        """Return the result of a step, or the payload of a signal.
+
+        Raises:
+            KeyError: it has not completed on the way that was taken; `get` has a default.
+        """
+        return self.signals[key.name] if isinstance(key, Signal) else self.steps[key.name]
+
+    @overload
+    def get(self, key: Step[Any, R] | Signal[R]) -> R | None: ...
+    @overload
+    def get(self, key: Step[Any, R] | Signal[R], default: D) -> R | D: ...
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Return the result of a step, or the payload of a signal, or the default when there is none."""
+        view = self.signals if isinstance(key, Signal) else self.steps
+        return view.get(key.name, default)
+
+    def results(self, step: Step[Any, R] | str) -> list[R]:
+        """Return the results of every item of a ``for_each``, in order of the items."""
+        prefix = f"{step if isinstance(step, str) else step.name}:"
+        found = {}
+        for name in self._scope.names():
+            indices = name[len(prefix) :].split(":") if name.startswith(prefix) else ()
+            if indices and all(index.isdigit() for index in indices):
+                found[tuple(map(int, indices))] = self.steps[name]
+        return [found[indices] for indices in sorted(found)]

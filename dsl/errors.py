@@ -1,0 +1,346 @@
+"""Every error of the engine, in one tree whose first level says whose fault it is.
+
+::
+
+    EngineError
+    ├── DefinitionError            the author of the workflow
+    ├── UsageError                 the caller
+    │   ├── ExecutionNotFound, ExecutionFinished, DuplicateExecution
+    │   ├── UnknownWorkflow, UnknownSignal, InvalidPayload, IllegalTransition
+    │   ├── EngineClosed, EngineForked, WaitTimeout, WouldDeadlock, MissingExtra
+    ├── RunError                   the run: what ``run.result()`` raises
+    │   ├── WorkflowFailed, WorkflowCancelled, WorkflowQuarantined
+    ├── StepError                  the handler
+    │   ├── StepFailed, StepTimeout, StepInterrupted, SchemaError, NotStorable, MaxIterationsExceeded
+    │   ├── ParallelFailed, SignalTimeout, ChildFailed, UnknownPath, NotIterable, NonRetryable, RetryAfter
+    ├── StoreError                 the disk
+    │   ├── StoreUnavailable, StoreCorrupt, SchemaTooNew, OwnershipLost, DuplicateRow
+    └── InternalError              us: please report
+
+A message says what happened, to which execution and step, and what to do next. This file must never import anything of ours
+but the record types.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from datetime import timedelta
+
+from .facts import ErrorRecord
+
+__all__ = [
+    "ChildFailed",
+    "DefinitionError",
+    "DuplicateExecution",
+    "DuplicateRow",
+    "EngineClosed",
+    "EngineError",
+    "EngineForked",
+    "ExecutionFinished",
+    "ExecutionNotFound",
+    "IllegalTransition",
+    "InternalError",
+    "InvalidPayload",
+    "MaxIterationsExceeded",
+    "MissingExtra",
+    "NonRetryable",
+    "NotIterable",
+    "NotStorable",
+    "OwnershipLost",
+    "ParallelFailed",
+    "RetryAfter",
+    "RunError",
+    "SchemaError",
+    "SchemaTooNew",
+    "SignalTimeout",
+    "StepError",
+    "StepFailed",
+    "StepInterrupted",
+    "StepTimeout",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreUnavailable",
+    "UnknownPath",
+    "UnknownSignal",
+    "UnknownWorkflow",
+    "UsageError",
+    "WaitTimeout",
+    "WorkflowCancelled",
+    "WorkflowFailed",
+    "WorkflowQuarantined",
+    "WouldDeadlock",
+    "did_you_mean",
+]
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """Return a hint for a misspelt name: the nearest known one, else all of them, else nothing."""
+    names = sorted(known)
+    if near := difflib.get_close_matches(wrong, names, n=1):
+        return f"; did you mean {near[0]!r}?"
+    return f"; known: {', '.join(map(repr, names))}" if names else ""
+
+
+class EngineError(Exception):
+    """Root of everything the engine raises on purpose."""
+
+
+class DefinitionError(EngineError):
+    """A workflow's definition is wrong; raised while it is built or registered."""
+
+
+class UsageError(EngineError):
+    """The caller asked for something that cannot be done."""
+
+
+class ExecutionNotFound(UsageError):
+    """No execution has this id.
+
+    Attributes:
+        execution_id: The id that was asked for.
+    """
+
+    def __init__(self, execution_id: str) -> None:
+        super().__init__(f"no execution {execution_id!r}: it was never started here, or was cleaned up or archived")
+        self.execution_id = execution_id
+
+
+class ExecutionFinished(UsageError):
+    """The execution has ended, or is being undone, and takes no more messages of this sort.
+
+    Attributes:
+        execution_id: The execution.
+        state: The state it is in.
+    """
+
+    def __init__(self, execution_id: str, state: str, verb: str) -> None:
+        super().__init__(f"execution {execution_id!r} is {state} and cannot {verb}; start a new one")
+        self.execution_id = execution_id
+        self.state = state
+
+
+class DuplicateExecution(UsageError):
+    """Another execution already has this id.
+
+    Attributes:
+        execution_id: The id of the execution that exists.
+    """
+
+    def __init__(self, execution_id: str, why: str) -> None:
+        super().__init__(f"execution {execution_id!r} exists already {why}")
+        self.execution_id = execution_id
+
+
+class IllegalTransition(UsageError):
+    """The verb is not legal in the state the execution is in."""
+
+    def __init__(self, execution_id: str, state: str, verb: str, legal: Iterable[str]) -> None:
+        super().__init__(f"cannot {verb} execution {execution_id!r}: it is {state}; legal in: {', '.join(legal)}")
+        self.execution_id = execution_id
+        self.state = state
+
+
+class UnknownWorkflow(UsageError):
+    """No workflow of this name is registered with the engine."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"no workflow {name!r} is registered{did_you_mean(name, known)}")
+
+
+class UnknownSignal(UsageError):
+    """No gate of the definition waits for this event."""
+
+    def __init__(self, workflow: str, event: str, known: Iterable[str]) -> None:
+        hint = did_you_mean(event, known) or "; it has no gates"
+        super().__init__(f"workflow {workflow!r} never waits for {event!r}{hint} (strict=False stores it all the same)")
+
+
+class InvalidPayload(UsageError):
+    """A signal's payload or a run's input does not fit the declared type, or cannot be stored."""
+
+
+class EngineClosed(UsageError):
+    """The engine is closed, or closing."""
+
+    def __init__(self, verb: str) -> None:
+        super().__init__(f"cannot {verb}: this engine is closed; open a new Engine on the same database")
+
+
+class EngineForked(UsageError):
+    """The engine object was carried into a forked child process, where its threads do not exist."""
+
+    def __init__(self, verb: str) -> None:
+        super().__init__(
+            f"cannot {verb}: this engine belongs to the parent process; create an Engine after the fork, in each worker"
+        )
+
+
+class WaitTimeout(UsageError, TimeoutError):
+    """The caller's patience ran out; the run itself goes on unharmed."""
+
+
+class WouldDeadlock(UsageError):
+    """A handler or listener asked to wait for something that cannot happen before it returns."""
+
+
+class MissingExtra(UsageError):
+    """A feature needs an optional dependency that is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f'{feature} needs an extra: pip install "perdure[{extra}]"')
+
+
+class RunError(EngineError):
+    """The run did not complete; what ``run.result()`` raises.
+
+    Attributes:
+        execution_id: The execution.
+        workflow: Name of its workflow.
+        error: What went wrong, as recorded.
+        step: Name of the node that failed, when one did.
+        rollback: ``complete``, ``partial`` or ``none``.
+    """
+
+    def __init__(
+        self, execution_id: str, workflow: str, *, error: ErrorRecord | None = None, rollback: str | None = None
+    ) -> None:
+        self.execution_id = execution_id
+        self.workflow = workflow
+        self.error = error
+        self.step = error.step if error else None
+        self.rollback = rollback
+        super().__init__(self._describe())
+
+    def _describe(self) -> str:
+        where = f" in step {self.step!r}" if self.step else ""
+        why = f": {self.error}" if self.error else ""
+        return f"workflow {self.workflow!r} ({self.execution_id}) {self._verb}{where}{why}"
+
+    _verb = "did not complete"
+
+
+class WorkflowFailed(RunError):
+    """The run failed; ``step`` names where and ``error`` says why."""
+
+    _verb = "failed"
+
+
+class WorkflowCancelled(RunError):
+    """The run was cancelled."""
+
+    _verb = "was cancelled"
+
+
+class WorkflowQuarantined(RunError):
+    """The run was set aside: it cannot go on until a person has looked at it."""
+
+    _verb = "is quarantined"
+
+
+class StepError(EngineError):
+    """Something went wrong inside a step, or in other code of the user's that the engine runs."""
+
+
+class StepFailed(StepError):
+    """A handler raised and has no attempts left."""
+
+
+class StepTimeout(StepError):
+    """An attempt did not finish in time."""
+
+    def __init__(self, step: str, seconds: float) -> None:
+        super().__init__(f"step {step!r} timed out after {seconds:g} s")
+
+
+class StepInterrupted(StepError):
+    """A crash or shutdown cut the attempt short, and the step must not be repeated."""
+
+
+class SchemaError(StepError):
+    """A value did not fit the step's schema."""
+
+
+class NotStorable(StepError):
+    """A value cannot be stored so that exactly the same value comes back.
+
+    Attributes:
+        path: Where inside the value, such as ``$.lines[2].price``.
+        type_name: Qualified name of the offending type.
+    """
+
+    def __init__(self, path: str, type_name: str, why: str = "is not a storable type") -> None:
+        super().__init__(f"cannot store the value at {path}: {type_name} {why}")
+        self.path = path
+        self.type_name = type_name
+
+
+class MaxIterationsExceeded(StepError):
+    """A loop turned more often, or a list was longer, than allowed."""
+
+
+class ParallelFailed(StepError):
+    """One or more strands of a parallel group failed; the causes are in the error record."""
+
+
+class SignalTimeout(StepError):
+    """No signal came before the gate's deadline."""
+
+    def __init__(self, event: str, timeout: float) -> None:
+        super().__init__(f"signal {event!r} timed out after {timedelta(seconds=timeout).total_seconds():g} s")
+
+
+class ChildFailed(StepError):
+    """A sub-workflow did not complete; its own failure is the cause."""
+
+
+class UnknownPath(StepError):
+    """A branch's selector named a path that does not exist, and there is no ``otherwise``."""
+
+
+class NotIterable(StepError):
+    """A ``for_each`` extractor returned something other than a list or a tuple."""
+
+
+class NonRetryable(StepError):
+    """Raise this from a handler to fail at once, with no further attempt."""
+
+
+class RetryAfter(StepError):
+    """Raise this from a handler to fail the attempt and choose the delay before the next one.
+
+    Attributes:
+        seconds: The delay in seconds.
+    """
+
+    def __init__(self, delay: float | timedelta, message: str = "") -> None:
+        self.seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+        super().__init__(message or f"retry after {self.seconds:g} s")
+
+
+class StoreError(EngineError):
+    """The database could not do what was asked; whether it did is said in the message."""
+
+
+class StoreUnavailable(StoreError):
+    """The database is locked, full, read-only or gone: nothing was written; trying again later may work."""
+
+
+class StoreCorrupt(StoreError):
+    """The file is not a sound database of ours."""
+
+
+class SchemaTooNew(StoreError):
+    """The database was written by a newer version of perdure."""
+
+
+class OwnershipLost(StoreError):
+    """Another engine has taken this engine's runs over; nothing was written."""
+
+
+class DuplicateRow(StoreError):
+    """An execution id, idempotency key or signal key exists already; nothing of the batch was written."""
+
+
+class InternalError(EngineError):
+    """A fault of the engine itself: please report it with the traceback."""

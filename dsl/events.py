@@ -1,0 +1,294 @@
+"""Everything worth knowing about a run, as typed events.
+
+Each is sent once, after the fact it tells of is on disk, in order within its run, on the bus's thread. Every event has
+the fields of `Event` and its own. The docs' tables are compared with these classes by a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, NamedTuple
+
+from .facts import ErrorRecord
+
+__all__ = [
+    "EVENT_TYPES",
+    "CompensationCompleted",
+    "CompensationFailed",
+    "CompensationStarted",
+    "Event",
+    "ListenerError",
+    "SignalReceived",
+    "SignalTimedOut",
+    "StepCompleted",
+    "StepFailed",
+    "StepLate",
+    "StepRetry",
+    "StepStarted",
+    "StepTimedOut",
+    "TimerFired",
+    "WaitingFor",
+    "WorkflowCancelled",
+    "WorkflowCompensating",
+    "WorkflowCompleted",
+    "WorkflowFailed",
+    "WorkflowQuarantined",
+    "WorkflowResumed",
+    "WorkflowStarted",
+    "WorkflowWaiting",
+]
+
+
+class WaitingFor(NamedTuple):
+    """One thing a run waits for.
+
+    Attributes:
+        name: Name of the node.
+        event: Name of the signal, or None for a sleep.
+        since: When the wait began.
+        deadline: When it ends by itself, or None.
+    """
+
+    name: str
+    event: str | None
+    since: datetime
+    deadline: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What every event carries.
+
+    Attributes:
+        execution_id: Id of the run.
+        workflow_name: Name of its workflow.
+        at: When it happened, UTC.
+        sequence: 1, 2, 3 … within the run.
+    """
+
+    type: ClassVar[str] = ""
+
+    execution_id: str
+    workflow_name: str
+    at: datetime
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowStarted(Event):
+    """The run exists and begins."""
+
+    type: ClassVar[str] = "workflow:started"
+    input: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowWaiting(Event):
+    """Nothing is left to do until a signal comes or time has passed."""
+
+    type: ClassVar[str] = "workflow:waiting"
+    waiting_for: Sequence[WaitingFor] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowResumed(Event):
+    """A waiting run goes on, or a quarantined one was given another chance."""
+
+    type: ClassVar[str] = "workflow:resumed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowCompensating(Event):
+    """The run has failed or was cancelled, and what it completed is being undone."""
+
+    type: ClassVar[str] = "workflow:compensating"
+    error: ErrorRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowCompleted(Event):
+    """The run has ended well."""
+
+    type: ClassVar[str] = "workflow:completed"
+    result: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowFailed(Event):
+    """The run has failed, and whatever it owed was undone as far as possible."""
+
+    type: ClassVar[str] = "workflow:failed"
+    error: ErrorRecord | None = None
+    rollback: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowCancelled(Event):
+    """The run was cancelled, or undone because its parent failed."""
+
+    type: ClassVar[str] = "workflow:cancelled"
+    rollback: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowQuarantined(Event):
+    """The run was set aside: it cannot go on until a person has looked at it."""
+
+    type: ClassVar[str] = "workflow:quarantined"
+    error: ErrorRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted(Event):
+    """An attempt begins. ``attempt`` and ``max_attempts`` are None for a map or a sub-workflow."""
+
+    type: ClassVar[str] = "step:started"
+    step: str
+    attempt: int | None = None
+    max_attempts: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCompleted(Event):
+    """A result is recorded."""
+
+    type: ClassVar[str] = "step:completed"
+    step: str
+    attempt: int | None = None
+    max_attempts: int | None = None
+    result: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFailed(Event):
+    """The last attempt has failed."""
+
+    type: ClassVar[str] = "step:failed"
+    step: str
+    attempt: int | None = None
+    max_attempts: int | None = None
+    error: ErrorRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRetry(Event):
+    """An attempt has failed and another will follow."""
+
+    type: ClassVar[str] = "step:retry"
+    step: str
+    attempt: int
+    max_attempts: int
+    error: ErrorRecord | None = None
+    next_attempt_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTimedOut(Event):
+    """An attempt did not finish in time; ``step:retry`` or ``step:failed`` follows."""
+
+    type: ClassVar[str] = "step:timeout"
+    step: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLate(Event):
+    """A handler returned after its attempt had timed out or its run had moved on; what it returned is thrown away."""
+
+    type: ClassVar[str] = "step:late"
+    step: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalReceived(Event):
+    """A signal is stored."""
+
+    type: ClassVar[str] = "signal:received"
+    event: str
+    payload: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalTimedOut(Event):
+    """No signal came before the gate's deadline."""
+
+    type: ClassVar[str] = "signal:timeout"
+    event: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompensationStarted(Event):
+    """A completed step is being undone."""
+
+    type: ClassVar[str] = "compensation:started"
+    step: str
+    attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompensationCompleted(Event):
+    """A step is undone."""
+
+    type: ClassVar[str] = "compensation:completed"
+    step: str
+    attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompensationFailed(Event):
+    """A step could not be undone; the others still are."""
+
+    type: ClassVar[str] = "compensation:failed"
+    step: str
+    attempt: int | None = None
+    error: ErrorRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerFired(Event):
+    """A durable sleep is over."""
+
+    type: ClassVar[str] = "timer:fired"
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerError(Event):
+    """A listener raised; the run and the other listeners go on."""
+
+    type: ClassVar[str] = "listener:error"
+    listener: str
+    event: Event
+    error: BaseException = field(repr=False)
+
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    cls.type: cls
+    for cls in (
+        WorkflowStarted,
+        WorkflowWaiting,
+        WorkflowResumed,
+        WorkflowCompensating,
+        WorkflowCompleted,
+        WorkflowFailed,
+        WorkflowCancelled,
+        WorkflowQuarantined,
+        StepStarted,
+        StepCompleted,
+        StepFailed,
+        StepRetry,
+        StepTimedOut,
+        StepLate,
+        SignalReceived,
+        SignalTimedOut,
+        CompensationStarted,
+        CompensationCompleted,
+        CompensationFailed,
+        TimerFired,
+        ListenerError,
+    )
+}
+"""Every event class by its type string."""

@@ -1,0 +1,121 @@
+"""What a run has learned, one record per fact.
+
+The walk reads facts, the execution actor writes them, the store keeps them. A fact's value is text in the codec's
+form: this room never looks inside it.
+
+This file must never hold behaviour that needs a clock, a thread or a database.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import NamedTuple
+
+__all__ = ["ErrorRecord", "Fact", "FactKind", "FactStatus", "Place"]
+
+
+_TURN = re.compile(r"@\d+(\.\d+)*$")
+
+
+class FactKind(StrEnum):
+    """What sort of question the fact answers."""
+
+    STEP = "step"
+    MAP = "map"
+    DECISION = "decision"
+    GATE = "gate"
+    SLEEP = "sleep"
+    CHILD = "child"
+    UNDO = "undo"
+    CONTROL = "control"
+
+
+class FactStatus(StrEnum):
+    """How far the fact has come; only the last two answer the walk."""
+
+    RUNNING = "running"
+    RETRYING = "retrying"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+
+class ErrorRecord(NamedTuple):
+    """An exception as it is kept: text only, never a pickle.
+
+    Attributes:
+        type: Qualified name of the exception's class, such as ``ValueError``.
+        message: What ``str()`` of the exception gave.
+        step: Name of the node whose user code raised, when there is one.
+        traceback: The traceback as text; empty for errors of the engine itself.
+        causes: Further failures this one carries: strands of a parallel group, a child's own failure.
+    """
+
+    type: str
+    message: str
+    step: str | None = None
+    traceback: str = ""
+    causes: tuple[ErrorRecord, ...] = ()
+
+    def __str__(self) -> str:
+        """Read like the last line of a traceback."""
+        return f"{self.type}: {self.message}"
+
+
+class Place(NamedTuple):
+    """Where in a run a fact belongs.
+
+    Attributes:
+        key: Unique within the run. The node's name, ``:index`` for each enclosing item, ``@turn`` when earlier turns
+            of the enclosing loops are kept for compensation. Never a position in the graph.
+        name: What users see: the key without its turn.
+        turn: Turns of the enclosing loops, outermost first; empty outside loops.
+    """
+
+    key: str
+    name: str
+    turn: tuple[int, ...] = ()
+
+
+class Fact(NamedTuple):
+    """One row of the journal. Instants are microseconds since the epoch, UTC.
+
+    Attributes:
+        key: See `Place.key`.
+        kind: What sort of question it answers.
+        status: How far it has come.
+        turn: See `Place.turn`.
+        order: Position in the run's order of starts, for compensation.
+        attempts: How often the handler began.
+        interruptions: How many of those attempts a crash or shutdown cut short.
+        value: Encoded result, decision, payload or child id.
+        error: Why it failed, or why the last attempt did.
+        started_at: When it was first asked for.
+        completed_at: When it was settled.
+        due_at: When its timer fires; present exactly while a durable timer is pending.
+    """
+
+    key: str
+    kind: FactKind
+    status: FactStatus
+    turn: tuple[int, ...] = ()
+    order: int = 0
+    attempts: int = 0
+    interruptions: int = 0
+    value: str | None = None
+    error: ErrorRecord | None = None
+    started_at: int = 0
+    completed_at: int | None = None
+    due_at: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The key without the turn."""
+        return _TURN.sub("", self.key)
+
+    @property
+    def settled(self) -> bool:
+        """Whether this fact answers the walk."""
+        return self.status is FactStatus.COMPLETED or self.status is FactStatus.FAILED

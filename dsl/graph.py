@@ -1,0 +1,106 @@
+"""What every node has in common, and the body that strings nodes together.
+
+A node is immutable and does nothing by itself: its whole meaning is ``walk``, a generator that yields effects and
+receives settled facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from .effects import Walker
+from .facts import Fact
+from .scope import Owed, Scope
+
+__all__ = ["Body", "Node"]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One place in the graph.
+
+    Attributes:
+        name: The name its facts are kept under; unique within the workflow, but for exclusive paths.
+        automatic: Whether the name was made from what the node holds, and may get a number to be unique.
+    """
+
+    name: str
+    automatic: bool = field(default=False, kw_only=True)
+
+    kind = "node"
+    """What the node is called in diagrams, descriptions and fingerprints."""
+
+    def walk(self, scope: Scope) -> Walker:
+        """Yield what the node asks for; return the encoded value it leaves behind, or None."""
+        raise NotImplementedError
+
+    def undo(self, owed: Owed) -> Walker:
+        """Yield what undoing the node asks for. Only nodes that ever owe anything have this."""
+        raise NotImplementedError
+
+    def recall(self, scope: Scope, name: str, fact: Fact) -> None:
+        """Make visible again a fact that an earlier turn of an enclosing loop has left; `walk` does so for its own."""
+
+    def bodies(self) -> tuple[tuple[str, Body], ...]:
+        """Return the bodies inside, each with its label."""
+        return ()
+
+    def with_bodies(self, bodies: tuple[tuple[str, Body], ...]) -> Self:
+        """Return the same node around other bodies, given in the order of `bodies`."""
+        assert not bodies  # nodes with bodies have their own
+        return self
+
+    def own_names(self) -> tuple[str, ...]:
+        """Return the names of all facts the node itself may leave."""
+        return (self.name,)
+
+    def events(self) -> tuple[str, ...]:
+        """Return the names of the signals the node waits for."""
+        return ()
+
+    def children(self) -> tuple[str, ...]:
+        """Return the names of the workflows the node starts."""
+        return ()
+
+    def owes(self) -> bool:
+        """Tell whether the node itself may leave something to undo."""
+        return False
+
+    def shape(self) -> tuple[Any, ...]:
+        """Return what the fingerprint is made of: kind, name and nesting, and no code."""
+        return (self.kind, self.name, tuple((label, body.shape()) for label, body in self.bodies()))
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Nodes that are walked one after the other."""
+
+    nodes: tuple[Node, ...]
+
+    def walk(self, scope: Scope) -> Walker:
+        """Walk each node in turn; return the last one's value."""
+        value = None
+        for node in self.nodes:
+            value = yield from node.walk(scope)
+        return value
+
+    def shape(self) -> tuple[Any, ...]:
+        """Return the shapes of the nodes."""
+        return tuple(node.shape() for node in self.nodes)
+
+    def every(self) -> Iterator[Node]:
+        """Yield every node inside, in order of declaration, to any depth."""
+        for node in self.nodes:
+            yield node
+            for _, body in node.bodies():
+                yield from body.every()
+
+    def all_names(self) -> frozenset[str]:
+        """Return the names of all facts that may be left inside."""
+        return frozenset(name for node in self.every() for name in node.own_names())
+
+    def owes(self) -> bool:
+        """Tell whether anything inside may have to be undone."""
+        return any(node.owes() for node in self.every())

@@ -1,0 +1,78 @@
+"""The facts of one run, as the walk reads them.
+
+This file must never write: the journal is filled by whoever drives the walk, after the facts are on disk or in the same
+turn that puts them there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from .facts import Fact, Place
+
+__all__ = ["Journal", "ValueReader"]
+
+
+class ValueReader(Protocol):
+    """What the walk must know about encoded values: the codec's reading half."""
+
+    def decode(self, text: str, /) -> Any:
+        """Return the value."""
+        ...
+
+    def split(self, text: str, /) -> list[str]:
+        """Return the encoded elements of an encoded list."""
+        ...
+
+    def join(self, texts: Iterable[str], /) -> str:
+        """Return the encoded list of these encoded elements."""
+        ...
+
+    def compose(self, texts: Mapping[str, str], /) -> str:
+        """Return the encoded mapping of these names to these encoded values."""
+        ...
+
+
+class Journal:
+    """Facts by key, and which of them the walk has asked for."""
+
+    __slots__ = ("_asked", "facts", "reader")
+
+    def __init__(self, reader: ValueReader, facts: Iterable[Fact] = ()) -> None:
+        self.reader = reader
+        self.facts: dict[str, Fact] = {fact.key: fact for fact in facts}
+        self._asked: set[str] = set()
+
+    def answer(self, place: Place) -> Fact | None:
+        """Return the fact that stands at a place, in whatever status, unless it is of another turn."""
+        fact = self.facts.get(place.key)
+        if fact is None:
+            return None
+        self._asked.add(place.key)
+        return fact if fact.turn == place.turn else None
+
+    def mark(self, key: str) -> None:
+        """Count a fact as asked for, though the walk had no more need of it."""
+        self._asked.add(key)
+
+    def value(self, fact: Fact) -> Any:
+        """Return a fact's value, decoded; each call gives a value of its own."""
+        return None if fact.value is None else self.reader.decode(fact.value)
+
+    def stray(self, ignore: Callable[[Fact], bool]) -> Fact | None:
+        """Return the first fact that nobody asked for: the walk has met a definition that has changed."""
+        strays = (fact for fact in self.facts.values() if fact.key not in self._asked and not ignore(fact))
+        return min(strays, key=lambda fact: fact.order, default=None)
+
+    def earlier_turn(self, turn: tuple[int, ...], before: int) -> list[Fact]:
+        """Return facts that turns before this one of a loop have left, in order of start."""
+        depth = len(turn)
+        return sorted(
+            (
+                fact
+                for fact in self.facts.values()
+                if len(fact.turn) > depth and fact.turn[:depth] == turn and fact.turn[depth] < before
+            ),
+            key=lambda fact: fact.order,
+        )

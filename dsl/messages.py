@@ -1,0 +1,138 @@
+"""What execution actors are told, and by whom. Instants are microseconds since the epoch, UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .facts import ErrorRecord
+
+__all__ = [
+    "Begin",
+    "Cancel",
+    "ChildEnded",
+    "Message",
+    "Restore",
+    "Resume",
+    "Signalled",
+    "StepCompleted",
+    "StepFailed",
+    "StepInterrupted",
+    "Timeout",
+    "Undo",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Start from nothing; the first message of every run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Go on from the facts; the first message after a restart or a rest."""
+
+    interrupted: bool = True
+
+
+@dataclass(slots=True)
+class StepCompleted:
+    """The crew: user code has returned, its answer is encoded."""
+
+    key: str
+    attempt: int
+    value: str
+    at: int = 0
+
+
+@dataclass(slots=True)
+class StepFailed:
+    """The crew: user code has raised.
+
+    Attributes:
+        retryable: Whether the handler's policy allows another attempt after this exception.
+        delay: Seconds the handler asked to wait, if it did.
+    """
+
+    key: str
+    attempt: int
+    error: ErrorRecord
+    retryable: bool = True
+    delay: float | None = None
+    at: int = 0
+
+
+@dataclass(slots=True)
+class StepInterrupted:
+    """The crew: the attempt was cut short by the process's own end; it does not count."""
+
+    key: str
+    attempt: int
+    at: int = 0
+
+
+@dataclass(slots=True)
+class Signalled:
+    """A caller: a signal for this run."""
+
+    event: str
+    payload: str
+    dedup_key: str | None = None
+    strict: bool = True
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """The timekeeper: a durable timer, or an attempt's time limit, has come due.
+
+    Attributes:
+        key: Key of the fact the timer belongs to.
+        due: When it was due.
+        attempt: The attempt it limits, or None for a durable timer.
+    """
+
+    key: str
+    due: int
+    attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnded:
+    """The supervisor: a child has reached a final state.
+
+    Attributes:
+        key: Key of the parent's fact that waits for it.
+        state: The child's state.
+        value: Its steps' results, encoded, if it completed.
+        error: Why it did not.
+    """
+
+    key: str
+    state: str
+    value: str | None = None
+    error: ErrorRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """A caller, or the parent: stop, and undo what was done unless told not to."""
+
+    compensate: bool = True
+    reason: str = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """The parent: it failed after this child had completed, so undo the child."""
+
+    parent_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """A caller: give a quarantined run another chance."""
+
+
+Message = Any
+"""Any of the above."""

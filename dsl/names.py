@@ -1,0 +1,38 @@
+"""Which names may stand in a definition."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .errors import DefinitionError
+
+__all__ = ["check_name"]
+
+_LONGEST = 200
+_RESERVED = re.compile(r"__|sub:")
+_TURN = re.compile(r"@\d+(\.\d+)*$")
+
+
+def check_name(name: Any, kind: str) -> str:
+    """Return the name if users may give it.
+
+    Raises:
+        DefinitionError: it is empty, too long, reserved, or holds characters that cannot be shown safely.
+    """
+    if not isinstance(name, str) or not name.strip():
+        msg = f"a {kind} needs a name that is not empty, got {name!r}"
+        raise DefinitionError(msg)
+    if len(name) > _LONGEST:
+        msg = f"the {kind} name {name[:40]!r}… has {len(name)} characters; at most {_LONGEST} are allowed"
+        raise DefinitionError(msg)
+    if not name.isprintable():
+        msg = f"the {kind} name {name!r} holds characters that cannot be printed"
+        raise DefinitionError(msg)
+    if name != "__proto__" and _RESERVED.match(name):
+        msg = f"the {kind} name {name!r} is reserved: names may not begin with '__' or 'sub:'"
+        raise DefinitionError(msg)
+    if _TURN.search(name):
+        msg = f"the {kind} name {name!r} is reserved: names may not end like a loop's turn, '@' and digits"
+        raise DefinitionError(msg)
+    return name

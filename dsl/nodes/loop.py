@@ -1,0 +1,118 @@
+"""Loops: a body that is walked again until, or while, a condition says so.
+
+A loop's only fact is the last answer of its condition, with its turn. A turn's facts replace those of the turn before,
+so a run that has turned ten thousand times restores as fast as one that has turned once. Only where the body has
+something to compensate are the facts of every turn kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from ..effects import Decide, Walker
+from ..errors import MaxIterationsExceeded
+from ..facts import ErrorRecord, FactStatus
+from ..graph import Body, Node
+from ..scope import Scope
+from ..walk import Broken
+
+__all__ = ["DoUntilNode", "DoWhileNode"]
+
+@dataclass(frozen=True, slots=True)
+class _LoopNode(Node):
+    condition: Callable[..., Any]
+    body: Body
+    max_iterations: int = 100
+
+    def bodies(self) -> tuple[tuple[str, Body], ...]:
+        """Return the body."""
+        return (("body", self.body),)
+
+    def with_bodies(self, bodies: tuple[tuple[str, Body], ...]) -> Self:
+        """Return the same node around other bodies."""
+        return replace(self, body=bodies[0][1])
+
+    def _turns(self, scope: Scope, first: int) -> Iterator[tuple[int, Scope]]:
+        """Yield each turn that may still have something to do, with the scope it sees."""
+        kept = self.body.owes()
+        if not kept:
+            first = max(first, self._resume(scope, first))
+            _recall(scope, self.body, first)
+        for turn in range(first, self.max_iterations + 2):
+            yield turn, scope.at_turn(turn, kept=kept)
+
+    def _resume(self, scope: Scope, first: int) -> int:
+        fact = scope.journal.facts.get(scope.place(self.name).key)
+        if fact is None or fact.turn[:-1] != scope.turn:
+            return first
+        return self._next_turn(fact.turn[-1], fact.status is FactStatus.COMPLETED and scope.journal.value(fact))
+
+    def _next_turn(self, turn: int, answer: bool) -> int:  # noqa: FBT001 - it is the recorded answer
+        raise NotImplementedError
+
+    def _ask(self, scope: Scope, argument: int) -> Walker:
+        fact = yield Decide(scope.place(self.name), self.condition, scope, turn=argument, check=bool)
+        return scope.journal.value(fact)
+
+    def _exceeded(self) -> Broken:
+        message = f"{self.name!r} did not end within max_iterations={self.max_iterations}"
+        return Broken(ErrorRecord(f"perdure.{MaxIterationsExceeded.__name__}", message, self.name))
+
+
+@dataclass(frozen=True, slots=True)
+class DoUntilNode(_LoopNode):
+    """Walk the body, then ask; end when the answer is true. The condition's turns are 1, 2, 3."""
+
+    kind = "do_until"
+
+    def walk(self, scope: Scope) -> Walker:
+        """Resume at the recorded turn."""
+        for turn, turn_scope in self._turns(scope, 1):
+            if turn > self.max_iterations:
+                raise self._exceeded()
+            value = yield from self.body.walk(turn_scope)
+            if (yield from self._ask(turn_scope, turn)):
+                return value
+        return None
+
+    def _next_turn(self, turn: int, answer: bool) -> int:  # noqa: FBT001
+        return turn if answer else turn + 1
+
+
+@dataclass(frozen=True, slots=True)
+class DoWhileNode(_LoopNode):
+    """Ask, then walk the body while the answer is true. The condition's turns are 0, 1, 2."""
+
+    kind = "do_while"
+
+    def walk(self, scope: Scope) -> Walker:
+        """Resume at the recorded turn."""
+        value = None
+        for turn, turn_scope in self._turns(scope, 1):
+            if not (yield from self._ask(turn_scope, turn - 1)):
+                return value
+            if turn > self.max_iterations:
+                raise self._exceeded()
+            value = yield from self.body.walk(turn_scope)
+        return None
+
+    def _next_turn(self, turn: int, answer: bool) -> int:  # noqa: FBT001, ARG002
+        return turn
+
+
+def _recall(scope: Scope, body: Body, before: int) -> None:
+    """Make visible again what the turns before a resumed one have left, as it was when they ended."""
+    nodes = {scope.place(name).name: (name, node) for node in body.every() for name in node.own_names()}
+    for fact in scope.journal.earlier_turn(scope.turn, before):
+        name, inner = fact.name, ""
+        while name and name not in nodes:
+            name, colon, last = name.rpartition(":")
+            inner = f"{colon}{last}{inner}"
+        if not name:
+            continue
+        scope.journal.mark(fact.key)
+        if fact.status is FactStatus.COMPLETED:
+            visible, node = nodes[name]
+            node.recall(scope, visible + inner, fact)

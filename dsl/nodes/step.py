@@ -1,0 +1,66 @@
+"""A step: one handler of the user's, tried under a policy, its result recorded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..effects import Invoke, Walker
+from ..facts import Fact, FactKind, Place
+from ..graph import Node
+from ..policies import AttemptPolicy
+from ..scope import Owed, Scope
+from ..walk import Broken
+
+__all__ = ["StepNode"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepNode(Node):
+    """A step of a workflow.
+
+    Attributes:
+        handler: The user's function.
+        policy: How it is tried.
+        compensation: Its undo, if any.
+        undo_policy: How the undo is tried.
+        compensate_on_failure: Whether the undo also runs when the step itself failed, since its effect may have
+            happened.
+    """
+
+    handler: Callable[..., Any]
+    policy: AttemptPolicy
+    compensation: Callable[..., Any] | None = None
+    undo_policy: AttemptPolicy = AttemptPolicy()
+    compensate_on_failure: bool = False
+
+    kind = "step"
+
+    def walk(self, scope: Scope) -> Walker:
+        """Ask for the handler to be run; owe its undo once it has completed."""
+        place = scope.place(self.name)
+        try:
+            fact = yield Invoke(place, self.handler, self.policy, scope)
+        except Broken:
+            if self.compensation and self.compensate_on_failure:
+                scope.owe(self, place)
+            raise
+        scope.learn(self.name, fact)
+        if self.compensation:
+            scope.owe(self, place)
+        return fact.value
+
+    def recall(self, scope: Scope, name: str, fact: Fact) -> None:
+        """Make the result visible again."""
+        scope.learn(name, fact)
+
+    def undo(self, owed: Owed) -> Walker:
+        """Ask for the compensation to be run with the context the step had."""
+        place = Place(f"__undo:{owed.place.key}", owed.place.name, owed.place.turn)
+        assert self.compensation is not None  # only then is anything owed
+        yield Invoke(place, self.compensation, self.undo_policy, owed.scope, FactKind.UNDO, undoes=owed.place)
+
+    def owes(self) -> bool:
+        """Tell whether there is a compensation."""
+        return self.compensation is not None

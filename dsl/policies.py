@@ -1,0 +1,155 @@
+"""How a handler is tried: attempts, delays, time limits, and what a crash in the middle means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+from .errors import DefinitionError
+
+__all__ = ["AttemptPolicy", "Compensation", "OnInterrupted", "Retry", "retry_policy", "seconds"]
+
+OnInterrupted = Literal["repeat", "fail"]
+_YEAR = 366 * 24 * 3600
+
+
+def seconds(duration: float | timedelta, what: str, *, positive: bool = False) -> float:
+    """Turn a duration given by the user into seconds.
+
+    Raises:
+        DefinitionError: it is no duration, negative, not finite, or a number beyond a year.
+    """
+    if isinstance(duration, timedelta):
+        value = duration.total_seconds()
+    elif isinstance(duration, (int, float)) and not isinstance(duration, bool):
+        value = float(duration)
+        if value > _YEAR:
+            msg = f"{what}: {duration!r} seconds is more than a year; were milliseconds meant? Use a timedelta if not"
+            raise DefinitionError(msg)
+    else:
+        msg = f"{what}: expected seconds or a timedelta, got {duration!r}"
+        raise DefinitionError(msg)
+    if not math.isfinite(value) or value < 0 or (positive and value == 0):
+        msg = f"{what}: {duration!r} must be {'more than zero' if positive else 'zero or more'} and finite"
+        raise DefinitionError(msg)
+    return value
+
+
+def _classes(value: Any, what: str) -> tuple[type[BaseException], ...]:
+    classes = value if isinstance(value, tuple) else (value,)
+    if not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes):
+        msg = f"{what}: expected an exception class or a tuple of them, got {value!r}"
+        raise DefinitionError(msg)
+    return classes
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often and how soon a failed handler is tried again.
+
+    The delay before attempt k+1 is ``min(initial * factor**(k-1) + jitter, maximum)``; the jitter is drawn evenly from
+    nothing up to ``jitter`` times the first term, so that runs that failed together do not come back together.
+
+    Attributes:
+        attempts: How often the handler may fail before the step does; at least 1.
+        initial: Seconds or `timedelta` before the second attempt.
+        factor: What each further delay is multiplied by.
+        maximum: Longest delay.
+        jitter: Random part, as a share of the delay.
+        on: Only these exceptions are tried again; all of them when left out.
+        never_on: These fail the step at once.
+
+    Example:
+        >>> Retry(attempts=5, initial=1).delay(failures=3, chance=0.0)
+        4.0
+    """
+
+    attempts: int = 3
+    initial: float | timedelta = 0.5
+    factor: float = 2.0
+    maximum: float | timedelta = 30.0
+    jitter: float = 0.5
+    on: type[BaseException] | tuple[type[BaseException], ...] | None = None
+    never_on: type[BaseException] | tuple[type[BaseException], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check every field at the moment of definition."""
+        if not isinstance(self.attempts, int) or isinstance(self.attempts, bool) or self.attempts < 1:
+            msg = f"retry: attempts must be a whole number of at least 1, got {self.attempts!r}"
+            raise DefinitionError(msg)
+        seconds(self.initial, "retry: initial")
+        seconds(self.maximum, "retry: maximum")
+        for name in ("factor", "jitter"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+                msg = f"retry: {name} must be a number of zero or more, got {value!r}"
+                raise DefinitionError(msg)
+        if self.on is not None:
+            _classes(self.on, "retry: on")
+        _classes(self.never_on, "retry: never_on")
+
+    def allows(self, error: BaseException) -> bool:
+        """Tell whether this exception may be tried again at all."""
+        if isinstance(error, _classes(self.never_on, "retry: never_on")):
+            return False
+        return self.on is None or isinstance(error, _classes(self.on, "retry: on"))
+
+    def delay(self, failures: int, chance: float) -> float:
+        """Return the seconds to wait after so many failures; ``chance`` in [0, 1) draws the jitter."""
+        maximum = seconds(self.maximum, "retry: maximum")
+        try:
+            base = seconds(self.initial, "retry: initial") * self.factor ** (failures - 1)
+        except OverflowError:
+            return maximum
+        return min(base + base * self.jitter * chance, maximum)
+
+
+def retry_policy(value: int | Retry | None, what: str) -> Retry:
+    """Turn what ``retry=`` was given into a policy."""
+    if value is None:
+        return Retry()
+    if isinstance(value, Retry):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        msg = f"{what}: retry must be a whole number of at least 1 (the number of attempts) or a Retry, got {value!r}"
+        raise DefinitionError(msg)
+    return Retry(attempts=value)
+
+
+@dataclass(frozen=True, slots=True)
+class Compensation:
+    """An undo handler with a policy of its own.
+
+    Attributes:
+        handler: ``def`` or ``async def``, taking the context or nothing.
+        retry: Number of attempts or a `Retry`; the step's own when left out.
+        timeout: Seconds or `timedelta` per attempt; the step's own when left out, 0 for no bound.
+    """
+
+    handler: Callable[..., Any]
+    retry: int | Retry | None = None
+    timeout: float | timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptPolicy:
+    """Everything about how one handler is tried, checked and ready to use.
+
+    Attributes:
+        retry: Attempts and delays.
+        timeout: Seconds per attempt, or None for no bound.
+        input_schema: Checks, and may change, the context's input.
+        output_schema: Checks, and may change, the result.
+        returns: Annotation of the result, used to revive it when it is read back.
+        on_interrupted: What a crash in the middle of an attempt means.
+    """
+
+    retry: Retry = Retry()
+    timeout: float | None = None
+    input_schema: Callable[[Any], Any] | None = None
+    output_schema: Callable[[Any], Any] | None = None
+    returns: Any = None
+    on_interrupted: OnInterrupted = "repeat"

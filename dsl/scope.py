@@ -1,0 +1,192 @@
+"""What a node can see while it is walked, and where its facts belong.
+
+Rules:
+
+1. A scope is written by the strand it belongs to, and by nobody else.
+2. A strand sees what stood in the scopes above it when it began; those cannot change while it runs, since the strand
+   above is waiting for it. So a layer costs nothing to make, and no fact is ever copied.
+3. What is owed in case of failure is a list of lists that follows the order of declaration, not of arrival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .facts import Fact, Place
+
+if TYPE_CHECKING:
+    from .journal import Journal
+
+__all__ = ["Owed", "Scope"]
+
+
+class Owed(NamedTuple):
+    """Something that completed and would have to be undone: the node, its fact's place and the scope it ran in."""
+
+    node: Any
+    place: Place
+    scope: Scope
+
+
+@dataclass(slots=True, eq=False)
+class _Shared:
+    """What all scopes of one run have in common."""
+
+    journal: Journal
+    pivoted: bool = False
+
+
+class Scope:
+    """One layer of what a strand sees: its own facts over those of the layers above."""
+
+    __slots__ = ("_debts", "_shared", "above", "indices", "item", "kept", "signals", "steps", "turn")
+
+    def __init__(self, journal: Journal) -> None:
+        self._shared = _Shared(journal)
+        self._debts: list[Any] = []
+        self.above: Scope | None = None
+        self.steps: dict[str, Fact] = {}
+        self.signals: dict[str, Fact] = {}
+        self.indices: tuple[int, ...] = ()
+        self.item: str | None = None
+        self.turn: tuple[int, ...] = ()
+        self.kept: tuple[int, ...] = ()
+
+    @property
+    def journal(self) -> Journal:
+        """The run's journal."""
+        return self._shared.journal
+
+    @property
+    def index(self) -> int | None:
+        """Index of the innermost item, or None outside a ``for_each``."""
+        return self.indices[-1] if self.indices else None
+
+    def _copy(self) -> Scope:
+        scope = Scope.__new__(Scope)
+        for slot in Scope.__slots__:
+            setattr(scope, slot, getattr(self, slot))
+        return scope
+
+    def place(self, name: str) -> Place:
+        """Return where the fact of the node of this name belongs."""
+        if self.indices:
+            name = ":".join((name, *map(str, self.indices)))
+        if self.kept:
+            return Place(f"{name}@{'.'.join(map(str, self.kept))}", name, self.turn)
+        return Place(name, name, self.turn)
+
+    # ---- layers
+
+    def strand(self) -> Scope:
+        """Return a layer for one strand of a group; what it owes stands in this scope's list from now on."""
+        layer = self._copy()
+        layer.above, layer.steps, layer.signals, layer._debts = self, {}, {}, []
+        self._debts.append(layer._debts)
+        return layer
+
+    def for_item(self, index: int, item: str) -> Scope:
+        """Return a layer for one item of a ``for_each``."""
+        layer = self.strand()
+        layer.indices, layer.item = (*self.indices, index), item
+        return layer
+
+    def at_turn(self, turn: int, *, kept: bool) -> Scope:
+        """Return this scope as one turn of a loop sees it: same facts, later turns replacing earlier ones."""
+        scope = self._copy()
+        scope.turn = (*self.turn, turn)
+        if kept:
+            scope.kept = (*self.kept, turn)
+        return scope
+
+    def absorb(self, layer: Scope) -> None:
+        """Take over what a strand has learned; an item's results get their index."""
+        index = layer.indices[-1] if len(layer.indices) > len(self.indices) else None
+        for name, fact in layer.steps.items():
+            self.steps[_indexed(name, index)] = fact
+        self.signals.update(layer.signals)
+
+    def forget_items(self, names: Iterable[str]) -> None:
+        """Drop the results of a ``for_each``'s earlier turn, which may have had more items."""
+        prefixes = tuple(f"{name}:" for name in names)
+        for name in [name for name in self.steps if name.startswith(prefixes)]:
+            del self.steps[name]
+
+    # ---- facts
+
+    def learn(self, name: str, fact: Fact) -> None:
+        """Make a completed fact visible to the nodes that follow."""
+        self.steps[name] = fact
+
+    def find(self, name: str) -> Fact | None:
+        """Return what stands under a name, in this layer or above."""
+        scope: Scope | None = self
+        while scope is not None:
+            if (fact := scope.steps.get(name)) is not None:
+                return fact
+            scope = scope.above
+        return None
+
+    def names(self) -> Iterator[str]:
+        """Yield the visible names, outermost layer first."""
+        if self.above is not None:
+            for name in self.above.names():
+                if name not in self.steps:
+                    yield name
+        yield from self.steps
+
+    def find_signal(self, event: str) -> Fact | None:
+        """Return the gate that took this event last."""
+        scope: Scope | None = self
+        while scope is not None:
+            if (fact := scope.signals.get(event)) is not None:
+                return fact
+            scope = scope.above
+        return None
+
+    def signal_names(self) -> Iterator[str]:
+        """Yield the events taken so far."""
+        if self.above is not None:
+            for name in self.above.signal_names():
+                if name not in self.signals:
+                    yield name
+        yield from self.signals
+
+    # ---- debts
+
+    def owe(self, node: Any, place: Place) -> None:
+        """Note that this node's effect must be undone if the run fails later."""
+        self._debts.append(Owed(node, place, self))
+
+    def pivot(self) -> None:
+        """Pass the point of no return: from now on the run owes nothing."""
+        self._shared.pivoted = True
+
+    def debts(self) -> list[Owed]:
+        """Return what is to be undone, in the order in which it is to be undone."""
+        if self._shared.pivoted:
+            return []
+        return list(_reversed(self._debts))
+
+
+def _reversed(debts: list[Any]) -> Iterator[Owed]:
+    for debt in reversed(debts):
+        if isinstance(debt, Owed):
+            yield debt
+        else:
+            yield from _reversed(debt)
+
+
+def _indexed(name: str, index: int | None) -> str:
+    if index is None:
+        return name
+    base, colon, inner = name.partition(":") if not name.startswith(("sub:", "__waitFor:")) else _reserved(name)
+    return f"{base}:{index}{colon}{inner}"
+
+
+def _reserved(name: str) -> tuple[str, str, str]:
+    prefix, _, rest = name.partition(":")
+    base, colon, inner = rest.partition(":")
+    return f"{prefix}:{base}", colon, inner

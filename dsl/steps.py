@@ -1,0 +1,238 @@
+"""Steps as module-level objects: ``@step`` above a handler, ``@charge.compensate`` above its undo."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Generic, TypeVar, overload
+
+from .context import Context
+from .errors import DefinitionError
+from .names import check_name
+from .nodes.step import StepNode
+from .policies import AttemptPolicy, Compensation, OnInterrupted, Retry, retry_policy, seconds
+from .schema import as_schema
+
+__all__ = ["Step", "StepOptions", "annotations_of", "check_handler", "make_step", "step"]
+
+InputT = TypeVar("InputT")
+InputT_contra = TypeVar("InputT_contra", contravariant=True)
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class StepOptions:
+    """What may be said about a step besides its name and handler; see `step` for each."""
+
+    retry: int | Retry | None = None
+    timeout: float | timedelta | None = None
+    compensate: Callable[..., Any] | Compensation | None = None
+    input_schema: Any = None
+    output_schema: Any = None
+    on_interrupted: OnInterrupted = "repeat"
+    compensate_on_failure: bool = False
+
+
+def check_handler(handler: Any, what: str, *, arguments: int = 1) -> Callable[..., Any]:
+    """Return the handler if it can be called with the context, or with nothing.
+
+    Raises:
+        DefinitionError: it is no callable, a generator, or wants other arguments.
+    """
+    if not callable(handler):
+        msg = f"{what}: expected a function, got {handler!r}"
+        raise DefinitionError(msg)
+    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
+        msg = f"{what}: {handler.__name__!r} is a generator function; a handler returns its result"
+        raise DefinitionError(msg)
+    try:
+        signature = inspect.signature(handler)
+    except (TypeError, ValueError):  # builtins without a signature
+        return handler
+    for count in range(arguments, -1, -1):
+        try:
+            signature.bind(*(None,) * count)
+        except TypeError:
+            continue
+        return handler
+    msg = f"{what}: {getattr(handler, '__name__', handler)!r} must take the context or nothing, not {signature}"
+    raise DefinitionError(msg)
+
+
+def annotations_of(handler: Callable[..., Any]) -> Any:
+    """Return the handler's return annotation, or None when there is none that can be resolved."""
+    function = handler if inspect.isroutine(handler) else getattr(handler, "__call__", handler)  # noqa: B004
+    try:
+        return typing.get_type_hints(function).get("return")
+    except Exception:  # noqa: BLE001 - annotations may name anything; without them values stay plain
+        return None
+
+
+def make_step(name: str, handler: Callable[..., Any], options: StepOptions) -> StepNode:
+    """Check everything said about a step and make its node.
+
+    Raises:
+        DefinitionError: something is wrong, naming the step.
+    """
+    what = f"step {name!r}"
+    check_name(name, "step")
+    check_handler(handler, what)
+    timeout = None if options.timeout is None else seconds(options.timeout, f"{what}: timeout")
+    if options.on_interrupted not in typing.get_args(OnInterrupted):
+        msg = f"{what}: on_interrupted must be one of {typing.get_args(OnInterrupted)}, got {options.on_interrupted!r}"
+        raise DefinitionError(msg)
+    policy = AttemptPolicy(
+        retry=retry_policy(options.retry, what),
+        timeout=timeout or None,
+        input_schema=as_schema(options.input_schema, f"{what}: input_schema"),
+        output_schema=as_schema(options.output_schema, f"{what}: output_schema"),
+        returns=annotations_of(handler),
+        on_interrupted=options.on_interrupted,
+    )
+    compensation, undo_policy = _make_compensation(options, policy, what)
+    return StepNode(name, handler, policy, compensation, undo_policy, options.compensate_on_failure)
+
+
+def _make_compensation(
+    options: StepOptions, policy: AttemptPolicy, what: str
+) -> tuple[Callable[..., Any] | None, AttemptPolicy]:
+    undo = AttemptPolicy(retry=policy.retry, timeout=policy.timeout)
+    given = options.compensate
+    if given is None:
+        if options.compensate_on_failure:
+            msg = f"{what}: compensate_on_failure needs a compensate handler"
+            raise DefinitionError(msg)
+        return None, undo
+    if isinstance(given, Compensation):
+        if given.retry is not None:
+            undo = replace(undo, retry=retry_policy(given.retry, f"{what}: compensation"))
+        if given.timeout is not None:
+            undo = replace(undo, timeout=seconds(given.timeout, f"{what}: compensation: timeout") or None)
+        given = given.handler
+    return check_handler(given, f"{what}: compensate"), undo
+
+
+class Step(Generic[InputT_contra, R_co]):
+    """A handler with a name and a policy, to be used in any workflow whose input fits.
+
+    Calling it calls the handler, so it can be tested like any function.
+
+    Attributes:
+        name: Name of the step.
+    """
+
+    def __init__(self, name: str, handler: Callable[..., Any], options: StepOptions) -> None:
+        make_step(name, handler, options)  # complain here, where the decorator stands
+        self.name = name
+        self._handler = handler
+        self._options = options
+        self.__doc__ = handler.__doc__
+
+    def __repr__(self) -> str:
+        """Show the name."""
+        return f"<Step {self.name!r}>"
+
+    def __call__(self, *args: Any) -> Any:
+        """Call the handler itself."""
+        return self._handler(*args)
+
+    def compensate(self, handler: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorate the function that undoes this step; returns it unchanged.
+
+        Raises:
+            DefinitionError: the step has a compensation already.
+        """
+        if self._options.compensate is not None:
+            msg = f"step {self.name!r} has a compensation already"
+            raise DefinitionError(msg)
+        options = replace(self._options, compensate=handler)
+        make_step(self.name, self._handler, options)
+        self._options = options
+        return handler
+
+    def node(self) -> StepNode:
+        """Return the node this step is in a graph."""
+        return make_step(self.name, self._handler, self._options)
+
+
+class _Decorator(typing.Protocol):
+    @overload
+    def __call__(self, handler: Callable[[Context[InputT]], Awaitable[R]], /) -> Step[InputT, R]: ...
+    @overload
+    def __call__(self, handler: Callable[[Context[InputT]], R], /) -> Step[InputT, R]: ...
+    @overload
+    def __call__(self, handler: Callable[[], Awaitable[R]], /) -> Step[Any, R]: ...
+    @overload
+    def __call__(self, handler: Callable[[], R], /) -> Step[Any, R]: ...
+
+
+@overload
+def step(handler: Callable[[Context[InputT]], Awaitable[R]], /) -> Step[InputT, R]: ...
+@overload
+def step(handler: Callable[[Context[InputT]], R], /) -> Step[InputT, R]: ...
+@overload
+def step(handler: Callable[[], Awaitable[R]], /) -> Step[Any, R]: ...
+@overload
+def step(handler: Callable[[], R], /) -> Step[Any, R]: ...
+@overload
+def step(
+    name: str | None = None,
+    /,
+    *,
+    retry: int | Retry | None = None,
+    timeout: float | timedelta | None = None,
+    compensate: Callable[..., Any] | Compensation | None = None,
+    input_schema: Any = None,
+    output_schema: Any = None,
+    on_interrupted: OnInterrupted = "repeat",
+    compensate_on_failure: bool = False,
+) -> _Decorator: ...
+def step(
+    name: Any = None,
+    /,
+    *,
+    retry: int | Retry | None = None,
+    timeout: float | timedelta | None = None,
+    compensate: Callable[..., Any] | Compensation | None = None,
+    input_schema: Any = None,
+    output_schema: Any = None,
+    on_interrupted: OnInterrupted = "repeat",
+    compensate_on_failure: bool = False,
+) -> Any:
+    """Make a step of a function: ``@step``, ``@step("name")`` or ``@step(retry=5, timeout=15)``.
+
+    Args:
+        name: Name of the step; the function's own when left out.
+        retry: Number of attempts (3 when left out) or a `Retry`.
+        timeout: Seconds or `timedelta` per attempt; None or 0 for no bound.
+        compensate: Handler that undoes the step, or a `Compensation` with a policy of its own.
+        input_schema: Checks the context's input before the handler sees it; a misfit is not tried again.
+        output_schema: Checks the result before it is stored; a misfit is an attempt that failed.
+        on_interrupted: After a crash in the middle of an attempt: ``"repeat"`` it, or ``"fail"`` the step, so that
+            the handler begins at most once per allowed attempt.
+        compensate_on_failure: Run the compensation also when the step itself failed.
+
+    Raises:
+        DefinitionError: an option is wrong; the message names the step.
+
+    Example:
+        >>> @step(retry=5)
+        ... def greet():
+        ...     return "hello"
+        >>> greet.name, greet()
+        ('greet', 'hello')
+    """
+    options = StepOptions(
+        retry, timeout, compensate, input_schema, output_schema, on_interrupted, compensate_on_failure
+    )
+    if callable(name):
+        return Step(getattr(name, "__name__", ""), name, options)
+
+    def decorate(handler: Callable[..., Any]) -> Step[Any, Any]:
+        return Step(name if name is not None else getattr(handler, "__name__", ""), handler, options)
+
+    return decorate

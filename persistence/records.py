@@ -1,0 +1,127 @@
+"""The rows that cross the border of this room, as plain immutable records.
+
+Instants are microseconds since the epoch, UTC. Values are text in the codec's form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..dsl.facts import ErrorRecord, Fact
+
+__all__ = ["Batch", "EngineRow", "ExecutionRow", "SignalRow", "Stored", "TimerRow"]
+
+
+class ExecutionRow(NamedTuple):
+    """One run, without its facts.
+
+    Attributes:
+        id: Integer key inside the database, allocated by the owning engine.
+        execution_id: The id callers know.
+        workflow: Name of the workflow.
+        version: Version of the definition the run is pinned to, or None.
+        fingerprint: Fingerprint of the definition the run began with.
+        state: Name of the state, such as ``running``.
+        input: Encoded input.
+        result: Encoded value of the last node, once completed.
+        error: Why the run failed or was quarantined.
+        rollback: ``complete``, ``partial`` or ``none`` once a rollback has ended or was not owed.
+        idempotency_key: Key the caller started it with, unique within the workflow.
+        tags: Encoded mapping of the caller's tags.
+        parent_id: Integer key of the parent run.
+        parent_key: Key of the parent's fact that waits for this run.
+        owner: Engine that drives it.
+        adoptions: How often an engine took it over after a crash since it last made progress.
+        sequence: Sequence number of its last event.
+        created_at: When it was started.
+        updated_at: When its last fact was recorded.
+        finished_at: When it reached a final state.
+    """
+
+    id: int
+    execution_id: str
+    workflow: str
+    version: str | None
+    fingerprint: str
+    state: str
+    input: str
+    result: str | None
+    error: ErrorRecord | None
+    rollback: str | None
+    idempotency_key: str | None
+    tags: str | None
+    parent_id: int | None
+    parent_key: str | None
+    owner: int
+    adoptions: int
+    sequence: int
+    created_at: int
+    updated_at: int
+    finished_at: int | None
+
+
+class SignalRow(NamedTuple):
+    """One signal in a run's durable mailbox.
+
+    Attributes:
+        id: Unique, ascending in the order of acceptance, allocated like `ExecutionRow.id`.
+        execution: Integer key of the run.
+        event: Name of the signal.
+        payload: Encoded payload.
+        accepted_at: When it was accepted; decides races with deadlines.
+        dedup_key: Caller's key; a second signal of the same run with the same key is dropped.
+        taken_by: Key of the gate that took it, or None while it waits in the mailbox.
+    """
+
+    id: int
+    execution: int
+    event: str
+    payload: str
+    accepted_at: int
+    dedup_key: str | None = None
+    taken_by: str | None = None
+
+
+class TimerRow(NamedTuple):
+    """A pending durable timer: a fact whose ``due_at`` is set."""
+
+    due_at: int
+    execution: int
+    key: str
+
+
+class EngineRow(NamedTuple):
+    """An engine that has, or had, this database open."""
+
+    id: int
+    started_at: int
+    pid: int
+    host: str
+
+
+class Stored(NamedTuple):
+    """A run as the actor needs it: its row, all its facts, and its signals in order of acceptance."""
+
+    execution: ExecutionRow
+    facts: list[Fact]
+    signals: list[SignalRow]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Everything that one commit writes, for all turns that were ready.
+
+    Attributes:
+        executions: Rows to insert or replace, keyed by integer id: the last one of a run wins.
+        facts: Facts to insert or replace, keyed by run and fact key: the last one wins.
+        signals: Signals to insert or replace, keyed by id.
+    """
+
+    executions: dict[int, ExecutionRow] = field(default_factory=dict)
+    facts: dict[tuple[int, str], Fact] = field(default_factory=dict)
+    signals: dict[int, SignalRow] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Tell whether there is anything to write."""
+        return bool(self.executions or self.facts or self.signals)
