@@ -1,0 +1,61 @@
+"""Every example prints exactly what its docstring says it prints."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+def promised_output(path: Path) -> str:
+    """Return the indented block at the end of a file's docstring."""
+    docstring = ast.get_docstring(ast.parse(path.read_text()))
+    assert docstring, f"{path.name} has no docstring"
+    block = docstring.rpartition("\n\n")[2]
+    assert block.startswith("    "), f"the docstring of {path.name} does not end with an indented block of its output"
+    return textwrap.dedent(block) + "\n"
+
+
+def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run an example the way a reader would, warnings being errors."""
+    command = [sys.executable, "-W", "error", str(path), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=50, cwd=path.parent)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_prints_what_its_docstring_says(path: Path) -> None:
+    finished = run(path)
+
+    assert finished.stderr == ""
+    assert finished.returncode == 0
+    assert finished.stdout == promised_output(path)
+
+
+def test_an_example_keeps_its_database_where_it_is_told_and_does_nothing_a_second_time(tmp_path: Path) -> None:
+    path, database = ROOT / "examples" / "order_pipeline.py", tmp_path / "orders.db"
+
+    stories = [run(path, os.fspath(database)).stdout for _ in range(2)]
+
+    assert stories == [promised_output(path)] * 2
+    assert database.exists()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_fits_on_two_screens(path: Path) -> None:
+    assert 60 <= len(path.read_text().splitlines()) <= 140
+
+
+def test_the_documentation_shows_every_example() -> None:
+    page = (ROOT / "docs" / "examples.md").read_text()
+
+    missing = [path.name for path in EXAMPLES if f"../examples/{path.name}" not in page]
+
+    assert missing == []
