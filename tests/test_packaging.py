@@ -65,7 +65,8 @@ def test_a_wheel_holds_every_module_once_under_perdure_and_nothing_else(checkout
 
     run_python(build, str(tmp_path), cwd=copy_of(checkout, tmp_path / "checkout"))
 
-    with zipfile.ZipFile(*tmp_path.glob("*.whl")) as wheel:
+    [built] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(built) as wheel:
         names = [name for name in wheel.namelist() if ".dist-info/" not in name]
     assert sorted(name for name in names if name.endswith(".py")) == sorted(modules_in(checkout))
     assert "perdure/py.typed" in names

@@ -1,0 +1,48 @@
+"""The tables of events and errors say what the classes say."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+from perdure import errors, events
+
+COMMON = {field.name for field in dataclasses.fields(events.Event)}
+
+
+def test_the_events_page_lists_every_event_with_its_own_fields(checkout: Path) -> None:
+    rows = [line for line in (checkout / "docs/events.md").read_text().splitlines() if line.startswith("| `")]
+
+    assert rows == [event_row(event) for event in events.EVENT_TYPES.values()]
+
+
+def event_row(event: type[events.Event]) -> str:
+    own = [f"`{field.name}`" for field in dataclasses.fields(event) if field.name not in COMMON]
+    return f"| `{event.type}` | `{event.__name__}` | {', '.join(own)} | {summary(event)} |"
+
+
+def test_the_errors_page_lists_every_error_under_its_parent(checkout: Path) -> None:
+    rows = [line for line in (checkout / "docs/errors.md").read_text().splitlines() if line.startswith("| `")]
+
+    assert rows == [error_row(error) for error in family(errors.EngineError)]
+
+
+def family(error: type[Exception]) -> Iterator[type[Exception]]:
+    """Yield an error and all those below it, in order of definition."""
+    yield error
+    for below in vars(importlib.import_module(error.__module__)).values():
+        if inspect.isclass(below) and issubclass(below, Exception) and below.__bases__[0] is error:
+            yield from family(below)
+
+
+def error_row(error: type[Exception]) -> str:
+    parent = "" if error is errors.EngineError else f"`{error.__bases__[0].__name__}`"
+    return f"| `{error.__name__}` | {parent} | {summary(error)} |"
+
+
+def summary(documented: type) -> str:
+    """Return the first sentence of a docstring, in Markdown."""
+    return " ".join(inspect.cleandoc(documented.__doc__ or "").partition("\n\n")[0].split()).replace("``", "`")
