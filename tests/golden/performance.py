@@ -1,0 +1,119 @@
+"""A performance: every phase of one scenario, one process each when it is to be killed, and what came of it.
+
+A phase that ends by SIGKILL runs as ``python -m tests.golden.performance FOLDER PHASE`` and reads its orders from the
+folder; every other phase runs here.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from freezegun import freeze_time
+
+from .player import Player
+from .recording import Recording
+from .stage import Clock, VirtualStage
+
+__all__ = ["perform"]
+
+ROOT = Path(__file__).parents[2]
+ORDERS = "orders.json"
+ENTRIES = "entries.jsonl"
+
+
+def perform(spec: dict[str, Any], folder: Path, clock: Clock, now: datetime) -> tuple[dict[str, Any], datetime]:
+    """Play every phase and return the outcome, in the form of a recording, and the hour at its end."""
+    recording = Recording()
+    exits = []
+    for number, phase in enumerate(spec["phases"]):
+        recording.phase = number
+        if phase.get("expect_kill"):
+            exits.append(_in_a_process(spec, folder, recording, now))
+            now = datetime.fromisoformat(recording.of("time")[-1]["at"])
+        else:
+            stage = VirtualStage(recording, clock, now, folder)
+            stage.move_to(now)
+            Player(spec, recording, stage, folder).play()
+            now = stage.now
+            exits.append(0)
+    return _outcome(recording, exits), now
+
+
+def _in_a_process(spec: dict[str, Any], folder: Path, recording: Recording, now: datetime) -> int:
+    orders = {"spec": spec, "phase": recording.phase, "now": now.isoformat(), "labels": recording.of("label")}
+    (folder / ORDERS).write_text(json.dumps(orders), encoding="utf-8")
+    command = [sys.executable, "-m", "tests.golden.performance", str(folder)]
+    ended = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False, timeout=50)
+    assert ended.returncode < 0, ended.stderr
+    recording.extend(folder / ENTRIES)
+    return ended.returncode
+
+
+def main(folder: Path) -> None:
+    """Play the one phase that the orders name, in a process of its own."""
+    orders = json.loads((folder / ORDERS).read_text(encoding="utf-8"))
+    recording = Recording(folder / ENTRIES)
+    recording.entries += orders["labels"]
+    recording.phase = orders["phase"]
+    now = datetime.fromisoformat(orders["now"])
+    with freeze_time(now) as clock:
+        stage = VirtualStage(recording, clock, now, folder)
+        Player(orders["spec"], recording, stage, folder).play()
+
+
+# ---- the outcome, in the form in which the reference's outcomes are recorded
+
+
+def _outcome(recording: Recording, exits: list[int]) -> dict[str, Any]:
+    several = len(exits) > 1
+    labels = _labels(recording)
+    outcome: dict[str, Any] = {
+        "events": {},
+        "event_counts_all_runs": Counter(entry["type"] for entry in recording.of("event")),
+        "log": [f"[phase {entry['phase']}] " * several + entry["text"] for entry in recording.of("log")],
+        "final": {entry["label"]: entry["value"] for entry in recording.of("final")},
+        "snapshots": {entry["label"]: entry["value"] for entry in recording.of("snapshot")},
+        "api": [_api(entry, several=several) for entry in recording.of("api")],
+        "listener_saw": {entry["listener"]: [] for entry in recording.of("listening")},
+        "process_exit": exits if several else [],
+    }
+    for entry in recording.of("event"):
+        outcome["events"].setdefault(labels[entry["run"]], []).append(_event(entry, several=several))
+    for entry in recording.of("seen"):
+        step = f" {entry['step']}" if entry["step"] else ""
+        outcome["listener_saw"][entry["listener"]].append(f"{labels[entry['run']]} {entry['type']}{step}")
+    return outcome
+
+
+def _labels(recording: Recording) -> dict[str, str]:
+    """Name every run: those that were started by their label, children by their workflow."""
+    labels = {entry["id"]: entry["label"] for entry in recording.of("label")}
+    children: Counter[str] = Counter()
+    for entry in recording.of("event"):
+        if entry["run"] not in labels:
+            children[entry["workflow"]] += 1
+            number = children[entry["workflow"]]
+            labels[entry["run"]] = f"child:{entry['workflow']}" + (f"#{number}" if number > 1 else "")
+    return labels
+
+
+def _event(entry: dict[str, Any], *, several: bool) -> dict[str, Any]:
+    event = {key: value for key, value in entry.items() if key not in ("kind", "run", "workflow", "phase")}
+    if "max_attempts" in event:
+        event["max"] = event.pop("max_attempts")
+    return event | ({"phase": entry["phase"]} if several else {})
+
+
+def _api(entry: dict[str, Any], *, several: bool) -> dict[str, Any]:
+    outcome = {key: entry[key] for key in ("what", "ok", "error") if key in entry}
+    return outcome | ({"phase": entry["phase"]} if several else {})
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
