@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from perdure import errors, events
+from perdure.dsl.states import LEGAL, State
 
 COMMON = {field.name for field in dataclasses.fields(events.Event)}
 
@@ -22,6 +23,15 @@ def test_the_events_page_lists_every_event_with_its_own_fields(checkout: Path) -
 def event_row(event: type[events.Event]) -> str:
     own = [f"`{field.name}`" for field in dataclasses.fields(event) if field.name not in COMMON]
     return f"| `{event.type}` | `{event.__name__}` | {', '.join(own)} | {summary(event)} |"
+
+
+def test_the_concepts_page_draws_the_table_of_states(checkout: Path) -> None:
+    cells = [
+        line.split("|") for line in (checkout / "docs/concepts.md").read_text().splitlines() if line.startswith("| `")
+    ]
+    drawn = {row[1].strip(" `"): row[3].replace("`", "").strip() for row in cells if row[1].strip(" `") in set(State)}
+
+    assert drawn == {state: ", ".join(sorted(LEGAL[state])) for state in State}
 
 
 def test_the_errors_page_lists_every_error_under_its_parent(checkout: Path) -> None:
