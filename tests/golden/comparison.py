@@ -12,14 +12,15 @@ What is read differently is written here once, as a rule for all scenarios; a di
 2. Event types the reference does not have are left out of ours (`_OURS_ALONE`), and so are step events of a
    ``sub:`` node; the 2.7.10 recordings have no ``compensation:*`` either.
 3. The terminal event comes last: a recorded ``workflow:failed`` is moved behind the compensation it announces.
-4. A run enters ``compensating`` once, and only if something is owed: a recorded ``workflow:compensating`` counts if it is
-   the run's first and a handler ran.
+4. A run enters ``compensating`` once, and only if something is owed: a recorded ``workflow:compensating`` counts if it
+   is the run's first and a handler ran.
 5. A loop's turns share one name: recorded ``t:0``, ``t:1`` are ``t``, and records of theirs are left out. So is the
    record that 2.9.5 keeps under a ``for_each``'s bare name.
 6. A gate's record is compared when the gate failed.
-7. What happens while nobody waits has no order: when a signal is sent, or a listener added, right after ``start``, the
-   place of ``signal:received``, whether the run was seen waiting, and the listener's first events are left open. The
-   log of several runs is compared without order.
+7. What happens while nobody waits has no order. When a signal is sent, or a listener added, right after ``start`` or
+   another signal, the place of ``signal:received``, whether the run was seen waiting, and the listener's first events
+   are left open; when a process is killed right after ``start``, how far the run had come is. The log of several runs
+   is compared without order.
 8. ``recover`` is nothing here; to build and to register are one thing.
 """
 
@@ -27,7 +28,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from difflib import unified_diff
 from typing import Any
@@ -43,7 +43,7 @@ _ROLLBACKS = {"completed": ("complete", "none"), "not-applicable": ("none",), "s
 _COMPENSATIONS = {"compensated": "completed", "compensation-failed": "failed"}
 _OMISSION = re.compile(r"\.\.\. (\d+) more \.\.\.")
 
-# A text of the reference, and what ours must say instead; `{1}` is the first group. Any other text must be found in ours.
+# A text of the reference, and what ours must say instead; `{1}` is the first group. Ours must contain any other text.
 _SAYINGS = [
     (r"Step timed out after \d+ms", "timed out after"),
     (r'Signal "(.*)" timed out after \d+ms', "signal '{1}' timed out"),
@@ -72,7 +72,7 @@ class _Comparison:
         self.recorded = recorded
         self.ours = ours
         self.names = _Names(spec)
-        self.no_compensation_events = not any("compensation:" in json.dumps(part) for part in recorded["events"].values())
+        self.tells_compensation = recorded["version"] != "2.7.10" or "compensation:" in json.dumps(recorded["events"])
         self.unordered_log = any(action.get("count") for action in _actions(spec))
         self.parts: list[Callable[[], Iterable[str]]] = [
             self._events,
@@ -94,10 +94,12 @@ class _Comparison:
             yield from self._events_of(label, recorded.get(label, []), ours.get(label, []))
 
     def _events_of(self, label: str, recorded: list[Any], ours: list[Line]) -> Iterator[str]:
+        if self.names.killed_in_haste:
+            return
         theirs = self._as_we_read(recorded)
         mine = self._comparable(ours)
         if label in self.names.hasty:
-            theirs, mine = _without_haste(theirs), _without_haste(mine)
+            theirs, mine = _signals_first(theirs), _signals_first(mine)
         theirs, mine = _abridged(theirs, mine)
         wanted = [_line(event) for event in theirs]
         found = [_line(mine[i] | _kept(theirs[i], mine[i]) if i < len(theirs) else mine[i]) for i in range(len(mine))]
@@ -114,7 +116,7 @@ class _Comparison:
         return _terminal_last(_once(events, "workflow:compensating"))
 
     def _owed(self, events: list[Line]) -> bool:
-        if self.no_compensation_events:
+        if not self.tells_compensation:
             return bool(self.names.undo_logs & set(map(_without_phase, self.recorded.get("log", ()))))
         return any(event["type"].startswith("compensation:") for event in events)
 
@@ -130,7 +132,7 @@ class _Comparison:
         return (
             type_ in _OURS_ALONE
             or (type_.startswith("step:") and (step or "").startswith("sub:"))
-            or (type_.startswith("compensation:") and self.no_compensation_events)
+            or (type_.startswith("compensation:") and not self.tells_compensation)
         )
 
     def _counts(self) -> Iterator[str]:
@@ -147,6 +149,8 @@ class _Comparison:
     def _log(self) -> Iterator[str]:
         theirs = [_settled(line) for line in self.recorded.get("log", ())]
         mine = [_settled(line) for line in self.ours["log"]]
+        if self.names.killed_in_haste:
+            theirs, mine = sorted(set(map(_without_phase, theirs))), sorted(set(map(_without_phase, mine)))
         if not self.unordered_log:
             yield from _unlike("log", *_abridged(theirs, mine))
             return
@@ -185,7 +189,8 @@ class _Comparison:
         yield from self._executions("final", self.recorded.get("final", {}), self.ours["final"])
 
     def _snapshots(self) -> Iterator[str]:
-        yield from self._executions("snapshot", self.recorded.get("snapshots", {}), self.ours["snapshots"])
+        if not self.names.killed_in_haste:
+            yield from self._executions("snapshot", self.recorded.get("snapshots", {}), self.ours["snapshots"])
 
     def _executions(self, what: str, recorded: dict[str, Any], ours: dict[str, Any]) -> Iterator[str]:
         for label in sorted({*recorded, *ours}):
@@ -220,7 +225,8 @@ class _Comparison:
             if name not in theirs or name not in mine:
                 yield f"{where}: step {name!r} only {'recorded' if name in theirs else 'ours'}"
             else:
-                yield from _step(f"{where}: step {name!r}", theirs[name], mine[name])
+                recorded_step = theirs[name] | ({"attempts": None} if self.names.killed_in_haste else {})
+                yield from _step(f"{where}: step {name!r}", recorded_step, mine[name])
 
     def _compared(self, name: str, step: dict[str, Any]) -> bool:
         if name.startswith("__waitFor:"):
@@ -237,7 +243,7 @@ class _Names:
         self.undo_logs: set[str] = set()
         for workflow in _workflows(spec):
             self._read(workflow["nodes"], loop=False)
-        self.hasty, self.hasty_listeners = _haste(spec)
+        self.hasty, self.hasty_listeners, self.killed_in_haste = _haste(spec)
 
     def turn_of(self, name: str) -> str | None:
         """Return the step of which this is the name of a single turn."""
@@ -269,21 +275,28 @@ def _actions(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from phase["actions"]
 
 
-def _haste(spec: dict[str, Any]) -> tuple[set[str], set[str]]:
-    """Return the runs that were sent a signal, and the listeners that were added, before anyone had waited."""
+def _haste(spec: dict[str, Any]) -> tuple[set[str], set[str], bool]:
+    """Return which runs got a signal, and which listeners were added, before anyone had waited; and whether one died."""
     restless: set[str] = set()
+    started = killed = False
     runs, listeners = set(), set()
     for action in _actions(spec):
         match action["do"]:
             case "start":
                 restless.add(action["as"])
-            case "signal" if action["run"] in restless:
-                runs.add(action["run"])
+                started = True
+            case "signal":
+                if action["run"] in restless:
+                    runs.add(action["run"])
+                restless.add(action["run"])
             case "listener" if action.get("run") in restless:
                 listeners.add(action["as"])
+            case "kill9":
+                killed = killed or started
             case "wait" | "wait_log" | "wait_event" | "sleep":
                 restless.clear()
-    return runs, listeners
+                started = False
+    return runs, listeners, killed
 
 
 # ---- reading a recording
@@ -303,8 +316,9 @@ def _terminal_last(events: list[Line]) -> list[Line]:
     return [*rest, failed[0] | phase]
 
 
-def _without_haste(events: list[Line]) -> list[Line]:
-    return [event for event in events if event["type"] not in ("signal:received", "workflow:waiting")]
+def _signals_first(events: list[Line]) -> list[Line]:
+    events = [event for event in events if event["type"] != "workflow:waiting"]
+    return sorted(events, key=lambda event: event["type"] != "signal:received")
 
 
 def _after_the_start(seen: list[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """The translator: a recorded ``spec`` becomes workflows of ours, through the public API alone.
 
-It knows node types and handler behaviours, never a scenario: whatever a recording says in its ``spec_language`` is built
-here, and something it does not say is a `KeyError`, not a guess. Milliseconds become seconds, camelCase becomes
+It knows node types and handler behaviours, never a scenario: whatever a recording says in its ``spec_language`` is
+built here, and something it does not say is a `KeyError`, not a guess. Milliseconds become seconds, camelCase becomes
 snake_case, ``undefined`` becomes None.
 """
 

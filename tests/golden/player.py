@@ -1,7 +1,7 @@
 """The player: performs the actions of one phase on an engine and records what happened.
 
-The player is the only one who moves the time, from one deadline to the next (of the engine or of a sleeping handler), and
-only when everything has come to rest.
+The player is the only one who moves the time, from one deadline to the next (of the engine or of a sleeping handler),
+and only when everything has come to rest.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from perdure import Engine, Execution, Workflow
 from perdure.errors import EngineClosed, EngineError, WaitTimeout
+
+from perdure import Engine, Execution, Workflow
 
 from .language import Error, Translator
 from .recording import Recording
@@ -128,9 +129,7 @@ class Player:
         self._rest()
         while not holds():
             ahead = [moment for moment in (self._stage.next_due(), self._next_deadline()) if moment is not None]
-            moment = max(min(ahead, default=end), self._stage.now)
-            if moment > end:
-                moment = end
+            moment = min(max(min(ahead, default=end), self._stage.now), end)
             if moment == end == self._stage.now:
                 return False
             self._stage.move_to(moment)
