@@ -1,0 +1,330 @@
+"""The connections to one SQLite file: one that writes, and some that only read.
+
+Invariant: this process never opens the database file but through SQLite: closing any other descriptor of it would drop the locks that
+SQLite holds. Invariant: all that writes holds the side-file lock, since SQLite before 3.51.3 can corrupt the WAL when two processes write
+and checkpoint at the same moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Final, Literal, TypeVar
+from urllib.parse import quote
+
+from peewee import PeeweeException, SqliteDatabase
+
+from ..dsl.errors import StoreCorrupt, StoreError, StoreUnavailable
+from .faults import NOTHING_WRITTEN, OUTCOME_UNKNOWN, explain, needs_reopening
+from .locks import FileLock
+from .migrations import check_version, migrate, version_of
+
+__all__ = ["Database", "Durability"]
+
+T = TypeVar("T")
+
+Durability = Literal["full", "normal"]
+
+BUSY_SECONDS: Final = 5
+_IDLE_READERS: Final = 4
+_PRAGMAS: Final = {
+    "journal_mode": "wal",
+    "foreign_keys": 0,
+    "temp_store": "memory",
+    # Measured: at 1,000 pages the p99 of a commit is ten times higher, at 20,000 the WAL grows to 80 MB.
+    "wal_autocheckpoint": 4000,
+    "journal_size_limit": 64 * 2**20,
+}
+
+
+class Database:
+    """The file and its connections.
+
+    Attributes:
+        path: The file; a private temporary one when none was given.
+    """
+
+    def __init__(self, path: str | None, *, durability: Durability) -> None:
+        self._private = None if path is not None else tempfile.mkdtemp(prefix="perdure-")
+        self.path = os.path.abspath(path) if path is not None else os.path.join(self._private or "", "private.db")
+        self._synchronous = "off" if path is None else durability
+        self._remove = weakref.finalize(self, shutil.rmtree, self._private, True) if self._private else None
+        self._busy_seconds: float = BUSY_SECONDS
+        self._process = os.getpid()
+        self._lock: FileLock | None = None
+        self._peewee: SqliteDatabase | None = None
+        self._writer: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._readers: list[sqlite3.Connection] = []
+        self._readers_guard = threading.Lock()
+
+    def open(self, prepare: Callable[[sqlite3.Connection], T]) -> T:
+        """Create or migrate the file, and prepare it, all under the lock.
+
+        Args:
+            prepare: What else to do before any other engine may write; it brings its own transaction.
+
+        Raises:
+            StoreUnavailable: Read-only, locked for longer than the busy timeout, or in no folder of ours.
+            StoreCorrupt: Not a database, or not a sound one; nothing was touched.
+            SchemaTooNew: Written by a newer release; nothing was touched.
+        """
+        self._look_before_touching()
+        self._lock = FileLock(f"{self.path}-lock")
+        try:
+            lock = self._lock_writing()
+            try:
+                connection = self._connect()
+                migrate(connection, self.path)
+                return prepare(connection)
+            finally:
+                lock.release()
+        except BaseException as error:
+            self.close()
+            if isinstance(error, sqlite3.Error | PeeweeException):
+                raise explain(_cause(error), self.path, NOTHING_WRITTEN) from error
+            raise
+
+    def _look_before_touching(self) -> None:
+        folder = os.path.dirname(self.path)
+        if not os.path.isdir(folder):
+            raise StoreUnavailable(f"there is no folder {folder!r} for the database: create it, or give another path")
+        if os.path.isdir(self.path):
+            raise StoreUnavailable(f"{self.path!r} is a folder: give the path of a file")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise StoreUnavailable(
+                f"the folder {folder!r} is read-only: SQLite keeps its -wal file beside the database"
+            )
+        if not os.path.exists(self.path):
+            return
+        if not os.access(self.path, os.R_OK | os.W_OK):
+            raise StoreUnavailable(f"the database {self.path!r} is read-only for this user")
+        if os.path.getsize(self.path) == 0:
+            wal = f"{self.path}-wal"
+            if os.path.exists(wal) and os.path.getsize(wal):
+                raise StoreCorrupt(
+                    f"{self.path!r} is empty but its -wal file is not: the database was cut off; restore a backup"
+                )
+            return
+        try:
+            connection = self._new_reader()
+            try:
+                check_version(version_of(connection), self.path)
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise explain(error, self.path, "nothing was touched") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        self._peewee = SqliteDatabase(
+            self.path,
+            pragmas={**_PRAGMAS, "synchronous": self._synchronous},
+            timeout=self._busy_seconds,
+            check_same_thread=False,  # one thread at a time, but not always the same one
+            thread_safe=False,
+            autoconnect=False,
+        )
+        self._peewee.connect()
+        connection: sqlite3.Connection = self._peewee.connection()  # type: ignore[no-untyped-call]
+        connection.execute(
+            "SELECT count(*) FROM sqlite_master"
+        )  # creates the file, or finds that it is none of SQLite's
+        found = os.stat(self.path)
+        identity = (found.st_dev, found.st_ino)
+        if self._identity is not None and identity != self._identity:
+            connection.close()
+            raise self._replaced()
+        self._identity = identity
+        self._writer = connection
+        return connection
+
+    @property
+    def writer(self) -> sqlite3.Connection:
+        """The connection that writes, opened anew if an error has closed it; for one thread at a time."""
+        if os.getpid() != self._process:
+            raise StoreError(f"the store of {self.path!r} belongs to the parent process: open one after the fork")
+        if self._writer is not None:
+            return self._writer
+        if self._lock is None:
+            raise self._closed()
+        try:
+            return self._connect()
+        except (sqlite3.Error, PeeweeException) as error:
+            raise explain(_cause(error), self.path, NOTHING_WRITTEN) from error
+
+    def _lock_writing(self) -> FileLock:
+        """Take the lock on writing among processes; the caller releases it.
+
+        Raises:
+            StoreUnavailable: Another process held it for longer than the busy timeout.
+        """
+        lock = self._lock
+        if lock is None:
+            raise self._closed()
+        if not lock.acquire(self._busy_seconds):
+            raise StoreUnavailable(
+                f"another process has held the lock {lock.path!r} for {self._busy_seconds:g} s; {NOTHING_WRITTEN}"
+            )
+        return lock
+
+    def _closed(self) -> StoreError:
+        return StoreError(f"the store of {self.path!r} is not open")
+
+    def check_file(self) -> None:
+        """Refuse to go on when the file was deleted or replaced: SQLite would go on writing into nothing.
+
+        Raises:
+            StoreError: It was.
+        """
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            raise self._replaced() from None
+        if (found.st_dev, found.st_ino) != self._identity:
+            raise self._replaced()
+
+    def _replaced(self) -> StoreError:
+        return StoreError(
+            f"the database {self.path!r} was deleted or replaced while it was open; {NOTHING_WRITTEN}:"
+            " close this engine, put the file back or start anew with another one"
+        )
+
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do some writing in one transaction: all of it is on disk when this returns, or none after an error.
+
+        Raises:
+            StoreUnavailable: Locked, full or failing; the message says whether anything was written.
+            DuplicateRow: A constraint refused it; nothing was written.
+            StoreCorrupt: The file is damaged.
+            StoreError: The file was deleted or replaced; or what `work` raises.
+        """
+        connection = self.writer
+        self.check_file()
+        lock = self._lock_writing()
+        outcome = NOTHING_WRITTEN
+        try:
+            # IMMEDIATE: a deferred transaction that finds another writer cannot wait, it must fail.
+            connection.execute("BEGIN IMMEDIATE")
+            result = work(connection)
+            outcome = OUTCOME_UNKNOWN
+            connection.execute("COMMIT")
+        except BaseException as error:
+            self._abandon(connection, error)
+            if isinstance(
+                error, sqlite3.Error | UnicodeEncodeError | OverflowError
+            ):  # the last two: a value that cannot be bound
+                raise explain(error, self.path, outcome) from error
+            raise
+        finally:
+            lock.release()
+        return result
+
+    def _abandon(self, connection: sqlite3.Connection, error: BaseException) -> None:
+        try:
+            # On a full disk SQLite has rolled back by itself.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._disconnect()
+        if needs_reopening(error):
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        writer, self._writer = self._writer, None
+        self._close_readers()
+        if writer is not None:
+            with contextlib.suppress(sqlite3.Error):
+                writer.close()
+
+    def consult(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Read on the writing connection; only for whoever may write.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt, StoreError: As for `write`.
+        """
+        connection = self.writer
+        try:
+            return work(connection)
+        except sqlite3.Error as error:
+            raise explain(error, self.path, NOTHING_WRITTEN) from error
+
+    def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Read from any thread, in one short transaction on a connection that cannot write.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt, StoreError: As for `write`.
+        """
+        if self._lock is None or os.getpid() != self._process:
+            raise self._closed()
+        self.check_file()
+        try:
+            reader = self._take_reader()
+            try:
+                reader.execute("BEGIN")
+                result = work(reader)
+                reader.execute("COMMIT")  # a read left open would keep the WAL from being reused
+            except BaseException:
+                reader.close()
+                raise
+        except sqlite3.Error as error:
+            raise explain(error, self.path, NOTHING_WRITTEN) from error
+        self._give_back(reader)
+        return result
+
+    def _take_reader(self) -> sqlite3.Connection:
+        with self._readers_guard:
+            if self._readers:
+                return self._readers.pop()
+        return self._new_reader()
+
+    def _give_back(self, reader: sqlite3.Connection) -> None:
+        with self._readers_guard:
+            if len(self._readers) < _IDLE_READERS and self._writer is not None:
+                self._readers.append(reader)
+                return
+        reader.close()
+
+    def _new_reader(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            f"file:{quote(self.path)}?mode=ro",
+            uri=True,
+            timeout=self._busy_seconds,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+
+    def _close_readers(self) -> None:
+        with self._readers_guard:
+            readers, self._readers = self._readers, []
+        for reader in readers:
+            reader.close()
+
+    def close(self) -> None:
+        """Close the connections, which writes the WAL back into the file; remove a private file. Harmless the second time."""
+        if os.getpid() != self._process:
+            return  # the parent's connections: SQLite forbids even closing them here
+        lock = self._lock
+        if lock is not None:
+            held = lock.acquire(
+                self._busy_seconds
+            )  # without it the WAL is not written back here, but by the next engine
+            try:
+                self._disconnect()
+            finally:
+                if held:
+                    lock.release()
+                self._lock = None
+                lock.close()
+        if self._remove is not None:
+            self._remove()
+
+
+def _cause(error: Exception) -> Exception:
+    """Return SQLite's error behind peewee's."""
+    return error.__cause__ if isinstance(error.__cause__, sqlite3.Error) else error

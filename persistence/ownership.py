@@ -1,0 +1,139 @@
+"""Which engine drives which runs.
+
+Each open engine has a row and a lock on a side file, ``<database>-engine-<id>``, that dies with its process. A run's row names the engine
+that wrote it last; that engine's row names its *driver*: itself while it lives, the engine that took it over after it died, or nobody
+after it was closed. So taking over a million waiting runs writes one row, and is at once the fence: an engine that finds another driver
+in its row has lost its right to write.
+
+Whether an engine is alive is asked of its lock, never of a clock.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+from typing import Final, NamedTuple
+
+from ..dsl.errors import OwnershipLost, StoreUnavailable
+from .locks import FileLock
+
+__all__ = ["Membership"]
+
+_FENCE: Final = "SELECT driver FROM workflow_engines WHERE id = ?"
+_REGISTER: Final = "INSERT INTO workflow_engines (started_at, pid, host) VALUES (CAST(strftime('%s', 'now') AS INTEGER) * 1000000, ?, ?)"
+_OTHERS: Final = "SELECT id, driver FROM workflow_engines WHERE (driver = id AND id <> ?) OR driver IS NULL ORDER BY id"
+_DRIVEN: Final = "SELECT id FROM workflow_engines WHERE driver = ? ORDER BY id"
+# Waiting runs are not counted: a crash in which they took no part must not bring them nearer to quarantine.
+_COUNT_ADOPTIONS: Final = """
+    UPDATE workflow_executions SET adoptions = adoptions + 1
+    WHERE finished_at IS NULL AND state IN ('running', 'compensating')
+    AND owner IN (SELECT id FROM workflow_engines WHERE driver = ?)
+"""
+_TAKE: Final = "UPDATE workflow_engines SET driver = ? WHERE driver = ? OR id = ?"
+_FORGET: Final = """
+    DELETE FROM workflow_engines WHERE driver = ?1 AND id <> ?2 AND NOT EXISTS
+    (SELECT 1 FROM workflow_executions WHERE owner = workflow_engines.id AND finished_at IS NULL)
+"""
+_RELEASE: Final = "UPDATE workflow_engines SET driver = NULL WHERE driver = ?"
+
+
+class _Other(NamedTuple):
+    id: int
+    driver: int | None
+
+
+class Membership:
+    """This engine among the engines of one database.
+
+    Attributes:
+        engine_id: This engine's number, never used before nor again in this database.
+        drivers: For each engine whose runs this one drives: this engine's number.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock: FileLock | None = None
+        self.engine_id = 0
+        self.drivers: dict[int, int] = {}
+
+    def join(self, connection: sqlite3.Connection) -> None:
+        """Add this engine's row, with its lock held before anybody can see the row. Brings its own transaction."""
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            engine_id = connection.execute(_REGISTER, (os.getpid(), socket.gethostname())).lastrowid or 0
+            connection.execute(_TAKE, (engine_id, engine_id, engine_id))
+            self._lock = FileLock(self._lock_path(engine_id))
+            if not self._lock.try_acquire():
+                raise StoreUnavailable(
+                    f"another process holds {self._lock.path!r}, which no engine before had a reason to make"
+                )
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if self._lock is not None:
+                self._lock.close()
+            raise
+        self.engine_id = engine_id
+        self.drivers = {engine_id: engine_id}
+
+    def _lock_path(self, engine_id: int) -> str:
+        return f"{self._path}-engine-{engine_id}"
+
+    def check(self, connection: sqlite3.Connection) -> None:
+        """Refuse to go on if another engine has taken this one over. The first statement of every transaction.
+
+        Raises:
+            OwnershipLost: It has; nothing was written.
+        """
+        row = connection.execute(_FENCE, (self.engine_id,)).fetchone()
+        if row is None or row[0] != self.engine_id:
+            raise OwnershipLost(
+                f"engine {self.engine_id} of {self._path!r} was taken for dead and its runs were taken over; nothing was written:"
+                " stop its work and open a new engine"
+            )
+
+    def find_dead(self, connection: sqlite3.Connection) -> list[tuple[_Other, FileLock | None]]:
+        """Return the engines that have died or were closed, each with its lock held by us, if it was a death."""
+        dead: list[tuple[_Other, FileLock | None]] = []
+        for other in map(_Other._make, connection.execute(_OTHERS, (self.engine_id,)).fetchall()):
+            if other.driver is None:
+                dead.append((other, None))
+                continue
+            lock = FileLock(self._lock_path(other.id))
+            if lock.try_acquire():
+                dead.append((other, lock))
+            else:
+                lock.close()
+        return dead
+
+    def take_over(self, connection: sqlite3.Connection, dead: list[tuple[_Other, FileLock | None]]) -> list[int]:
+        """Become the driver of the runs of dead engines; inside a transaction. Returns those that were still to be had."""
+        self.check(connection)
+        still = set(map(_Other._make, connection.execute(_OTHERS, (self.engine_id,)).fetchall()))
+        taken = [other for other, _ in dead if other in still]
+        for other in taken:
+            if other.driver is not None:
+                connection.execute(_COUNT_ADOPTIONS, (other.id,))
+            connection.execute(_TAKE, (self.engine_id, other.id, other.id))
+        connection.execute(_FORGET, (self.engine_id, self.engine_id))
+        return [other.id for other in taken]
+
+    def recall(self, connection: sqlite3.Connection) -> None:
+        """Learn anew whose runs this engine drives; after a take-over has been committed."""
+        self.drivers = {self.engine_id: self.engine_id}
+        self.drivers.update(
+            (engine, self.engine_id) for (engine,) in connection.execute(_DRIVEN, (self.engine_id,)).fetchall()
+        )
+
+    def leave(self, connection: sqlite3.Connection) -> None:
+        """Give this engine's runs to whoever comes next, which counts as no adoption; inside a transaction."""
+        connection.execute(_FORGET, (self.engine_id, 0))
+        connection.execute(_RELEASE, (self.engine_id,))
+
+    def close(self) -> None:
+        """Let go of this engine's lock."""
+        if self._lock is not None:
+            self._lock.remove()
+            self._lock = None

@@ -1,0 +1,107 @@
+"""How finished runs leave: deleted, or moved to the archive, whole and with everything that belongs to them.
+
+A run stays as long as the run that started it is unfinished: the parent may have to undo it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
+
+import msgspec
+
+from ..dsl.errors import UsageError
+from .models import ArchiveModel, ExecutionModel, SignalModel, StepModel
+from .rows import columns
+
+__all__ = ["FINAL_STATES", "archive", "cleanup"]
+
+FINAL_STATES: Final = frozenset({"completed", "failed", "cancelled"})
+"""The states that a run never leaves."""
+
+_IN: Final = "(SELECT value FROM json_each(?))"
+_CANDIDATES: Final = f"""
+    SELECT run.id FROM workflow_executions AS run
+    WHERE run.finished_at < ? AND run.state IN {_IN} AND NOT EXISTS
+    (SELECT 1 FROM workflow_executions AS parent WHERE parent.id = run.parent_id AND parent.finished_at IS NULL)
+    ORDER BY run.finished_at LIMIT ?
+"""
+_DELETE: Final = (
+    f"DELETE FROM workflow_steps WHERE execution IN {_IN}",
+    f"DELETE FROM workflow_signals WHERE execution IN {_IN}",
+    f"DELETE FROM workflow_executions WHERE id IN {_IN}",
+)
+_RUNS: Final = f"SELECT {columns(ExecutionModel)} FROM workflow_executions WHERE id IN {_IN} ORDER BY id"
+_STEPS: Final = f"SELECT {columns(StepModel)} FROM workflow_steps WHERE execution IN {_IN} ORDER BY execution, position"
+_SIGNALS: Final = f"SELECT {columns(SignalModel)} FROM workflow_signals WHERE execution IN {_IN} ORDER BY execution, id"
+_ARCHIVE: Final = (
+    f"INSERT INTO workflow_executions_archive ({columns(ArchiveModel)})"
+    f" VALUES ({', '.join('?' * (len(ArchiveModel._meta.sorted_fields) - 1))}"
+    ", coalesce(?, CAST(strftime('%s', 'now') AS INTEGER) * 1000000))"
+)
+_STEP_NAMES: Final = [field.column_name for field in StepModel._meta.sorted_fields]
+_SIGNAL_NAMES: Final = [field.column_name for field in SignalModel._meta.sorted_fields]
+_JSON_COLUMNS: Final = frozenset({"value", "error", "payload"})
+
+
+def cleanup(connection: sqlite3.Connection, *, older_than: int, states: frozenset[str], limit: int) -> int:
+    """Delete the oldest finished runs, inside a transaction; return how many."""
+    chosen = _choose(connection, older_than, states, limit)
+    _delete(connection, chosen)
+    return len(chosen)
+
+
+def archive(
+    connection: sqlite3.Connection, *, older_than: int, states: frozenset[str], limit: int, archived_at: int | None
+) -> int:
+    """Move the oldest finished runs to the archive, inside a transaction; return how many."""
+    chosen = _choose(connection, older_than, states, limit)
+    ids = _list(chosen)
+    steps = _grouped(connection.execute(_STEPS, (ids,)), _STEP_NAMES)
+    signals = _grouped(connection.execute(_SIGNALS, (ids,)), _SIGNAL_NAMES)
+    rows = [
+        (*run, _text(steps.get(run[0], [])), _text(signals.get(run[0], [])), archived_at)
+        for run in connection.execute(_RUNS, (ids,))
+    ]
+    connection.executemany(_ARCHIVE, rows)
+    _delete(connection, chosen)
+    return len(chosen)
+
+
+def _choose(connection: sqlite3.Connection, older_than: int, states: frozenset[str], limit: int) -> list[int]:
+    if wrong := states - FINAL_STATES:
+        raise UsageError(f"only finished runs can go: {min(wrong)!r} is none of {', '.join(sorted(FINAL_STATES))}")
+    found = connection.execute(_CANDIDATES, (older_than, _list(sorted(states)), limit))
+    return [row[0] for row in found]
+
+
+def _delete(connection: sqlite3.Connection, chosen: list[int]) -> None:
+    for statement in _DELETE:
+        connection.execute(statement, (_list(chosen),))
+
+
+def _list(items: Iterable[object]) -> str:
+    return msgspec.json.encode(list(items)).decode()
+
+
+def _grouped(rows: Iterable[tuple[Any, ...]], names: list[str]) -> dict[int, list[dict[str, Any]]]:
+    """Return the rows of each run as mappings; text that is JSON stays the JSON it is."""
+    execution = names.index("execution")
+    return {
+        run: [
+            {
+                name: msgspec.Raw(item.encode()) if name in _JSON_COLUMNS and item is not None else item
+                for name, item in zip(names, row, strict=True)
+                if name != "execution" and item is not None
+            }
+            for row in of_run
+        ]
+        for run, of_run in groupby(rows, key=itemgetter(execution))
+    }
+
+
+def _text(rows: list[dict[str, Any]]) -> str:
+    return msgspec.json.encode(rows).decode()

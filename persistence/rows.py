@@ -1,0 +1,165 @@
+"""Between the records that cross the border of this room and the columns of the tables.
+
+The SQL that drives runs is written by peewee once, from the models, and kept as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+from peewee import EXCLUDED, CompositeKey, Model
+
+from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus
+from .models import ExecutionModel
+from .records import ExecutionRow, SignalRow
+
+__all__ = [
+    "columns",
+    "error_text",
+    "execution_parameters",
+    "execution_row",
+    "fact",
+    "fact_parameters",
+    "signal_row",
+    "upsert",
+]
+
+_STARTED_WITH: Final = frozenset(
+    {"execution_id", "workflow", "input", "idempotency_key", "parent_id", "parent_key", "created_at"}
+)
+"""What a run was started with is written once: SQLite would rewrite every index that has one of these columns."""
+
+_to_json: Final = msgspec.json.Encoder().encode
+_from_json: Final = msgspec.json.Decoder().decode
+_KINDS: Final = {kind.value: kind for kind in FactKind}
+_STATUSES: Final = {status.value: status for status in FactStatus}
+
+
+def columns(model: type[Model], table: str = "") -> str:
+    """Return the columns of a model, in their order, as SQL."""
+    prefix = f"{table}." if table else ""
+    return ", ".join(f'{prefix}"{field.column_name}"' for field in model._meta.sorted_fields)
+
+
+@cache
+def upsert(model: type[Model], rows: int, condition: str = "") -> str:
+    """Return the statement that inserts so many rows, or replaces those whose primary key exists.
+
+    Every other constraint that fails is an error. With a condition, rows that exist and do not meet it are left alone, and are
+    missing from the statement's row count.
+    """
+    fields = model._meta.sorted_fields
+    primary: Any = model._meta.primary_key
+    key = primary.field_names if isinstance(primary, CompositeKey) else (primary.name,)
+    kept = {*key, *(_STARTED_WITH if model is ExecutionModel else ())}
+    query = model.insert_many([[None] * len(fields)], fields=fields).on_conflict(
+        conflict_target=[model._meta.fields[name] for name in key],
+        update={field: getattr(EXCLUDED, field.column_name) for field in fields if field.name not in kept},
+    )
+    sql: str = query.sql()[0]
+    values = f"({', '.join('?' * len(fields))})"
+    sql = sql.replace(f"VALUES {values}", f"VALUES {', '.join([values] * rows)}")
+    return f"{sql} WHERE {condition}" if condition else sql
+
+
+def execution_parameters(row: ExecutionRow, owner: int) -> tuple[Any, ...]:
+    """Return the columns of a run that this engine owns from now on."""
+    return (*row[:8], None if row.error is None else error_text(row.error), *row[9:14], owner, *row[15:])
+
+
+def execution_row(row: Sequence[Any], drivers: dict[int, int]) -> ExecutionRow:
+    """Return a run from its columns; its owner is the engine that drives it, whoever is written in the row."""
+    record = ExecutionRow._make(row)
+    error, owner = record.error, record.owner
+    if error is not None or owner in drivers:
+        return record._replace(error=_error(error), owner=drivers.get(owner, owner))
+    return record
+
+
+def fact_parameters(execution: int, fact: Fact) -> tuple[Any, ...]:
+    """Return the columns of a fact."""
+    key, kind, status, turn, order, attempts, interruptions, value, error, *times_and_sequence = fact
+    return (
+        execution,
+        key,
+        kind.value,
+        status.value,
+        ",".join(map(str, turn)) if turn else None,
+        order,
+        attempts,
+        interruptions,
+        value,
+        None if error is None else error_text(error),
+        *times_and_sequence,
+    )
+
+
+def fact(row: Sequence[Any]) -> Fact:
+    """Return a fact from its columns."""
+    _, key, kind, status, turn, order, attempts, interruptions, value, error, *times_and_sequence = row
+    return Fact(
+        key,
+        _KINDS[kind],
+        _STATUSES[status],
+        tuple(map(int, turn.split(","))) if turn else (),
+        order,
+        attempts,
+        interruptions,
+        value,
+        _error(error),
+        *times_and_sequence,
+    )
+
+
+def signal_row(row: Sequence[Any]) -> SignalRow:
+    """Return a signal from its columns."""
+    return SignalRow._make(row)
+
+
+def error_text(error: ErrorRecord) -> str:
+    """Return an error as JSON, whatever its texts hold: an exception's message may not be encodable."""
+    try:
+        return _to_json(_plain_error(error)).decode()
+    except UnicodeEncodeError:
+        return _to_json(_plain_error(_encodable(error))).decode()
+
+
+def _plain_error(error: ErrorRecord) -> dict[str, Any]:
+    plain: dict[str, Any] = {"type": error.type, "message": error.message}
+    if error.step is not None:
+        plain["step"] = error.step
+    if error.traceback:
+        plain["traceback"] = error.traceback
+    if error.causes:
+        plain["causes"] = [_plain_error(cause) for cause in error.causes]
+    return plain
+
+
+def _encodable(error: ErrorRecord) -> ErrorRecord:
+    def encodable(text: str) -> str:
+        return text.encode("utf-8", "backslashreplace").decode()
+
+    return ErrorRecord(
+        encodable(error.type),
+        encodable(error.message),
+        None if error.step is None else encodable(error.step),
+        encodable(error.traceback),
+        tuple(map(_encodable, error.causes)),
+    )
+
+
+def _error(text: Any) -> ErrorRecord | None:
+    return None if text is None else _error_record(_from_json(text))
+
+
+def _error_record(plain: dict[str, Any]) -> ErrorRecord:
+    return ErrorRecord(
+        plain["type"],
+        plain["message"],
+        plain.get("step"),
+        plain.get("traceback", ""),
+        tuple(map(_error_record, plain.get("causes", ()))),
+    )

@@ -1,0 +1,353 @@
+"""The store: the few operations by which runs are kept.
+
+Two sorts of callers. Whoever holds the core (one thread at a time, not always the same) may call everything, and reads what it wrote.
+Any other thread may call what is listed as such; it reads what was committed.
+
+This file must never decide what a run does next: it keeps what it is given, whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sqlite3
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+from peewee import fn
+
+from ..dsl.errors import OwnershipLost, StoreCorrupt, StoreError
+from . import retention
+from .database import Database, Durability
+from .models import ExecutionModel, SignalModel, StepModel
+from .ownership import Membership
+from .records import Batch, ExecutionRow, Stored, TimerRow
+from .rows import columns, execution_parameters, execution_row, fact, fact_parameters, signal_row, upsert
+
+__all__ = ["Durability", "Store"]
+
+_LARGEST_STATEMENT: Final = 512
+"""Rows in one statement at most: 20 columns each, far below SQLite's 32,766 variables."""
+
+_FOREVER: Final = 2**63 - 1
+_FIRST_TIMER: Final = TimerRow(-(2**63), 0, "")
+
+_RUN: Final = f"SELECT {columns(ExecutionModel)} FROM workflow_executions"
+_RUN_BY_ID: Final = f"{_RUN} WHERE id = ?"
+_RUN_BY_NAME: Final = f"{_RUN} WHERE execution_id = ?"
+_RUN_BY_KEY: Final = f"{_RUN} WHERE workflow = ? AND idempotency_key = ?"
+_CHILDREN: Final = f"{_RUN} WHERE parent_id = ? ORDER BY id"
+_UNFINISHED: Final = f"{_RUN} WHERE owner = ? AND state = ? AND finished_at IS NULL AND id > ? ORDER BY id LIMIT ?"
+_FACTS: Final = f"SELECT {columns(StepModel)} FROM workflow_steps WHERE execution = ? ORDER BY position, key"
+_SIGNALS: Final = f"SELECT {columns(SignalModel)} FROM workflow_signals WHERE execution = ? ORDER BY id"
+_ARCHIVED: Final = "SELECT count(*) FROM workflow_executions_archive"
+
+
+class Store:
+    """Runs, their facts and their signals, in one SQLite file.
+
+    Attributes:
+        path: The file.
+        engine_id: This engine's number in the database; 0 until it is open.
+
+    Example:
+        >>> store = Store(None)
+        >>> store.open()
+        >>> store.find("nobody")
+        >>> store.close()
+    """
+
+    def __init__(self, path: str | None, *, durability: Durability = "full") -> None:
+        """Make a store; nothing is touched until `open`.
+
+        Args:
+            path: The database, or None for a private one that `close` deletes.
+            durability: With ``full`` a commit survives the loss of power, with ``normal`` the death of the process.
+        """
+        self._database = Database(path, durability=durability)
+        self.path = self._database.path
+        self._membership = Membership(self.path)
+        self._counter = itertools.count(1)
+        self._upsert_condition = ""
+        self._due = ""
+
+    # Life ------------------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Create the database or bring it to the newest schema, and register this engine.
+
+        Migration and registration are a transaction each; an older database is copied beside itself first.
+
+        Raises:
+            StoreUnavailable: It cannot be written, or another program keeps it locked.
+            StoreCorrupt: It is not a database, or damaged; nothing was touched.
+            SchemaTooNew: A newer release wrote it; nothing was touched.
+        """
+        self._database.open(self._membership.join)
+        self._drive()
+
+    def close(self) -> None:
+        """Give the unfinished runs to whoever comes next and close the database. Harmless the second time.
+
+        Never raises because the engine was fenced off or the disk failed: then the runs are found by its lock, which is free now.
+        """
+        if self.engine_id:
+            with contextlib.suppress(StoreError):
+                self._database.write(self._membership.leave)
+        self._database.close()
+        self._membership.close()
+
+    @property
+    def engine_id(self) -> int:
+        """This engine's number in the database."""
+        return self._membership.engine_id
+
+    def new_id(self) -> int:
+        """Return a number for a run or signal: never given before in this database, ascending. From any thread."""
+        return self.engine_id << 32 | next(self._counter)
+
+    def take_over(self) -> list[int]:
+        """Become the driver of all runs whose engine has died or was closed; return those engines.
+
+        One transaction: the engines lose their right to write, their runs are this engine's, and those that were running or
+        compensating when their engine died have one adoption more.
+
+        Raises:
+            OwnershipLost: This engine was itself taken over; nothing was written.
+            StoreError: As for `commit`.
+        """
+        dead = self._database.consult(self._membership.find_dead)
+        if not dead:
+            return []
+        try:
+            taken = self._database.write(lambda connection: self._membership.take_over(connection, dead))
+        except BaseException:
+            for _, lock in dead:
+                if lock is not None:
+                    lock.close()
+            raise
+        for _, lock in dead:
+            if lock is not None:
+                lock.remove()
+        self._database.consult(self._membership.recall)
+        self._drive()
+        return taken
+
+    def _drive(self) -> None:
+        """Keep the SQL that depends on whose runs this engine drives."""
+        driven = ", ".join(map(str, sorted(self._membership.drivers)))
+        # A finished run whose engine is forgotten belongs to nobody: whoever revives it may have it.
+        self._upsert_condition = (
+            f"workflow_executions.owner IN ({driven}) OR (workflow_executions.finished_at IS NOT NULL"
+            " AND workflow_executions.owner NOT IN (SELECT id FROM workflow_engines))"
+        )
+        self._due = f"""
+            SELECT step.due_at, step.execution, step.key
+            FROM workflow_steps AS step INDEXED BY workflow_timers
+            CROSS JOIN workflow_executions AS run ON run.id = step.execution
+            WHERE step.due_at IS NOT NULL AND step.due_at <= ? AND (step.due_at, step.execution, step.key) > (?, ?, ?)
+            AND run.owner IN ({driven}) AND run.finished_at IS NULL
+            ORDER BY step.due_at, step.execution, step.key LIMIT ?
+        """
+
+    # Writing: the core's holder only ---------------------------------------------------------------------------------
+
+    def commit(self, batch: Batch) -> None:
+        """Write a batch in one transaction: all of it is on disk when this returns, or none of it after an error.
+
+        Rows replace those with the same primary key, except for what a run was started with (ids, workflow, input, keys, parent,
+        created_at), which never changes. This engine becomes the owner of every run it writes.
+
+        Raises:
+            OwnershipLost: This engine was taken over, or a run in the batch belongs to another one; nothing was written.
+            DuplicateRow: Another run has the execution id or idempotency key, or another signal the key; nothing was written.
+            StoreUnavailable: Locked, full, read-only: nothing was written. An I/O error: the message says that the outcome is
+                unknown; the connection is opened anew, so what is read next is what is there.
+            StoreCorrupt: The file is damaged.
+            StoreError: The file was deleted or replaced; nothing was written.
+        """
+        self._database.write(lambda connection: self._write(connection, batch))
+
+    def _write(self, connection: sqlite3.Connection, batch: Batch) -> None:
+        membership = self._membership
+        membership.check(connection)
+        if batch.executions:
+            owner = membership.engine_id
+            runs = [execution_parameters(row, owner) for row in batch.executions.values()]
+            written = _insert(connection, ExecutionModel, runs, self._upsert_condition)
+            if written != len(runs):
+                raise OwnershipLost(
+                    f"{len(runs) - written} of the batch's runs belong to another engine; nothing was written"
+                )
+        if batch.facts:
+            _insert(connection, StepModel, [fact_parameters(run, fact) for (run, _), fact in batch.facts.items()])
+        if batch.signals:
+            _insert(connection, SignalModel, list(batch.signals.values()))
+
+    def cleanup(self, *, older_than: int, states: frozenset[str], limit: int = 1000) -> int:
+        """Delete runs that finished before an instant, oldest first, with their facts and signals; return how many.
+
+        One transaction. Only final states; a run whose parent is unfinished stays. Call again until it returns less than `limit`.
+
+        Raises:
+            UsageError: A state is not final.
+            StoreError: As for `commit`.
+        """
+        return self._retire(
+            lambda connection: retention.cleanup(connection, older_than=older_than, states=states, limit=limit)
+        )
+
+    def archive(
+        self, *, older_than: int, states: frozenset[str], limit: int = 1000, archived_at: int | None = None
+    ) -> int:
+        """Move runs that finished before an instant to the archive, oldest first; return how many.
+
+        One transaction, and the rules of `cleanup`.
+
+        Args:
+            older_than: The instant.
+            states: Final states.
+            limit: How many at most.
+            archived_at: When this happens; None for SQLite's own clock.
+
+        Raises:
+            UsageError: A state is not final.
+            StoreError: As for `commit`.
+        """
+        return self._retire(
+            lambda connection: retention.archive(
+                connection, older_than=older_than, states=states, limit=limit, archived_at=archived_at
+            )
+        )
+
+    # Reading: the core's holder only ---------------------------------------------------------------------------------
+
+    def load(self, execution: int) -> Stored | None:
+        """Return a run with its facts, in their order, and its signals, in order of acceptance; None if it is not there."""
+        return self._database.consult(lambda connection: self._load(connection, _RUN_BY_ID, execution))
+
+    def find(self, execution_id: str) -> ExecutionRow | None:
+        """Return the run of this id."""
+        return next(iter(self._runs(_RUN_BY_NAME, execution_id)), None)
+
+    def find_key(self, workflow: str, idempotency_key: str) -> ExecutionRow | None:
+        """Return the run of a workflow that was started with this key."""
+        return next(iter(self._runs(_RUN_BY_KEY, workflow, idempotency_key)), None)
+
+    def children(self, parent: int) -> list[ExecutionRow]:
+        """Return the runs that a run has started, oldest first."""
+        return self._runs(_CHILDREN, parent)
+
+    def unfinished(self, states: Collection[str], *, after: int = 0, limit: int = 1000) -> list[ExecutionRow]:
+        """Return runs that this engine drives and that are in one of these states, by ascending id.
+
+        Args:
+            states: Names of states.
+            after: Only ids above this one: the last of the page before.
+            limit: Size of the page.
+        """
+        found = [
+            row
+            for owner in self._membership.drivers
+            for state in states
+            for row in self._runs(_UNFINISHED, owner, str(state), after, limit)
+        ]
+        found.sort()
+        return found[:limit]
+
+    def due(self, until: int | None = None, *, after: TimerRow | None = None, limit: int = 1000) -> list[TimerRow]:
+        """Return pending timers of unfinished runs that this engine drives, in order of due time.
+
+        Args:
+            until: Only those due at this instant or before; None for all.
+            after: Only those behind this one: the last of the page before.
+            limit: Size of the page.
+        """
+        begin = after or _FIRST_TIMER
+        rows = self._database.consult(
+            lambda connection: connection.execute(
+                self._due, (_FOREVER if until is None else until, *begin, limit)
+            ).fetchall()
+        )
+        return list(map(TimerRow._make, rows))
+
+    # Reading: any thread ---------------------------------------------------------------------------------------------
+
+    def snapshot(self, execution_id: str) -> Stored | None:
+        """Return a run as it was last committed, with its facts and signals. From any thread."""
+        return self._database.read(lambda connection: self._load(connection, _RUN_BY_NAME, execution_id))
+
+    def list_rows(
+        self, *, workflow: str | None = None, state: str | None = None, limit: int = 100, offset: int = 0
+    ) -> list[ExecutionRow]:
+        """Return runs, newest first. From any thread."""
+        newest = (ExecutionModel.created_at.desc(), ExecutionModel.id.desc())
+        query = _filtered(ExecutionModel.select(), workflow, state).order_by(*newest).limit(limit).offset(offset)
+        rows = self._database.read(lambda connection: connection.execute(*query.sql()).fetchall())
+        return [self._row(row) for row in rows]
+
+    def count(self, *, workflow: str | None = None, state: str | None = None) -> int:
+        """Return how many runs there are. From any thread."""
+        query = _filtered(ExecutionModel.select(fn.COUNT(ExecutionModel.id)), workflow, state)
+        return int(self._database.read(lambda connection: connection.execute(*query.sql()).fetchone())[0])
+
+    def archived_count(self) -> int:
+        """Return how many runs are in the archive. From any thread."""
+        return int(self._database.read(lambda connection: connection.execute(_ARCHIVED).fetchone())[0])
+
+    def verify(self) -> None:
+        """Read the whole file and check its structure. From any thread; takes about a second per gigabyte.
+
+        Raises:
+            StoreCorrupt: It is damaged; says where.
+        """
+        found = self._database.read(lambda connection: connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        if found != "ok":
+            raise StoreCorrupt(f"{self.path!r} is damaged: {found}; restore a backup")
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _retire(self, work: Callable[[sqlite3.Connection], int]) -> int:
+        def fenced(connection: sqlite3.Connection) -> int:
+            self._membership.check(connection)
+            return work(connection)
+
+        return self._database.write(fenced)
+
+    def _row(self, row: tuple[Any, ...]) -> ExecutionRow:
+        return execution_row(row, self._membership.drivers)
+
+    def _runs(self, sql: str, *parameters: object) -> list[ExecutionRow]:
+        rows = self._database.consult(lambda connection: connection.execute(sql, parameters).fetchall())
+        return [self._row(row) for row in rows]
+
+    def _load(self, connection: sqlite3.Connection, sql: str, key: int | str) -> Stored | None:
+        row = connection.execute(sql, (key,)).fetchone()
+        if row is None:
+            return None
+        facts = connection.execute(_FACTS, (row[0],)).fetchall()
+        signals = connection.execute(_SIGNALS, (row[0],)).fetchall()
+        return Stored(self._row(row), list(map(fact, facts)), list(map(signal_row, signals)))
+
+
+def _insert(connection: sqlite3.Connection, model: Any, rows: list[Any], condition: str = "") -> int:
+    """Insert or replace rows by as few statements as powers of two allow; return how many were written.
+
+    Few statements, because each gives the GIL up, which beside a busy thread can cost 5 ms to get back; powers of two, so that
+    every one is prepared once.
+    """
+    written = begin = 0
+    while begin < len(rows):
+        size = min(1 << (len(rows) - begin).bit_length() - 1, _LARGEST_STATEMENT)
+        parameters = list(itertools.chain.from_iterable(rows[begin : begin + size])) if size > 1 else rows[begin]
+        written += connection.execute(upsert(model, size, condition), parameters).rowcount
+        begin += size
+    return written
+
+
+def _filtered(query: Any, workflow: str | None, state: str | None) -> Any:
+    if workflow is not None:
+        query = query.where(ExecutionModel.workflow == workflow)
+    if state is not None:
+        query = query.where(ExecutionModel.state == str(state))
+    return query
