@@ -32,16 +32,22 @@ class RunFacts:
         execution_id: Id of the run.
         workflow_name: Name of its workflow.
         input: Encoded input.
-        logger: Logger whose records carry the run's id.
+        make_logger: Makes the logger whose records carry the run's id and the step's name.
     """
 
-    __slots__ = ("execution_id", "input", "logger", "workflow_name")
+    __slots__ = ("execution_id", "input", "make_logger", "workflow_name")
 
-    def __init__(self, execution_id: str, workflow_name: str, input: str, logger: Any) -> None:  # noqa: A002
+    def __init__(
+        self,
+        execution_id: str,
+        workflow_name: str,
+        input: str,  # noqa: A002
+        make_logger: Callable[[str, str, str], Any],
+    ) -> None:
         self.execution_id = execution_id
         self.workflow_name = workflow_name
         self.input = input
-        self.logger = logger
+        self.make_logger = make_logger
 
 
 class _View(Mapping[str, Any]):
@@ -103,7 +109,6 @@ class Context(Generic[InputT_co]):
         idempotency_key: The same for every attempt of one step of one run, loop turn and item; hand it to outside
             services so that they can drop repeats.
         failure: In a compensation: why the run is being undone.
-        logger: Logger whose records carry the run's id.
     """
 
     __slots__ = ("_input", "_place", "_run", "_scope", "_steps", "_signals", "attempt", "failure", "is_cancelled")
@@ -144,8 +149,8 @@ class Context(Generic[InputT_co]):
 
     @property
     def logger(self) -> Any:
-        """Logger whose records carry the run's id."""
-        return self._run.logger
+        """Logger whose records carry the run's id, its workflow's name and the step's."""
+        return self._run.make_logger(self.execution_id, self.workflow_name, self.step_name)
 
     @property
     def input(self) -> InputT_co:

@@ -17,6 +17,8 @@ from .errors import DefinitionError
 from .graph import Body, Node
 from .nodes.branch import BranchNode
 from .nodes.for_each import ForEachNode
+from .nodes.wait_for import WaitForNode
+from .signals import Signal
 
 __all__ = ["Definition", "define"]
 
@@ -49,6 +51,11 @@ class Definition:
     def events(self) -> frozenset[str]:
         """Names of all signals its gates wait for."""
         return frozenset(event for node in self.body.every() for event in node.events())
+
+    @cached_property
+    def signals(self) -> tuple[Signal[Any], ...]:
+        """The signals its gates wait for, with their types."""
+        return tuple(node.signal for node in self.body.every() if isinstance(node, WaitForNode))
 
     @cached_property
     def children(self) -> frozenset[str]:

@@ -76,6 +76,7 @@ class WaitUntil:
     place: Place
     until: float | datetime | Callable[..., Any]
     scope: Scope
+    check: Callable[[Any], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from .facts import ErrorRecord
 
@@ -19,6 +19,7 @@ __all__ = [
     "CompensationFailed",
     "CompensationStarted",
     "Event",
+    "EventName",
     "ListenerError",
     "SignalReceived",
     "SignalTimedOut",
@@ -292,3 +293,28 @@ EVENT_TYPES: dict[str, type[Event]] = {
     )
 }
 """Every event class by its type string."""
+
+EventName = Literal[
+    "workflow:started",
+    "workflow:waiting",
+    "workflow:resumed",
+    "workflow:compensating",
+    "workflow:completed",
+    "workflow:failed",
+    "workflow:cancelled",
+    "workflow:quarantined",
+    "step:started",
+    "step:completed",
+    "step:failed",
+    "step:retry",
+    "step:timeout",
+    "step:late",
+    "signal:received",
+    "signal:timeout",
+    "compensation:started",
+    "compensation:completed",
+    "compensation:failed",
+    "timer:fired",
+    "listener:error",
+]
+"""The type strings, for type checkers; a test compares it with the classes."""

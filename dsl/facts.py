@@ -12,8 +12,11 @@ import re
 from enum import StrEnum
 from typing import NamedTuple
 
-__all__ = ["ErrorRecord", "Fact", "FactKind", "FactStatus", "Place"]
+__all__ = ["UNDO", "ErrorRecord", "Fact", "FactKind", "FactStatus", "Place"]
 
+
+UNDO = "__undo:"
+"""What the key of a fact on the way back begins with; the rest is the key of what is undone."""
 
 _TURN = re.compile(r"@\d+(\.\d+)*$")
 
@@ -95,6 +98,7 @@ class Fact(NamedTuple):
         started_at: When it was first asked for.
         completed_at: When it was settled.
         due_at: When its timer fires; present exactly while a durable timer is pending.
+        sequence: Number of the run's last event when this was recorded, so that numbers go on after a restart.
     """
 
     key: str
@@ -109,6 +113,7 @@ class Fact(NamedTuple):
     started_at: int = 0
     completed_at: int | None = None
     due_at: int | None = None
+    sequence: int = 0
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ __all__ = [
     "Message",
     "Restore",
     "Resume",
+    "SetAside",
     "Signalled",
     "StepCompleted",
     "StepFailed",
@@ -25,7 +26,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Start from nothing; the first message of every run."""
+    """Start from nothing; the first message of every run.
+
+    Attributes:
+        start_at: When the first node may begin; at once when it is left out.
+    """
+
+    start_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +139,13 @@ class Undo:
 @dataclass(frozen=True, slots=True)
 class Resume:
     """A caller: give a quarantined run another chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """The supervisor: this run cannot be driven; quarantine it."""
+
+    error: ErrorRecord
 
 
 Message = Any

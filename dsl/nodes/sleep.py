@@ -24,4 +24,10 @@ class SleepNode(Node):
 
     def walk(self, scope: Scope) -> Walker:
         """Ask to be woken."""
-        yield WaitUntil(scope.place(self.name), self.until, scope)
+        yield WaitUntil(scope.place(self.name), self.until, scope, self._check)
+
+    def _check(self, moment: Any) -> Any:
+        if not isinstance(moment, datetime) or moment.tzinfo is None:
+            msg = f"{self.name!r} must sleep until a datetime with a time zone, not {moment!r}"
+            raise TypeError(msg)
+        return moment

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..effects import Invoke, Walker
-from ..facts import Fact, FactKind, Place
+from ..facts import UNDO, Fact, FactKind, Place
 from ..graph import Node
 from ..policies import AttemptPolicy
 from ..scope import Owed, Scope
@@ -57,7 +57,7 @@ class StepNode(Node):
 
     def undo(self, owed: Owed) -> Walker:
         """Ask for the compensation to be run with the context the step had."""
-        place = Place(f"__undo:{owed.place.key}", owed.place.name, owed.place.turn)
+        place = Place(f"{UNDO}{owed.place.key}", owed.place.name, owed.place.turn)
         assert self.compensation is not None  # only then is anything owed
         yield Invoke(place, self.compensation, self.undo_policy, owed.scope, FactKind.UNDO, undoes=owed.place)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..effects import RunChild, UndoChild, Walker
-from ..facts import Fact, Place
+from ..facts import UNDO, Fact, Place
 from ..graph import Node
 from ..scope import Owed, Scope
 
@@ -37,7 +37,7 @@ class SubWorkflowNode(Node):
 
     def undo(self, owed: Owed) -> Walker:
         """Ask for the child to be compensated."""
-        place = Place(f"__undo:{owed.place.key}", owed.place.name, owed.place.turn)
+        place = Place(f"{UNDO}{owed.place.key}", owed.place.name, owed.place.turn)
         yield UndoChild(place, owed.place, owed.scope)
 
     def children(self) -> tuple[str, ...]:

@@ -1,0 +1,165 @@
+"""The bus: delivers events to listeners through blinker, on a thread of its own, in the order of the commits.
+
+Rules:
+
+1. A listener that raises is logged and reported as `ListenerError`; it never harms the run or another listener.
+2. A run's end is announced after its last event has been delivered.
+3. With no listener nothing is built and nothing is delivered.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import blinker
+
+from ..dsl.events import EVENT_TYPES, Event, ListenerError
+from . import clock
+
+if TYPE_CHECKING:
+    from .lanes import Lanes
+
+__all__ = ["Bus", "Listener", "Notice"]
+
+logger = logging.getLogger("perdure")
+
+Listener = Callable[[Any], Any]
+
+
+class Notice(NamedTuple):
+    """An event that has not been built yet: building may decode values, which is not for the core.
+
+    Attributes:
+        event: The event's class; None announces the end of the run.
+        execution_id: Id of the run.
+        workflow_name: Name of its workflow.
+        at: When it happened.
+        sequence: Its number within the run.
+        fields: The event's own fields.
+        encoded: Name of the field that holds encoded text and is to be decoded, if any.
+    """
+
+    event: type[Event] | None
+    execution_id: str
+    workflow_name: str
+    at: int
+    sequence: int
+    fields: dict[str, Any]
+    encoded: str | None = None
+
+
+class Bus:
+    """Listeners by event type, for all events, and by run."""
+
+    def __init__(self, lanes: Lanes, decode: Callable[[str], Any], ended: Callable[[str], None]) -> None:
+        self._lanes = lanes
+        self._decode = decode
+        self._ended = ended
+        self._signals = {event: blinker.Signal(event.type) for event in EVENT_TYPES.values()}
+        self._any = blinker.Signal("any")
+        self._runs: dict[str, blinker.Signal] = {}
+        self._listeners = 0
+        self.backlog = 0
+
+    @property
+    def silent(self) -> bool:
+        """Whether nobody listens to anything."""
+        return self._listeners == 0
+
+    # ---- subscribing, from any thread
+
+    def connect(self, event: type[Event] | None, listener: Listener, execution_id: str | None = None) -> None:
+        """Add a listener to a type of event, to all of them, or to one run; it is kept alive."""
+        signal = self._signal(event, execution_id)
+        before = len(signal.receivers)
+        signal.connect(listener, weak=False)
+        self._listeners += len(signal.receivers) - before
+
+    def disconnect(self, event: type[Event] | None, listener: Listener, execution_id: str | None = None) -> None:
+        """Remove a listener; nothing happens if it is not there."""
+        signal = self._signal(event, execution_id)
+        before = len(signal.receivers)
+        signal.disconnect(listener)
+        self._listeners += len(signal.receivers) - before
+        if execution_id is not None and not signal.receivers:
+            self._runs.pop(execution_id, None)
+
+    def _signal(self, event: type[Event] | None, execution_id: str | None) -> blinker.Signal:
+        if execution_id is not None:
+            return self._runs.setdefault(execution_id, blinker.Signal(execution_id))
+        return self._any if event is None else self._signals[event]
+
+    # ---- delivering
+
+    def publish(self, notices: list[Notice]) -> None:
+        """Deliver what one turn has to tell; called by the core after the commit."""
+        if self._listeners == 0 and self.backlog == 0:
+            for notice in notices:
+                if notice.event is None:
+                    self._ended(notice.execution_id)
+            return
+        self.backlog += len(notices)
+        self._lanes.bus(lambda: self._deliver(notices))
+
+    def _deliver(self, notices: list[Notice]) -> None:
+        for notice in notices:
+            try:
+                if notice.event is None:
+                    self._ended(notice.execution_id)
+                else:
+                    self._send(self._build(notice))
+            except Exception:  # a value that cannot be decoded must not stop the bus
+                logger.exception("an event of execution %s could not be delivered", notice.execution_id)
+            finally:
+                self.backlog -= 1
+
+    def _build(self, notice: Notice) -> Event:
+        assert notice.event is not None
+        fields = notice.fields
+        if notice.encoded is not None and (text := fields[notice.encoded]) is not None:
+            fields = {**fields, notice.encoded: self._decode(text)}
+        return notice.event(
+            execution_id=notice.execution_id,
+            workflow_name=notice.workflow_name,
+            at=clock.from_micros(notice.at),
+            sequence=notice.sequence,
+            **fields,
+        )
+
+    def _send(self, event: Event) -> None:
+        run = self._runs.get(event.execution_id)
+        for signal in (self._signals[type(event)], self._any, run):
+            if signal is None:
+                continue
+            for listener in list(signal.receivers_for(blinker.ANY)):
+                self._call(listener, event)
+
+    def _call(self, listener: Listener, event: Event) -> None:
+        try:
+            answer = listener(event)
+            if inspect.isawaitable(answer):
+                if inspect.iscoroutine(answer):
+                    answer.close()
+                msg = f"listener {_name(listener)} is asynchronous; listeners are called on the bus's thread: use a def"
+                raise TypeError(msg)  # noqa: TRY301 - reported like any error of the listener's
+        except Exception as error:
+            logger.exception("listener %s raised on %s", _name(listener), event.type)
+            if not isinstance(event, ListenerError):
+                self._send(
+                    ListenerError(
+                        execution_id=event.execution_id,
+                        workflow_name=event.workflow_name,
+                        at=event.at,
+                        sequence=event.sequence,
+                        listener=_name(listener),
+                        event=event,
+                        error=error,
+                    )
+                )
+
+
+def _name(listener: Listener) -> str:
+    return f"{getattr(listener, '__module__', '?')}.{getattr(listener, '__qualname__', repr(listener))}"

@@ -1,0 +1,45 @@
+"""The one place that reads a clock.
+
+Wall time is looked up at the moment of asking, so that it is frozen whenever a test froze it: freezegun leaves
+``time.time()`` real in threads with shallow stacks, but never ``datetime.now``. Guards that must never freeze use the
+monotonic clock of the operating system, which freezegun does not touch.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+
+__all__ = ["from_micros", "is_frozen", "micros", "monotonic", "to_micros"]
+
+_MICROS = 1_000_000
+_REAL = datetime.datetime
+
+
+def micros() -> int:
+    """Return the present, in microseconds since the epoch, UTC; frozen when a test has frozen time."""
+    while True:
+        try:
+            return round(datetime.datetime.now(datetime.UTC).timestamp() * _MICROS)
+        except IndexError:  # freezegun raises this in other threads at the moment a freeze ends
+            continue
+
+
+def to_micros(moment: datetime.datetime) -> int:
+    """Return an aware point in time in microseconds since the epoch."""
+    return round(moment.timestamp() * _MICROS)
+
+
+def from_micros(instant: int) -> datetime.datetime:
+    """Return an instant as an aware datetime, UTC."""
+    return _REAL.fromtimestamp(0, datetime.UTC) + datetime.timedelta(microseconds=instant)
+
+
+def monotonic() -> float:
+    """Return seconds that never freeze and never go back; for guards and busy waits only."""
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def is_frozen() -> bool:
+    """Tell whether a test holds time still, or moves it itself."""
+    return datetime.datetime is not _REAL

@@ -1,0 +1,351 @@
+"""The crew: runs every piece of user code, on threads or on the engine's event loop, and reports as messages.
+
+Rules:
+
+1. A slot of ``concurrency`` is held by a run while any of its handlers is running, not while results are being
+   committed; a parallel group counts once. Runs that find no slot queue up, first come first served.
+2. Whatever user code raises becomes a message. ``KeyboardInterrupt`` and ``SystemExit`` are the process's business: the
+   attempt counts as interrupted.
+3. A ``def`` handler cannot be stopped. When its attempt times out its slot is free again, its thread is not.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from ..dsl.context import Context, RunFacts
+from ..dsl.errors import EngineError, NonRetryable, NotStorable, RetryAfter, SchemaError
+from ..dsl.facts import ErrorRecord
+from ..dsl.messages import StepCompleted, StepFailed, StepInterrupted
+from . import clock
+from .core import Letter
+
+if TYPE_CHECKING:
+    import pykka
+
+    from ..dsl.effects import Decide, Invoke, RunChild, WaitUntil
+    from .lanes import ThreadLanes
+
+__all__ = ["Attempt", "Crew", "error_record", "running_attempt"]
+
+logger = logging.getLogger("perdure")
+
+_current = threading.local()
+
+
+def running_attempt() -> Attempt | None:
+    """Return the attempt whose user code runs on this thread, if any."""
+    return getattr(_current, "attempt", None)
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One call of user code.
+
+    Attributes:
+        run: Integer key of the run; what slots are counted by.
+        effect: What asked for it.
+        number: Attempt number for handlers, 0 for selectors and their like.
+        facts: What the context shows of the run.
+        actor: Who hears of the outcome.
+        failure: Why the run is being undone, for compensations.
+        began: When user code began, or None while it queues.
+        abandoned: Whether nobody waits for the outcome any longer.
+        cancelled: Whether the run is being cancelled; the outcome is still recorded.
+    """
+
+    run: int
+    effect: Invoke | Decide | RunChild | WaitUntil
+    number: int
+    facts: RunFacts
+    actor: pykka.ActorRef[Any]
+    failure: ErrorRecord | None = None
+    began: int | None = None
+    abandoned: bool = False
+    cancelled: bool = False
+    task: Any = None
+    holds_slot: bool = field(default=False)
+
+    @property
+    def key(self) -> str:
+        """Key of the fact it works for."""
+        return self.effect.place.key
+
+
+class Crew:
+    """Hands attempts to the lanes, within the engine's concurrency."""
+
+    def __init__(self, lanes: ThreadLanes, encode: Callable[[Any], str], *, concurrency: int) -> None:
+        self._lanes = lanes
+        self._encode = encode
+        self._free = concurrency
+        self._busy: dict[int, int] = {}
+        self._queue: deque[Attempt] = deque()
+        self._slots = threading.Lock()
+        self._closed = False
+
+    # ---- starting and ending
+
+    def run(self, attempt: Attempt) -> None:
+        """Run a handler as soon as there is a slot; called by the core."""
+        with self._slots:
+            if self._closed:
+                return
+            if attempt.run in self._busy:
+                self._busy[attempt.run] += 1
+            elif self._free > 0:
+                self._free -= 1
+                self._busy[attempt.run] = 1
+            else:
+                self._lanes.hold()  # a queued attempt is in flight too
+                self._queue.append(attempt)
+                return
+            attempt.holds_slot = True
+        self._submit(attempt)
+
+    def ask(self, attempt: Attempt) -> None:
+        """Run a selector, condition, extractor or mapper; they need no slot."""
+        if not self._closed:
+            self._submit(attempt)
+
+    def abandon(self, attempt: Attempt) -> None:
+        """Stop waiting for an attempt: an asynchronous one is cancelled, the outcome of another is thrown away."""
+        attempt.abandoned = True
+        if (task := attempt.task) is not None:
+            self._lanes.call_in_loop(task.cancel)
+        self._give_back(attempt)
+
+    def cancel(self, attempt: Attempt) -> None:
+        """Ask an attempt to end early: an asynchronous one is cancelled, another sees ``ctx.cancelled``."""
+        attempt.cancelled = True
+        if (task := attempt.task) is not None:
+            self._lanes.call_in_loop(task.cancel)
+
+    def close(self) -> None:
+        """Start nothing more."""
+        with self._slots:
+            self._closed = True
+            for _ in self._queue:
+                self._lanes.release()
+            self._queue.clear()
+
+    def _give_back(self, attempt: Attempt) -> None:
+        queued = None
+        with self._slots:
+            if not attempt.holds_slot:
+                return
+            attempt.holds_slot = False
+            self._busy[attempt.run] -= 1
+            if self._busy[attempt.run] == 0:
+                del self._busy[attempt.run]
+                self._free += 1
+                queued = self._take_next()
+        for attempt in queued or ():
+            self._submit(attempt)
+            self._lanes.release()
+
+    def _take_next(self) -> list[Attempt]:
+        """Give the free slot to the run that has queued longest, with all its attempts that queue."""
+        while self._queue and self._queue[0].abandoned:
+            self._queue.popleft()
+            self._lanes.release()
+        if not self._queue:
+            return []
+        run = self._queue[0].run
+        taken = [attempt for attempt in self._queue if attempt.run == run] if len(self._queue) > 1 else [self._queue[0]]
+        if len(taken) == 1:
+            self._queue.popleft()
+        else:
+            self._queue = deque(attempt for attempt in self._queue if attempt.run != run)
+        self._free -= 1
+        self._busy[run] = len(taken)
+        for attempt in taken:
+            attempt.holds_slot = True
+        return taken
+
+    def _submit(self, attempt: Attempt) -> None:
+        function = _function_of(attempt)
+        if _is_async(function):
+            self._lanes.loop(lambda: self._run_async(attempt, function))
+        else:
+            self._lanes.crew(lambda: self._run_sync(attempt, function))
+
+    # ---- running
+
+    def _run_sync(self, attempt: Attempt, function: Callable[..., Any]) -> None:
+        if attempt.abandoned or self._closed:
+            self._finish(attempt, StepInterrupted(attempt.key, attempt.number))
+            return
+        attempt.began = clock.micros()
+        _current.attempt = attempt
+        try:
+            outcome = self._call(attempt, function)
+        finally:
+            _current.attempt = None
+        if inspect.isawaitable(outcome):
+            self._lanes.loop(lambda: self._finish_awaiting(attempt, outcome))
+        else:
+            self._finish(attempt, outcome)
+
+    def _call(self, attempt: Attempt, function: Callable[..., Any]) -> Any:
+        try:
+            result = _invoke(function, *_arguments(attempt, function))
+            return result if inspect.isawaitable(result) else self._completed(attempt, result)
+        except (KeyboardInterrupt, SystemExit) as error:
+            return _interrupted(attempt, error)
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            return _failed(attempt, error)
+
+    async def _run_async(self, attempt: Attempt, function: Callable[..., Any]) -> None:
+        if attempt.abandoned or self._closed:
+            self._finish(attempt, StepInterrupted(attempt.key, attempt.number))
+            return
+        attempt.began = clock.micros()
+        try:
+            awaitable = _invoke(function, *_arguments(attempt, function))
+        except BaseException as error:  # noqa: BLE001 - user code, as above
+            self._finish(attempt, _failed(attempt, error))
+            return
+        await self._finish_awaiting(attempt, awaitable)
+
+    async def _finish_awaiting(self, attempt: Attempt, awaitable: Any) -> None:
+        import asyncio
+
+        attempt.task = asyncio.current_task()
+        try:
+            outcome = self._completed(attempt, await awaitable)
+        except asyncio.CancelledError:
+            outcome = StepInterrupted(attempt.key, attempt.number)
+        except (KeyboardInterrupt, SystemExit) as error:
+            outcome = _interrupted(attempt, error)
+        except BaseException as error:  # noqa: BLE001 - user code, as above
+            outcome = _failed(attempt, error)
+        self._finish(attempt, outcome)
+
+    def _completed(self, attempt: Attempt, result: Any) -> StepCompleted | StepFailed:
+        """Check and encode what user code returned, here on its own thread: that is user code too."""
+        effect = attempt.effect
+        check = getattr(effect, "check", None)
+        if check is not None:
+            result = check(result)
+        policy = getattr(effect, "policy", None)
+        if policy is not None and policy.output_schema is not None:
+            try:
+                result = policy.output_schema(result)
+            except Exception as error:
+                msg = f"the result of step {effect.place.name!r} does not fit its output_schema: {error}"
+                raise SchemaError(msg) from error
+        return StepCompleted(attempt.key, attempt.number, self._encode(result))
+
+    def _finish(self, attempt: Attempt, outcome: StepCompleted | StepFailed | StepInterrupted) -> None:
+        self._give_back(attempt)
+        self._lanes.about_to_report()
+        attempt.actor.actor_inbox.put(Letter(outcome))
+        self._lanes.reported()
+
+
+def _function_of(attempt: Attempt) -> Callable[..., Any]:
+    effect: Any = attempt.effect
+    for name in ("handler", "question", "mapper", "until"):
+        if hasattr(effect, name):
+            return getattr(effect, name)  # type: ignore[no-any-return]
+    msg = f"{effect!r} has no user code"
+    raise AssertionError(msg)
+
+
+def _arguments(attempt: Attempt, function: Callable[..., Any]) -> tuple[Any, ...]:
+    effect = attempt.effect
+    place = getattr(effect, "undoes", None) or effect.place
+    context: Context[Any] = Context(
+        attempt.facts,
+        effect.scope,
+        place,
+        attempt=attempt.number,
+        failure=attempt.failure,
+        is_cancelled=lambda: attempt.abandoned or attempt.cancelled,
+    )
+    policy = getattr(effect, "policy", None)
+    if policy is not None and policy.input_schema is not None:
+        try:
+            context.replace_input(policy.input_schema(context.input))
+        except Exception as error:
+            msg = f"the input of step {place.name!r} does not fit its input_schema: {error}"
+            raise _InputMisfit(msg) from error
+    turn = getattr(effect, "turn", None)
+    return (context, turn)[: _takes(function, 1 if turn is None else 2)]
+
+
+class _InputMisfit(SchemaError):
+    """An input that cannot get better by trying again."""
+
+
+_InputMisfit.__name__ = _InputMisfit.__qualname__ = "SchemaError"
+
+
+@lru_cache(maxsize=4096)
+def _takes(function: Callable[..., Any], most: int) -> int:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return 1
+    for count in range(most, -1, -1):
+        try:
+            signature.bind(*(None,) * count)
+        except TypeError:
+            continue
+        return count
+    return most
+
+
+@lru_cache(maxsize=4096)
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+def _invoke(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+def _failed(attempt: Attempt, error: BaseException) -> StepFailed:
+    policy = getattr(attempt.effect, "policy", None)
+    retryable = (
+        policy is not None
+        and not isinstance(error, (NonRetryable, _InputMisfit, NotStorable))
+        and policy.retry.allows(error)
+    )
+    delay = error.seconds if isinstance(error, RetryAfter) else None
+    return StepFailed(attempt.key, attempt.number, error_record(error, attempt.effect.place.name), retryable, delay)
+
+
+def _interrupted(attempt: Attempt, error: BaseException) -> StepInterrupted:
+    logger.warning("%r in %r of %s: the attempt is left as interrupted", error, attempt.key, attempt.facts.execution_id)
+    return StepInterrupted(attempt.key, attempt.number)
+
+
+def error_record(error: BaseException, step: str | None = None) -> ErrorRecord:
+    """Turn an exception into what is kept of it: text, whatever its ``str()`` does."""
+    cls = type(error)
+    module = "" if cls.__module__ == "builtins" else f"{'perdure' if isinstance(error, EngineError) else cls.__module__}."
+    try:
+        message = str(error)
+    except Exception as broken:  # noqa: BLE001 - user code again
+        message = f"<str() of the exception raised {type(broken).__name__}>"
+    if isinstance(error, NotStorable):
+        message = f"step {step!r}: {message}"
+    try:
+        text = "".join(traceback.format_exception(error, limit=-20))
+    except Exception:  # noqa: BLE001 - and again
+        text = ""
+    return ErrorRecord(f"{module}{cls.__qualname__}", message, step, "" if _ours(error) else text)
+
+
+def _ours(error: BaseException) -> bool:
+    return isinstance(error, EngineError) and error.__cause__ is None and not isinstance(error, NonRetryable)

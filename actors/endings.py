@@ -1,0 +1,40 @@
+"""Who waits for the end of which run, from any thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+__all__ = ["Endings"]
+
+
+class Endings:
+    """Callbacks by execution id; each is called once, on the thread that announces the end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[str, list[Callable[[], None]]] = {}
+
+    def when(self, execution_id: str, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have the callback called at the next end of this run; return what takes it back."""
+        with self._lock:
+            self._waiting.setdefault(execution_id, []).append(callback)
+
+        def withdraw() -> None:
+            with self._lock:
+                callbacks = self._waiting.get(execution_id, [])
+                if callback in callbacks:
+                    callbacks.remove(callback)
+                if not callbacks:
+                    self._waiting.pop(execution_id, None)
+
+        return withdraw
+
+    def ended(self, execution_id: str) -> None:
+        """Call whoever waits for this run."""
+        if not self._waiting:
+            return
+        with self._lock:
+            callbacks = self._waiting.pop(execution_id, ())
+        for callback in callbacks:
+            callback()

@@ -1,0 +1,349 @@
+"""Every hop from one thread to another, in one small interface.
+
+Mail, handlers, decisions, commits, events and timers go through `Lanes` and through nothing else. `ThreadLanes` is what
+an engine uses; a simulator puts a seeded scheduler in its place and runs the same production code in one thread.
+
+Rules:
+
+1. Whatever is handed to a lane is counted until it has run; zero means idle. What runs counts what it hands on before
+   it is done itself, so the count cannot touch zero in between.
+2. The core's lane runs one cycle at a time. A thread that brings mail and finds the core idle runs the cycle itself.
+3. No thread of ours keeps the process alive.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from . import clock
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["Lanes", "ThreadLanes"]
+
+logger = logging.getLogger("perdure")
+
+Thunk = Callable[[], None]
+_FROZEN_POLL = 0.02
+_LONGEST_WAIT = 1.0
+
+
+class Lanes(Protocol):
+    """Where work goes that must not run here and now."""
+
+    def core(self) -> None:
+        """Have the core's cycle run soon: there is mail."""
+        ...
+
+    def crew(self, job: Thunk) -> None:
+        """Have a piece of user code run."""
+        ...
+
+    def loop(self, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have an asynchronous piece of user code run."""
+        ...
+
+    def bus(self, delivery: Thunk) -> None:
+        """Have events delivered, after all those handed in before."""
+        ...
+
+    def commit(self, write: Thunk, then: Callable[[BaseException | None], None]) -> None:
+        """Have a commit made, and ``then`` called with its outcome, both on behalf of the core."""
+        ...
+
+    def alarm(self, due: int | None) -> None:
+        """Have ``ring`` called at this instant, instead of any other; None for not at all."""
+        ...
+
+    def hold(self) -> None:
+        """Count one thing in flight that no lane knows of."""
+        ...
+
+    def release(self) -> None:
+        """Count it as done."""
+        ...
+
+
+class ThreadLanes:
+    """One dispatcher thread, a pool of threads, an asyncio loop, a bus thread and an alarm thread, each made on demand."""
+
+    def __init__(self, name: str, *, threads: int) -> None:
+        self._name = name
+        self._cycle: Callable[[], bool] = lambda: False
+        self._has_mail: Callable[[], bool] = lambda: False
+        self._ring: Thunk = lambda: None
+        self._turn = threading.Lock()
+        self._wake = queue.SimpleQueue[bool]()
+        self._awake = False
+        self._threads = threads
+        self._jobs = queue.SimpleQueue[Thunk | None]()
+        self._free = 0  # idle workers less jobs in the queue
+        self._workers = 0
+        self._pool = threading.Lock()
+        self._local = threading.local()
+        self._deliveries = queue.SimpleQueue[Thunk | None]()
+        self._started: set[str] = set()
+        self._in_flight = 0
+        self._count = threading.Condition(threading.Lock())
+        self._due: int | None = None
+        self._alarm = threading.Condition(threading.Lock())
+        self._pauses = 0
+        self._aloop: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[Any] = set()
+        self._closed = False
+
+    def bind(self, *, cycle: Callable[[], bool], has_mail: Callable[[], bool], ring: Thunk) -> None:
+        """Say what the core's cycle and the alarm are; ``cycle`` returns whether there is more to do."""
+        self._cycle = cycle
+        self._has_mail = has_mail
+        self._ring = ring
+
+    # ---- counting
+
+    def hold(self) -> None:
+        """Count one thing in flight."""
+        with self._count:
+            self._in_flight += 1
+
+    def release(self) -> None:
+        """Count it as done."""
+        with self._count:
+            self._in_flight -= 1
+            if self._in_flight == 0:
+                self._count.notify_all()
+
+    @property
+    def in_flight(self) -> int:
+        """How much is under way."""
+        return self._in_flight
+
+    def wait_idle(self, deadline: float) -> bool:
+        """Wait until nothing is in flight; False when the monotonic deadline passes first."""
+        with self._count:
+            while self._in_flight:
+                left = deadline - clock.monotonic()
+                if left <= 0 or not self._count.wait(min(left, _LONGEST_WAIT)) and clock.monotonic() >= deadline:
+                    return False
+        return True
+
+    # ---- the core's lane
+
+    def core(self) -> None:
+        """Run one cycle here if the core is idle; otherwise whoever runs it will see the mail."""
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            self._cycle()
+        finally:
+            self._turn.release()
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the dispatcher go on if there is more mail; called after every release of the core's turn."""
+        if self._has_mail() and not self._awake and not self._closed:
+            self._awake = True
+            self._thread("core", self._dispatch)
+            self._wake.put(True)
+
+    def _dispatch(self) -> None:
+        while self._wake.get():
+            with self._turn:
+                self._awake = False
+                while self._cycle():
+                    pass
+            self.wake()
+
+    def exclusively(self, action: Callable[[], Any]) -> Any:
+        """Run something while the core stands still."""
+        with self._turn:
+            result = action()
+        self.wake()
+        return result
+
+    def stop_core(self, last: Thunk) -> None:
+        """Run no more cycles; ``last`` is run once the one under way is over."""
+        with self._turn:
+            self._cycle = lambda: False
+            self._has_mail = lambda: False
+            last()
+
+    def commit(self, write: Thunk, then: Callable[[BaseException | None], None]) -> None:
+        """Commit here and now: the thread that holds the core's turn is the one that writes."""
+        try:
+            write()
+        except Exception as error:  # noqa: BLE001 - every outcome goes to whoever waits for it
+            then(error)
+        else:
+            then(None)
+
+    # ---- the crew's lane
+
+    def crew(self, job: Thunk) -> None:
+        """Give the job to this thread if it is a worker about to be free, else to the pool."""
+        self.hold()
+        local = self._local
+        if getattr(local, "may_take", False):
+            local.may_take = False
+            local.next = job
+            return
+        with self._pool:
+            self._free -= 1
+            if self._free < 0 and self._workers < self._threads:
+                self._workers += 1
+                self._free += 1
+                threading.Thread(target=self._work, name=f"{self._name}-crew-{self._workers}", daemon=True).start()
+        self._jobs.put(job)
+
+    def _work(self) -> None:
+        local = self._local
+        while not self._closed:
+            job = self._jobs.get()
+            while job is not None:
+                local.next, local.may_take = None, False
+                self._run_job(job)
+                job = local.next
+            with self._pool:
+                self._free += 1
+
+    def _run_job(self, job: Thunk) -> None:
+        # Handlers are called through several frames of ours: freezegun leaves the clock real to callers whose last
+        # five frames touch the threading module.
+        try:
+            job()
+        finally:
+            self.release()
+
+    def about_to_report(self) -> None:
+        """Say that this worker has finished its job and may take the next one that its own report gives rise to."""
+        self._local.may_take = hasattr(self._local, "next")
+
+    def reported(self) -> None:
+        """Say that the report has been made."""
+        self._local.may_take = False
+
+    # ---- the loop's lane
+
+    def loop(self, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a coroutine as a task of the engine's own event loop."""
+        self.hold()
+        loop = self._event_loop()
+        loop.call_soon_threadsafe(self._begin_task, loop, make)
+
+    def _begin_task(self, loop: Any, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = loop.create_task(make())
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: Any) -> None:
+        self._tasks.discard(task)
+        self.release()
+
+    def call_in_loop(self, action: Thunk) -> None:
+        """Run something on the loop's thread, if there is a loop."""
+        if self._aloop is not None:
+            self._aloop.call_soon_threadsafe(action)
+
+    def _event_loop(self) -> asyncio.AbstractEventLoop:
+        with self._pool:
+            if self._aloop is None:
+                from .event_loop import EngineLoop
+
+                self._aloop = EngineLoop()
+                threading.Thread(target=self._aloop.run_forever, name=f"{self._name}-loop", daemon=True).start()
+            return self._aloop
+
+    # ---- the bus's lane
+
+    def bus(self, delivery: Thunk) -> None:
+        """Deliver on the bus's thread, in order."""
+        self.hold()
+        self._deliveries.put(delivery)
+        self._thread("bus", self._deliver)
+
+    def on_bus(self) -> bool:
+        """Tell whether this is the bus's thread."""
+        return getattr(self._local, "is_bus", False)
+
+    def wait_delivered(self) -> None:
+        """Wait a moment for the bus to catch up."""
+        with self._count:
+            self._count.wait(_FROZEN_POLL)
+
+    def _deliver(self) -> None:
+        self._local.is_bus = True
+        while (delivery := self._deliveries.get()) is not None:
+            try:
+                delivery()
+            finally:
+                self.release()
+
+    # ---- the alarm
+
+    def alarm(self, due: int | None) -> None:
+        """Ring at this instant; a later call replaces it."""
+        if due == self._due:
+            return
+        with self._alarm:
+            self._due = due
+            self._alarm.notify()
+        if due is not None:
+            self._thread("time", self._watch_clock)
+
+    @contextmanager
+    def alarm_paused(self) -> Iterator[None]:
+        """Have no alarm ring meanwhile: somebody else looks at the clock."""
+        with self._alarm:
+            self._pauses += 1
+        try:
+            yield
+        finally:
+            with self._alarm:
+                self._pauses -= 1
+                self._alarm.notify()
+
+    def _watch_clock(self) -> None:
+        while not self._closed:
+            with self._alarm:
+                if self._due is None or self._pauses:
+                    self._alarm.wait()
+                    continue
+                frozen = clock.is_frozen()
+                left = (self._due - clock.micros()) / 1_000_000
+                if left > 0:
+                    self._alarm.wait(_FROZEN_POLL if frozen else min(left, _LONGEST_WAIT))
+                    continue
+                self._due = None
+            if frozen:  # one timer at a time, each after what the one before has caused, as settle does
+                self.wait_idle(clock.monotonic() + _FROZEN_POLL)
+            self._ring()
+
+    # ---- life
+
+    def _thread(self, name: str, body: Thunk) -> None:
+        if name in self._started:
+            return
+        with self._pool:
+            if name not in self._started:
+                self._started.add(name)
+                threading.Thread(target=body, name=f"{self._name}-{name}", daemon=True).start()
+
+    def close(self) -> None:
+        """Let every thread that is not in user code end."""
+        self._closed = True
+        self._wake.put(False)
+        self._deliveries.put(None)
+        with self._alarm:
+            self._alarm.notify()
+        with self._pool:
+            for _ in range(self._workers):
+                self._jobs.put(None)
+            if self._aloop is not None:
+                self._aloop.call_soon_threadsafe(self._aloop.stop)
+
+

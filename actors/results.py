@@ -1,0 +1,17 @@
+"""What a run's facts amount to for somebody outside: results by step name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..dsl.facts import Fact, FactKind, FactStatus
+
+__all__ = ["RESULT_KINDS", "step_results"]
+
+RESULT_KINDS = (FactKind.STEP, FactKind.MAP, FactKind.CHILD)
+
+
+def step_results(facts: Iterable[Fact]) -> dict[str, str]:
+    """Return the encoded results of completed steps, maps and children by name, in order of start."""
+    completed = [fact for fact in facts if fact.kind in RESULT_KINDS and fact.status is FactStatus.COMPLETED]
+    return {fact.name: fact.value or "null" for fact in sorted(completed, key=lambda fact: fact.order)}

@@ -1,0 +1,406 @@
+"""The supervisor: knows which runs live in memory, wakes those that do not, and restores what was left unfinished.
+
+It is an actor like the runs: everything here happens on the core. It writes nothing itself; what it does for a run
+(``deliver``, ``rest``, ``check_child`` …) is called by that run's turn once the turn is on disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..dsl import messages as msg
+from ..dsl.errors import (
+    DefinitionError,
+    DuplicateExecution,
+    ExecutionNotFound,
+    OwnershipLost,
+    StoreError,
+    UnknownWorkflow,
+)
+from ..dsl.events import StepLate
+from ..dsl.facts import ErrorRecord
+from ..dsl.states import FINAL, State
+from ..persistence.records import ExecutionRow, Stored
+from . import clock
+from .bus import Notice
+from .core import Core, CoreActor, Letter
+from .execution import ExecutionActor, child_ended
+from .reader import CodecReader
+from .timekeeper import Timekeeper
+
+if TYPE_CHECKING:
+    from pykka._envelope import Envelope
+
+    from ..dsl.definition import Definition
+    from ..dsl.effects import RunChild
+    from .crew import Crew
+
+__all__ = ["FireNext", "Register", "Start", "Supervisor", "Tick", "ToRun"]
+
+logger = logging.getLogger("perdure")
+
+_ADOPT = 200
+_MOST_RESTORING = 1000
+_POISON = 3
+_RECOVER = "__recover"
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """The engine: this definition can be run from now on; restore what waits for it."""
+
+    definition: Definition
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A caller: start a run; the answer is its id, given once it is on disk."""
+
+    workflow: str
+    input: str
+    version: str | None = None
+    execution_id: str | None = None
+    key: str | None = None
+    start_at: int | None = None
+    tags: str | None = None
+    reject_duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToRun:
+    """A caller: hand this message to a run, waking it if need be."""
+
+    execution_id: str
+    message: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """The supervisor to itself: restore the next runs that were left unfinished, after this one."""
+
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The alarm: something is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class FireNext:
+    """``settle``: fire the next timer that is due; the reply tells whether there was one."""
+
+
+class Supervisor(CoreActor):
+    """One for each engine.
+
+    Attributes:
+        codec: Reads values.
+        crew: Runs user code.
+        timekeeper: Fires timers.
+        seed: What jitter and ids are drawn from.
+    """
+
+    def __init__(self, core: Core, *, seed: int | None, logger_for: Callable[[str, str, str], Any]) -> None:
+        super().__init__(core)
+        self.codec = CodecReader()
+        self.crew: Crew
+        self.timekeeper = Timekeeper(core.store, core.lanes, self.deliver)
+        self._random = random.Random(seed)  # noqa: S311 - ids are unique, not secret
+        self.seed = self._random.getrandbits(64)
+        self.logger_for = logger_for
+        self._definitions: dict[tuple[str, str | None], Definition] = {}
+        self._latest: dict[str, Definition] = {}
+        self._live: dict[int, ExecutionActor] = {}
+        self._ids: dict[str, int] = {}
+        self._crashes: dict[int, int] = {}
+        self._adopt_after: int | None = None
+        self.closing = False
+
+    # ---- messages
+
+    def receive(self, envelope: Envelope[Any]) -> None:
+        """Take one letter; one that is for a run is handed on with whoever waits for the answer. Runs on the core."""
+        match envelope.message:
+            case ToRun(execution_id, message):
+                self._to_run(execution_id, message, envelope.reply_to)
+            case Start() as start:
+                self._start(start, envelope.reply_to)
+            case _:
+                super().receive(envelope)
+
+    def on_receive(self, message: Any) -> Any:
+        """Handle one message; runs on the core."""
+        match message:
+            case Tick():
+                return self.timekeeper.fire(clock.micros(), only_one=clock.is_frozen())
+            case FireNext():
+                return self.timekeeper.fire(clock.micros(), only_one=True)
+            case Register():
+                return self._register(message.definition)
+            case Adopt():
+                return self._adopt(message.after)
+        return None
+
+    def crashed(self, error: BaseException) -> None:
+        """Go on: the supervisor keeps nothing that a dropped turn could have spoilt."""
+
+    def _register(self, definition: Definition) -> Any:
+        key = (definition.name, definition.version)
+        known = self._definitions.get(key)
+        if known is not None and known.fingerprint != definition.fingerprint:
+            return DefinitionError(
+                f"another definition of {definition.name!r}"
+                f"{f' version {definition.version!r}' if definition.version else ''} is registered; "
+                "give the new one a version of its own"
+            )
+        if known is None:
+            self._definitions[key] = definition
+            self._latest[definition.name] = definition
+            self.timekeeper.reload()
+            self._adopt(0)
+        return None
+
+    # ---- starting
+
+    def _start(self, message: Start, reply: Any) -> None:
+        answer = self._existing(message)
+        if answer is not None:
+            self.turn.replies.append((reply, answer))
+            return
+        definition = self._find_definition(message.workflow, message.version)
+        if definition is None:
+            self.turn.replies.append((reply, UnknownWorkflow(message.workflow, self._latest)))
+            return
+        row = self._new_row(definition, message.input, execution_id=message.execution_id)
+        row = row._replace(idempotency_key=message.key, tags=message.tags)
+        self._hand(self._bring_to_life(Stored(row, [], []), definition), msg.Begin(message.start_at), reply)
+
+    def _existing(self, message: Start) -> Any:
+        """Return the id of the run that the same id or key has started, or the error that it exists."""
+        row = None
+        if message.execution_id is not None:
+            run = self._ids.get(message.execution_id)
+            row = self._live[run].row if run is not None else self.core.store.find(message.execution_id)
+            why = "under this id"
+        if row is None and message.key is not None:
+            row = self._find_key(message.workflow, message.key)
+            why = f"with the idempotency key {message.key!r}"
+        if row is None:
+            return None
+        if message.reject_duplicate or row.workflow != message.workflow:
+            return DuplicateExecution(row.execution_id, f"{why}, of workflow {row.workflow!r}")
+        return row.execution_id
+
+    def _find_key(self, workflow: str, key: str) -> ExecutionRow | None:
+        for actor in self._live.values():  # a run started in this very cycle is not on disk yet
+            if actor.row.idempotency_key == key and actor.row.workflow == workflow:
+                return actor.row
+        return self.core.store.find_key(workflow, key)
+
+    def _find_definition(self, name: str, version: str | None) -> Definition | None:
+        return self._latest.get(name) if version is None else self._definitions.get((name, version))
+
+    def _new_row(
+        self, definition: Definition, encoded_input: str, *, execution_id: str | None = None
+    ) -> ExecutionRow:
+        now = clock.micros()
+        return ExecutionRow(
+            id=self.new_id(),
+            execution_id=execution_id or self._new_execution_id(now),
+            workflow=definition.name,
+            version=definition.version,
+            fingerprint=definition.fingerprint,
+            state=State.RUNNING,
+            input=encoded_input,
+            result=None,
+            error=None,
+            rollback=None,
+            idempotency_key=None,
+            tags=None,
+            parent_id=None,
+            parent_key=None,
+            owner=self.core.store.engine_id,
+            adoptions=0,
+            sequence=0,
+            created_at=now,
+            updated_at=now,
+            finished_at=None,
+        )
+
+    def _new_execution_id(self, now: int) -> str:
+        """Return an id that sorts by time: 11 digits of milliseconds, 13 of chance, in hexadecimal."""
+        return f"{now // 1000:011x}{self._random.getrandbits(52):013x}"
+
+    def new_id(self) -> int:
+        """Return an integer key for a row."""
+        return self.core.store.new_id()
+
+    # ---- delivering
+
+    def _to_run(self, execution_id: str, message: Any, reply: Any) -> None:
+        run = self._ids.get(execution_id)
+        if run is None:
+            row = self.core.store.find(execution_id)
+            if row is None:
+                self.turn.replies.append((reply, ExecutionNotFound(execution_id)))
+                return
+            run = row.id
+        actor = self._live.get(run) or self._wake(run)
+        assert actor is not None
+        self._hand(actor, message, reply)
+
+    def deliver(self, run: int, message: Any) -> None:
+        """Hand a message to a run, waking it if need be; one that no longer exists is past caring."""
+        actor = self._live.get(run) or self._wake(run)
+        if actor is not None:
+            self._hand(actor, message)
+
+    def _hand(self, actor: ExecutionActor, message: Any, reply: Any = None) -> None:
+        self.core.post(actor, Letter(message, reply))
+
+    def _wake(self, run: int) -> ExecutionActor | None:
+        stored = self.core.store.load(run)
+        if stored is None:
+            return None
+        row = stored.execution
+        definition = self._definitions.get((row.workflow, row.version))
+        actor = self._bring_to_life(stored, definition)
+        if definition is not None and row.state not in FINAL:
+            self._hand(actor, msg.Restore())
+        return actor
+
+    def _bring_to_life(self, stored: Stored, definition: Definition | None) -> ExecutionActor:
+        actor = ExecutionActor(self, stored, definition)
+        self._live[actor.run_id] = actor
+        self._ids[actor.row.execution_id] = actor.run_id
+        return actor
+
+    def rest(self, actor: ExecutionActor) -> None:
+        """Let an actor leave memory, unless there is mail for it."""
+        if actor.ready or self._live.get(actor.run_id) is not actor:
+            return
+        self._crashes.pop(actor.run_id, None)
+        self._forget(actor)
+
+    def _forget(self, actor: ExecutionActor) -> None:
+        actor.actor_stopped.set()
+        del self._live[actor.run_id]
+        self._ids.pop(actor.row.execution_id, None)
+        if self._adopt_after is not None and len(self._live) < _MOST_RESTORING:
+            after, self._adopt_after = self._adopt_after, None
+            self.core.post(self, Letter(Adopt(after)))
+
+    def late(self, run: int, message: msg.StepCompleted | msg.StepFailed) -> None:
+        """Tell of a handler that returned after its run had moved on without it."""
+        if (actor := self._live.get(run)) is not None:
+            self._hand(actor, message)
+            return
+        stored = self.core.store.load(run)
+        if stored is None or self.core.bus.silent:
+            return
+        row = stored.execution
+        sequence = max([row.sequence, *(fact.sequence for fact in stored.facts)]) + 1
+        fields = {"step": message.key, "attempt": message.attempt}
+        self.turn.notices.append(Notice(StepLate, row.execution_id, row.workflow, message.at, sequence, fields))
+
+    # ---- children
+
+    def new_child(self, parent: ExecutionActor, effect: RunChild, encoded_input: str) -> ExecutionRow:
+        """Return the row of a child, to be written with its parent's fact.
+
+        Raises:
+            UnknownWorkflow: its workflow is not registered.
+        """
+        definition = self._latest.get(effect.workflow)
+        if definition is None:
+            raise UnknownWorkflow(effect.workflow, self._latest)
+        row = self._new_row(definition, encoded_input)
+        return row._replace(parent_id=parent.run_id, parent_key=effect.place.key)
+
+    def begin_child(self, row: ExecutionRow) -> None:
+        """Begin a child whose row is on disk."""
+        actor = self._bring_to_life(Stored(row, [], []), self._definitions[row.workflow, row.version])
+        self._hand(actor, msg.Begin())
+
+    def check_child(self, parent: int, key: str, *, cancel: bool = False) -> None:
+        """Tell a restored parent of its child's end, if the child has ended; else make sure that the child lives."""
+        child = self._child(parent, key)
+        if child is None:
+            return
+        if child.state in FINAL:
+            stored = self.core.store.load(child.id)
+            assert stored is not None
+            self.deliver(parent, child_ended(key, child, stored.facts, self.codec))
+        elif cancel:
+            self.deliver(child.id, msg.Cancel(reason="the parent was cancelled"))
+
+    def cancel_child(self, parent: int, key: str, message: msg.Cancel) -> None:
+        """Cancel a child with its parent."""
+        if (child := self._child(parent, key)) is not None:
+            self.deliver(child.id, message)
+
+    def undo_child(self, parent: int, key: str) -> None:
+        """Have a completed child undone."""
+        if (child := self._child(parent, key)) is not None:
+            self.deliver(child.id, msg.Undo(key))
+
+    def _child(self, parent: int, key: str) -> ExecutionRow | None:
+        rows = [row for row in self.core.store.children(parent) if row.parent_key == key]
+        if not rows:
+            return None
+        actor = self._live.get(rows[-1].id)
+        return actor.row if actor is not None else rows[-1]
+
+    # ---- restoring
+
+    def _adopt(self, after: int) -> None:
+        """Restore running and compensating runs, oldest first, a few hundred at a time."""
+        rows = self.core.store.unfinished((State.RUNNING, State.COMPENSATING), after=after, limit=_ADOPT)
+        for row in rows:
+            definition = self._definitions.get((row.workflow, row.version))
+            if row.id in self._live or definition is None:
+                continue
+            if row.adoptions > _POISON:
+                self._quarantine_poison(row)
+            else:
+                self._wake(row.id)
+        if len(rows) < _ADOPT:
+            return
+        if len(self._live) < _MOST_RESTORING:
+            self.core.post(self, Letter(Adopt(rows[-1].id)))
+        else:
+            self._adopt_after = rows[-1].id
+
+    def _quarantine_poison(self, row: ExecutionRow) -> None:
+        message = (
+            f"the process died {row.adoptions} times while this run was in flight, with no progress in between; "
+            "find out which step kills it, then resume the run"
+        )
+        self._set_aside(row.id, ErrorRecord("perdure.Poison", message))
+
+    def _set_aside(self, run: int, error: ErrorRecord) -> None:
+        stored = self.core.store.load(run)
+        if stored is None:
+            return
+        actor = self._bring_to_life(stored, self._definitions.get((stored.execution.workflow, stored.execution.version)))
+        self._hand(actor, msg.SetAside(error))
+
+    def actor_crashed(self, actor: ExecutionActor, error: BaseException) -> None:
+        """Have a run whose turn was dropped restored from the store, later and later; called by the core."""
+        if self._live.get(actor.run_id) is actor:
+            self._forget(actor)
+        if isinstance(error, OwnershipLost):
+            return
+        crashes = self._crashes[actor.run_id] = self._crashes.get(actor.run_id, 0) + 1
+        if crashes >= _POISON and not isinstance(error, StoreError):
+            self._set_aside(actor.run_id, ErrorRecord("perdure.InternalError", f"{error!r}; please report this"))
+            return
+        delay = min(0.05 * 2**crashes, 30.0)
+        self.timekeeper.arm(clock.micros() + round(delay * 1_000_000), actor.run_id, _RECOVER, attempt=0)
+
+

@@ -1,0 +1,763 @@
+"""The engine: opens a database, runs workflows on it, and is called from any thread."""
+
+from __future__ import annotations
+
+import atexit
+import datetime as dt
+import logging
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from .actors import clock
+from .actors.bus import Bus, Listener
+from .actors.core import Core, Letter
+from .actors.crew import Crew, running_attempt
+from .actors.endings import Endings
+from .actors.lanes import ThreadLanes
+from .actors.reply import NoAnswer, Reply
+from .actors.supervisor import FireNext, Register, Start, Supervisor, Tick, ToRun
+from .dsl import messages as msg
+from .dsl.definition import Definition
+from .dsl.errors import (
+    EngineClosed,
+    EngineForked,
+    ExecutionNotFound,
+    InvalidPayload,
+    NotStorable,
+    SchemaError,
+    UnknownWorkflow,
+    UsageError,
+    WaitTimeout,
+    WouldDeadlock,
+    did_you_mean,
+)
+from .dsl.events import EVENT_TYPES, Event, EventName
+from .dsl.names import check_name
+from .dsl.policies import seconds
+from .dsl.signals import Signal
+from .dsl.states import FINAL, State
+from .dsl.workflow import Workflow
+from .execution import Execution
+from .persistence import codec
+from .persistence.store import Store
+from .run import Run
+
+__all__ = ["Engine", "RunHandle"]
+
+InputT = TypeVar("InputT")
+OutputT = TypeVar("OutputT")
+EventT = TypeVar("EventT", bound=Event)
+T = TypeVar("T")
+
+logger = logging.getLogger("perdure")
+
+RunHandle = Run
+
+_open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_MOST_UNDELIVERED = 100_000
+
+
+class Engine:
+    """Runs workflows durably on one database.
+
+    Registering a workflow restores its unfinished runs; nothing else is to be called. Every method may be called from
+    any thread. Listeners are called on one thread of the engine's own, in order.
+
+    Example:
+        >>> hello = Workflow("hello").step("greet", lambda ctx: f"hello, {ctx.input}")
+        >>> with Engine(None, hello) as engine:
+        ...     engine.start("hello", "world").result(timeout=10)
+        'hello, world'
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *workflows: Workflow[Any, Any],
+        concurrency: int = 5,
+        threads: int = 32,
+        durability: str = "full",
+        on_event: Listener | None = None,
+        seed: int | None = None,
+        switch_interval: float | None = 0.001,
+        data_path: str | os.PathLike[str] | None = None,
+        connection: Mapping[str, Any] | None = None,
+        embedded: bool = True,
+        queue_name: str | None = None,
+    ) -> None:
+        """Open a database, create it if need be, and take over what a dead engine has left.
+
+        Args:
+            path: The database file. Left out, runs are kept in a temporary file that goes with the engine.
+            workflows: Registered at once; see `register`.
+            concurrency: How many runs may have handlers in flight. A parallel group counts once, waiting runs not at all.
+            threads: How many threads there are at most for ``def`` handlers.
+            durability: ``"full"`` survives power loss; ``"normal"`` the death of the process, several times as fast.
+            on_event: Listener for every event, as with `on_any`, from the first one on.
+            seed: What ids and jitter are drawn from; for tests that want the same ones each time.
+            switch_interval: Seconds after which Python may switch threads, set for the whole process: CPU-bound
+                handlers would otherwise delay everything by 5 ms a switch. None leaves it as it is.
+            data_path: Another name for ``path``.
+            connection: Parameters of a database server; not available in this version.
+            embedded: Accepted for code written for other engines; there is no other mode in this version.
+            queue_name: Name of the engine's threads.
+
+        Raises:
+            UsageError: an argument is wrong.
+            StoreError: the database cannot be opened; nothing was changed.
+            DefinitionError: a workflow is wrong.
+        """
+        location = _location(path, data_path, connection, embedded=embedded)
+        _at_least_one(concurrency, "concurrency")
+        _at_least_one(threads, "threads")
+        if durability not in ("full", "normal"):
+            msg_ = f"durability must be 'full' or 'normal', not {durability!r}"
+            raise UsageError(msg_)
+        self._pid = os.getpid()
+        self._state = threading.RLock()
+        self._closing = False
+        self._definitions: dict[str, Definition] = {}
+        self._signal_types: dict[str, list[Any]] = {}
+        self._store = Store(location, durability=durability)
+        self._store.open()
+        self._store.take_over()
+        if location is None:
+            logger.info("no database file was given: runs are kept in a temporary file and are gone when the engine closes")
+        self._endings = Endings()
+        self._lanes = ThreadLanes(queue_name or "perdure", threads=threads)
+        self._bus = Bus(self._lanes, codec.decode, self._endings.ended)
+        self._core = Core(self._store, self._bus, self._lanes)
+        self._supervisor = Supervisor(self._core, seed=seed, logger_for=_logger_for)
+        self._crew = Crew(self._lanes, codec.encode, concurrency=concurrency)
+        self._supervisor.crew = self._crew
+        self._core.on_fenced = self._fenced
+        self._lanes.bind(cycle=self._core.cycle, has_mail=self._core.has_mail, ring=self._ring)
+        if switch_interval is not None:
+            sys.setswitchinterval(switch_interval)
+        if on_event is not None:
+            self.on_any(on_event)
+        _open_engines.add(self)
+        try:
+            self.register(*workflows)
+        except BaseException:
+            self.close(force=True)
+            raise
+
+    # ---- workflows
+
+    def register(self, *workflows: Workflow[Any, Any]) -> Self:
+        """Make workflows known, and have their unfinished runs go on; returns the engine.
+
+        The same definition twice is harmless. Two versions of one name may stand side by side; runs stay on theirs,
+        and `start` uses the one registered last.
+
+        Raises:
+            DefinitionError: a workflow is wrong, or another definition has its name and version.
+            EngineClosed: the engine is closed.
+        """
+        self._check_open("register")
+        definitions = []
+        for workflow in workflows:
+            if not isinstance(workflow, Workflow):
+                msg_ = f"register takes workflows, not {workflow!r}"
+                raise UsageError(msg_)
+            definitions.append(workflow.definition())
+        for definition in definitions:
+            for annotation in definition.types:
+                if annotation is not None:
+                    codec.register_type(annotation)
+            self._ask(Register(definition), "register")
+            self._definitions[definition.name] = definition
+            for signal in definition.signals:
+                self._signal_types.setdefault(signal.name, []).append(signal.payload)
+        return self
+
+    # ---- runs
+
+    @overload
+    def start(
+        self,
+        workflow: Workflow[InputT, OutputT],
+        input: InputT = ...,  # noqa: A002
+        *,
+        id: str | None = ...,  # noqa: A002
+        key: str | None = ...,
+        version: str | None = ...,
+        delay: float | timedelta | None = ...,
+        at: datetime | None = ...,
+        tags: Mapping[str, Any] | None = ...,
+        if_exists: str = ...,
+    ) -> Run[OutputT]: ...
+    @overload
+    def start(
+        self,
+        workflow: str,
+        input: Any = ...,  # noqa: A002
+        *,
+        id: str | None = ...,  # noqa: A002
+        key: str | None = ...,
+        version: str | None = ...,
+        delay: float | timedelta | None = ...,
+        at: datetime | None = ...,
+        tags: Mapping[str, Any] | None = ...,
+        if_exists: str = ...,
+    ) -> Run[Any]: ...
+    def start(
+        self,
+        workflow: str | Workflow[Any, Any],
+        input: Any = None,  # noqa: A002
+        *,
+        id: str | None = None,  # noqa: A002
+        key: str | None = None,
+        version: str | None = None,
+        delay: float | timedelta | None = None,
+        at: datetime | None = None,
+        tags: Mapping[str, Any] | None = None,
+        if_exists: str = "return",
+    ) -> Run[Any]:
+        """Start a run and return once it is on disk.
+
+        Args:
+            workflow: A registered workflow, or its name.
+            input: What the run works on; checked against the workflow's input type.
+            id: Id of the run; made up when left out.
+            key: Idempotency key: a second start of the workflow with the same key gives the same run.
+            version: Version to start, if several are registered; the last one otherwise.
+            delay: Seconds or `timedelta` before the first node begins; durable.
+            at: Aware point in time at which the first node begins, instead of ``delay``.
+            tags: Anything storable, kept with the run.
+            if_exists: What to do when the id or key exists: ``"return"`` that run, or ``"reject"`` with an error.
+
+        Raises:
+            UnknownWorkflow: it, or a sub-workflow it needs, is not registered.
+            InvalidPayload: the input does not fit its type or cannot be stored.
+            DuplicateExecution: the id or key exists, and was to be rejected or is another workflow's.
+            StoreError: it could not be written; the message says whether it may have been.
+            EngineClosed: the engine is closed.
+        """
+        self._check_open("start")
+        name = workflow.name if isinstance(workflow, Workflow) else workflow
+        if isinstance(workflow, Workflow) and version is None:
+            version = workflow.version
+        definition = self._definition(name)
+        if if_exists not in ("return", "reject"):
+            msg_ = f"if_exists must be 'return' or 'reject', not {if_exists!r}"
+            raise UsageError(msg_)
+        if id is not None:
+            check_id(id)
+        request = Start(
+            name,
+            _encode(input, definition.input_type, f"the input of workflow {name!r}"),
+            version=version,
+            execution_id=id,
+            key=key,
+            start_at=_start_at(delay, at),
+            tags=None if tags is None else _encode(dict(tags), None, "tags"),
+            reject_duplicate=if_exists == "reject",
+        )
+        while self._bus.backlog > _MOST_UNDELIVERED:  # a slow listener slows starts, it never loses events
+            self._lanes.wait_delivered()
+        return Run(self, self._ask(request, "start"), name)
+
+    def _definition(self, name: Any) -> Definition:
+        definition = self._definitions.get(name)
+        if definition is None:
+            raise UnknownWorkflow(name, self._definitions)
+        self._check_children(definition, set())
+        return definition
+
+    def _check_children(self, definition: Definition, seen: set[str]) -> None:
+        for child in definition.children - seen:
+            seen.add(child)
+            if child not in self._definitions:
+                raise UnknownWorkflow(child, self._definitions)
+            self._check_children(self._definitions[child], seen)
+
+    def run(self, id: str) -> Run[Any]:  # noqa: A002
+        """Return a handle on a run that exists.
+
+        Raises:
+            ExecutionNotFound: there is none of this id.
+        """
+        execution = self.get_execution(id)
+        if execution is None:
+            raise ExecutionNotFound(id)
+        return Run(self, id, execution.workflow_name)
+
+    def get_execution(self, id: str) -> Execution | None:  # noqa: A002
+        """Return what a run looks like now, or None if there is none of this id.
+
+        Raises:
+            EngineClosed: the engine is closed.
+        """
+        self._check_open("read an execution")
+        stored = self._store.snapshot(id)
+        return None if stored is None else Execution(stored)
+
+    def list_executions(
+        self, workflow: str | None = None, state: str | None = None, *, limit: int = 100, offset: int = 0
+    ) -> list[Execution]:
+        """Return runs, newest first.
+
+        Args:
+            workflow: Only runs of this workflow.
+            state: Only runs in this state.
+            limit: How many at most, 1 to 1000.
+            offset: How many to skip.
+
+        Raises:
+            UsageError: a filter or bound is wrong.
+            EngineClosed: the engine is closed.
+        """
+        self._check_open("list executions")
+        if not 1 <= limit <= 1000 or offset < 0:  # noqa: PLR2004 - the documented bound
+            msg_ = f"limit must be 1 to 1000 and offset 0 or more, got {limit} and {offset}"
+            raise UsageError(msg_)
+        rows = self._store.list_rows(
+            workflow=workflow, state=None if state is None else _state(state), limit=limit, offset=offset
+        )
+        stored = (self._store.snapshot(row.execution_id) for row in rows)
+        return [Execution(one) for one in stored if one is not None]
+
+    @overload
+    def signal(self, id: str, event: Signal[T], payload: T, *, key: str | None = None) -> None: ...  # noqa: A002
+    @overload
+    def signal(
+        self,
+        id: str,  # noqa: A002
+        event: str,
+        payload: Any = None,
+        *,
+        key: str | None = None,
+        strict: bool = True,
+    ) -> None: ...
+    def signal(
+        self,
+        id: str,  # noqa: A002
+        event: Any,
+        payload: Any = None,
+        *,
+        key: str | None = None,
+        strict: bool = True,
+    ) -> None:
+        """Send a signal to a run; returns once it is on disk.
+
+        Args:
+            id: Id of the run.
+            event: Name of the signal, or a typed `Signal`.
+            payload: What the gate gives to the steps after it; checked against the signal's type.
+            key: A second signal to this run with the same key is dropped.
+            strict: Refuse a name that no gate of the workflow waits for.
+
+        Raises:
+            ExecutionNotFound: there is no such run.
+            ExecutionFinished: it has ended or is being undone; nothing was stored.
+            UnknownSignal: no gate waits for this name.
+            InvalidPayload: the payload does not fit its type or cannot be stored.
+            StoreError: it could not be written; the message says whether it may have been.
+            EngineClosed: the engine is closed.
+        """
+        self._check_open("signal")
+        name = event.name if isinstance(event, Signal) else event
+        if not isinstance(name, str) or not name:
+            msg_ = f"a signal needs a name that is not empty, got {name!r}"
+            raise UsageError(msg_)
+        annotation = event.payload if isinstance(event, Signal) else self._signal_type(name, id)
+        encoded = _encode(payload, annotation, f"the payload of signal {name!r}")
+        self._ask(ToRun(id, msg.Signalled(name, encoded, key, strict)), "signal")
+
+    def _signal_type(self, name: str, execution_id: str) -> Any:
+        types = self._signal_types.get(name, [])
+        if all(one is types[0] for one in types):
+            return types[0] if types else None
+        execution = self.get_execution(execution_id)
+        definition = self._definitions.get(execution.workflow_name) if execution is not None else None
+        signals = definition.signals if definition is not None else ()
+        return next((signal.payload for signal in signals if signal.name == name), None)
+
+    def cancel(self, id: str, *, compensate: bool = True, reason: str = "cancelled") -> None:  # noqa: A002
+        """Cancel a run: nothing new begins, what is in flight ends, then what was completed is undone.
+
+        Returns once the wish is on disk; the run ends as ``cancelled``, its children before it.
+
+        Raises:
+            ExecutionNotFound: there is no such run.
+            IllegalTransition: it has ended, is being undone already, or is quarantined.
+            EngineClosed: the engine is closed.
+        """
+        self._check_open("cancel")
+        self._ask(ToRun(id, msg.Cancel(compensate, reason)), "cancel")
+
+    def resume(self, id: str) -> None:  # noqa: A002
+        """Give a quarantined run another chance.
+
+        Raises:
+            ExecutionNotFound: there is no such run.
+            IllegalTransition: it is not quarantined.
+            UnknownWorkflow: its workflow is not registered.
+            EngineClosed: the engine is closed.
+        """
+        self._check_open("resume")
+        self._ask(ToRun(id, msg.Resume()), "resume")
+
+    # ---- listeners
+
+    @overload
+    def on(self, event: type[EventT], listener: Callable[[EventT], Any]) -> None: ...
+    @overload
+    def on(self, event: EventName, listener: Callable[[Any], Any]) -> None: ...
+    def on(self, event: Any, listener: Any) -> None:
+        """Call a listener for every event of one type.
+
+        Listeners run one after the other on the engine's own thread, after the event's fact is on disk; one that
+        raises is logged and reported as ``listener:error``, one that blocks delays the others, never a run. They are
+        kept alive until `off`.
+
+        Args:
+            event: The type as a string, such as ``"step:completed"``, or the event's class.
+            listener: Called with the event.
+
+        Raises:
+            UsageError: there is no such type of event.
+        """
+        self._bus.connect(_event_class(event), _listener(listener))
+
+    def off(self, event: type[Event] | EventName, listener: Callable[[Any], Any]) -> None:
+        """Stop calling a listener given to `on`; nothing happens if it is not there."""
+        self._bus.disconnect(_event_class(event), listener)
+
+    def on_any(self, listener: Callable[[Event], Any]) -> None:
+        """Call a listener for every event; those of `on` are called first. See `on`."""
+        self._bus.connect(None, _listener(listener))
+
+    def off_any(self, listener: Callable[[Event], Any]) -> None:
+        """Stop calling a listener given to `on_any`."""
+        self._bus.disconnect(None, listener)
+
+    def subscribe(self, id: str, listener: Callable[[Event], Any]) -> Callable[[], None]:  # noqa: A002
+        """Call a listener for every event of one run from now on; returns what ends that.
+
+        Subscribe before the start to an id of your own choice to see a run from its first event.
+        """
+        self._bus.connect(None, _listener(listener), id)
+        return lambda: self._bus.disconnect(None, listener, id)
+
+    def when_changed(self, id: str, callback: Callable[[], None], *, ends_only: bool) -> Callable[[], None]:  # noqa: A002
+        """Have a callback called when a run has ended, or whenever it tells anything; returns what ends that."""
+        withdraw = self._endings.when(id, callback)
+        if ends_only:
+            return withdraw
+
+        def listener(_: Event) -> None:
+            callback()
+
+        unsubscribe = self.subscribe(id, listener)
+
+        def stop() -> None:
+            withdraw()
+            unsubscribe()
+
+        return stop
+
+    # ---- retention
+
+    def cleanup(self, max_age: float | timedelta = 0, states: Collection[str] | None = None) -> int:
+        """Delete runs that ended so long ago; up to 1000 a call.
+
+        Args:
+            max_age: Seconds or `timedelta` since their end.
+            states: Only runs in these final states; all final states when left out.
+
+        Returns:
+            How many were deleted; call again while it is 1000.
+
+        Raises:
+            UsageError: a state is not final: a run that lives cannot be deleted; cancel it first.
+            EngineClosed: the engine is closed.
+        """
+        return self._retire(self._store.cleanup, max_age, states)
+
+    def archive(self, max_age: float | timedelta = 0, states: Collection[str] | None = None) -> int:
+        """Move runs that ended so long ago into the table ``workflow_executions_archive``; up to 1000 a call.
+
+        The arguments, result and errors are those of `cleanup`.
+        """
+        return self._retire(self._store.archive, max_age, states)
+
+    def _retire(self, retire: Callable[..., int], max_age: float | timedelta, states: Collection[str] | None) -> int:
+        self._check_open("clean up")
+        chosen = FINAL if states is None else frozenset(map(_state, [states] if isinstance(states, str) else states))
+        if living := chosen - FINAL:
+            msg_ = f"only finished runs can be removed, not those that are {', '.join(sorted(living))}; cancel them first"
+            raise UsageError(msg_)
+        age = max_age.total_seconds() if isinstance(max_age, timedelta) else float(max_age)
+        older_than = clock.micros() - round(age * 1_000_000)
+        names = frozenset(map(str, chosen))
+        return self._lanes.exclusively(lambda: retire(older_than=older_than, states=names))  # type: ignore[no-any-return]
+
+    def get_archived_count(self) -> int:
+        """Return how many runs are in the archive."""
+        self._check_open("count the archive")
+        return self._store.archived_count()
+
+    # ---- time
+
+    def settle(self, timeout: float = 30) -> None:
+        """Fire everything that is due now, in order, and return when nothing is left to do.
+
+        For tests: with time frozen, every mailbox, handler, commit, event and due timer is done when it returns.
+
+        Args:
+            timeout: Real seconds to wait for handlers.
+
+        Raises:
+            WaitTimeout: something was still in flight.
+            WouldDeadlock: called in a handler or listener.
+        """
+        self._check_open("settle")
+        self.check_may_wait(None)
+        deadline = clock.monotonic() + timeout
+        with self._lanes.alarm_paused():
+            while True:
+                if not self._lanes.wait_idle(deadline):
+                    msg_ = f"{self._lanes.in_flight} things are still in flight after {timeout:g} s (a handler that blocks?)"
+                    raise WaitTimeout(msg_)
+                if not self._ask(FireNext(), "settle"):
+                    return
+
+    def next_deadline(self) -> datetime | None:
+        """Return when the next timer is due, or None if none is pending."""
+        self._check_open("read the timers")
+        due = self._lanes.exclusively(self._supervisor.timekeeper.next_due)
+        return None if due is None else clock.from_micros(due)
+
+    def advance(self, delta: timedelta | None = None, **parts: float) -> None:
+        """Move frozen time on from deadline to deadline, so that everything due happens at its own moment; for tests.
+
+        Args:
+            delta: How far, or
+            parts: the arguments of a `timedelta`, such as ``days=30``.
+
+        Raises:
+            UsageError: time is not frozen by freezegun.
+            WaitTimeout: see `settle`.
+        """
+        freezer = _freezer()
+        target = dt.datetime.now(dt.UTC) + (delta if delta is not None else timedelta(**parts))
+        self.settle()
+        while (due := self.next_deadline()) is not None and due <= target:
+            freezer.move_to(due)
+            self.settle()
+        freezer.move_to(target)
+        self.settle()
+
+    # ---- life
+
+    def close(self, timeout: float = 30, *, force: bool = False) -> None:
+        """Stop: start nothing more, let handlers in flight finish and be recorded, close the database.
+
+        Whatever is unfinished goes on when the database is opened again. A second call does nothing.
+
+        Args:
+            timeout: Real seconds to wait for handlers in flight; their attempts count as interrupted after that.
+            force: Do not wait; answers that come later are thrown away.
+
+        Raises:
+            WouldDeadlock: called in a handler or listener without ``force``.
+        """
+        if os.getpid() != self._pid:
+            return
+        if not force:
+            self.check_may_wait(None)
+        with self._state:
+            if self._closing:
+                return
+            self._closing = True
+        _open_engines.discard(self)
+        self._supervisor.closing = True
+        self._crew.close()
+        if not force:
+            self._lanes.wait_idle(clock.monotonic() + timeout)
+        self._lanes.close()
+        self._lanes.stop_core(self._store.close)
+
+    def __enter__(self) -> Self:
+        """Return the engine."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        """Return the engine."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it without blocking the loop."""
+        import asyncio
+
+        await asyncio.to_thread(self.close)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the engine is closed, or closing."""
+        return self._closing
+
+    def check_may_wait(self, id: str | None) -> None:  # noqa: A002
+        """Raise `WouldDeadlock` where waiting for this run, or for everything, could never end."""
+        attempt = running_attempt()
+        if self._lanes.on_bus():
+            msg_ = "a listener cannot wait: what it waits for is announced by the thread it runs on"
+            raise WouldDeadlock(msg_)
+        if attempt is not None and (id is None or attempt.facts.execution_id == id):
+            what = "everything to be done" if id is None else "its own run to end"
+            msg_ = f"a handler of run {attempt.facts.execution_id} cannot wait for {what}"
+            raise WouldDeadlock(msg_)
+
+    def _check_open(self, verb: str) -> None:
+        if os.getpid() != self._pid:
+            raise EngineForked(verb)
+        if self._closing:
+            raise EngineClosed(verb)
+
+    def _ask(self, message: Any, verb: str) -> Any:
+        reply = Reply()
+        self._core.post(self._supervisor, Letter(message, reply))
+        while True:
+            try:
+                return reply.get(timeout=1.0)
+            except NoAnswer:
+                self._check_open(verb)
+
+    def _ring(self) -> None:
+        self._core.post(self._supervisor, Letter(Tick()))
+
+    def _fenced(self) -> None:
+        logger.error("another engine has taken over this engine's runs; this one stops driving them")
+
+
+def check_id(id: str) -> str:  # noqa: A002
+    """Return the id if a run may have it.
+
+    Raises:
+        UsageError: it is empty, too long or cannot be printed.
+    """
+    try:
+        return check_name(id, "run id") if not isinstance(id, str) or not id.startswith(("__", "sub:")) else id
+    except Exception as error:
+        raise UsageError(str(error)) from None
+
+
+def _location(
+    path: str | os.PathLike[str] | None,
+    data_path: str | os.PathLike[str] | None,
+    connection: Mapping[str, Any] | None,
+    *,
+    embedded: bool,
+) -> str | None:
+    if path is not None and data_path is not None:
+        msg_ = "give the database as path or as data_path, not both"
+        raise UsageError(msg_)
+    location = path if path is not None else data_path
+    if connection is not None or not embedded or (isinstance(location, str) and "://" in location):
+        msg_ = "this version keeps runs in a SQLite file; database servers are not supported yet"
+        raise UsageError(msg_)
+    if location is None or location == ":memory:":
+        return None
+    try:
+        return os.fspath(location)
+    except TypeError:
+        msg_ = f"the database must be a path, not {location!r}"
+        raise UsageError(msg_) from None
+
+
+def _at_least_one(value: Any, what: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        msg_ = f"{what} must be a whole number of at least 1, got {value!r}"
+        raise UsageError(msg_)
+
+
+def _state(name: str) -> State:
+    try:
+        return State(name)
+    except ValueError:
+        msg_ = f"there is no state {name!r}{did_you_mean(str(name), list(State))}"
+        raise UsageError(msg_) from None
+
+
+def _encode(value: Any, annotation: Any, what: str) -> str:
+    try:
+        return codec.encode(codec.revive(value, annotation))
+    except (NotStorable, SchemaError) as error:
+        msg_ = f"{what}: {error}"
+        raise InvalidPayload(msg_) from error
+
+
+def _start_at(delay: float | timedelta | None, at: datetime | None) -> int | None:
+    if delay is not None and at is not None:
+        msg_ = "give delay or at, not both"
+        raise UsageError(msg_)
+    if at is not None:
+        if at.tzinfo is None:
+            msg_ = f"at={at!r} has no time zone; say which, for example timezone.utc"
+            raise UsageError(msg_)
+        return clock.to_micros(at)
+    if delay is None:
+        return None
+    try:
+        return clock.micros() + round(seconds(delay, "delay") * 1_000_000)
+    except Exception as error:
+        raise UsageError(str(error)) from None
+
+
+def _event_class(event: Any) -> type[Event]:
+    if isinstance(event, type) and issubclass(event, Event) and event.type:
+        return event
+    if isinstance(event, str) and event in EVENT_TYPES:
+        return EVENT_TYPES[event]
+    msg_ = f"there is no event {event!r}{did_you_mean(str(event), EVENT_TYPES)}"
+    raise UsageError(msg_)
+
+
+def _listener(listener: Any) -> Listener:
+    if not callable(listener):
+        msg_ = f"a listener must be callable, not {listener!r}"
+        raise UsageError(msg_)
+    return listener  # type: ignore[no-any-return]
+
+
+def _logger_for(execution_id: str, workflow: str, step: str) -> logging.LoggerAdapter[logging.Logger]:
+    return logging.LoggerAdapter(
+        logging.getLogger("perdure.run"), {"execution_id": execution_id, "workflow": workflow, "step": step}
+    )
+
+
+def _freezer() -> Any:
+    freezegun = sys.modules.get("freezegun.api")
+    factories = getattr(freezegun, "freeze_factories", None)
+    if not factories:
+        msg_ = "advance() moves time that freezegun has frozen; freeze it first, with freezegun.freeze_time(...)"
+        raise UsageError(msg_)
+    return factories[-1]
+
+
+@atexit.register
+def _close_all() -> None:
+    for engine in list(_open_engines):
+        try:
+            engine.close(timeout=5)
+        except Exception:
+            logger.exception("an engine could not be closed at exit")
+
+

@@ -1,0 +1,150 @@
+"""What one run looks like from outside, at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from .actors.clock import from_micros
+from .dsl.events import WaitingFor
+from .dsl.facts import UNDO, ErrorRecord, Fact, FactKind, FactStatus
+from .dsl.states import FINAL, State
+from .persistence import codec
+from .persistence.records import ExecutionRow, Stored
+
+__all__ = ["Execution", "StepRecord"]
+
+_SHOWN = (FactKind.STEP, FactKind.MAP, FactKind.CHILD, FactKind.GATE, FactKind.SLEEP)
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """What is recorded of one step, map, sub-workflow, gate or sleep.
+
+    Attributes:
+        status: ``running``, ``retrying``, ``waiting``, ``completed`` or ``failed``.
+        result: What it returned, or the payload a gate took.
+        error: Why it, or its last attempt, failed.
+        attempts: How often the handler began.
+        interruptions: How many of those a crash or shutdown cut short.
+        started_at: When it was first asked for.
+        completed_at: When it was settled.
+        compensation: ``running``, ``completed`` or ``failed`` once it is being undone.
+    """
+
+    status: str
+    result: Any
+    error: ErrorRecord | None
+    attempts: int
+    interruptions: int
+    started_at: datetime
+    completed_at: datetime | None
+    compensation: str | None = None
+
+
+class Execution:
+    """A snapshot of a run; values are decoded when they are looked at.
+
+    Attributes:
+        id: Id of the run.
+        workflow_name: Name of its workflow.
+        version: Version of the definition it is pinned to.
+        state: What it was doing.
+        error: Why it failed or was quarantined.
+        rollback: ``complete``, ``partial`` or ``none``, once it has failed or was cancelled.
+        created_at: When it was started.
+        updated_at: When it last recorded anything.
+        finished_at: When it ended.
+    """
+
+    def __init__(self, stored: Stored) -> None:
+        row = stored.execution
+        self._row: ExecutionRow = row
+        self._stored = stored
+        self.id = row.execution_id
+        self.workflow_name = row.workflow
+        self.version = row.version
+        self.state = State(row.state)
+        self.error = row.error
+        self.rollback = row.rollback
+        self.created_at = from_micros(row.created_at)
+        self.finished_at = None if row.finished_at is None else from_micros(row.finished_at)
+
+    def __repr__(self) -> str:
+        """Show id, workflow and state."""
+        return f"<Execution {self.id} {self.workflow_name} {self.state}>"
+
+    @cached_property
+    def updated_at(self) -> datetime:
+        """When it last recorded anything."""
+        times = [max(fact.started_at, fact.completed_at or 0) for fact in self._stored.facts]
+        return from_micros(max([self._row.updated_at, *times]))
+
+    @cached_property
+    def input(self) -> Any:
+        """What it was started with."""
+        return codec.decode(self._row.input)
+
+    @cached_property
+    def result(self) -> Any:
+        """The last node's value, once completed."""
+        return None if self._row.result is None else codec.decode(self._row.result)
+
+    @cached_property
+    def tags(self) -> Mapping[str, Any]:
+        """The caller's tags."""
+        return {} if self._row.tags is None else codec.decode(self._row.tags)  # type: ignore[return-value]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the state is final."""
+        return self.state in FINAL
+
+    @cached_property
+    def steps(self) -> Mapping[str, StepRecord]:
+        """What is recorded of each step, by name, in order of start."""
+        undone = {
+            fact.key.removeprefix(UNDO): fact.status for fact in self._stored.facts if fact.kind is FactKind.UNDO
+        }
+        shown = sorted((fact for fact in self._stored.facts if fact.kind in _SHOWN), key=lambda fact: fact.order)
+        return {fact.name: _step_record(fact, undone.get(fact.key)) for fact in shown}
+
+    @cached_property
+    def signals(self) -> Mapping[str, Any]:
+        """Payloads of the signals taken so far, the last of each name."""
+        return {
+            signal.event: codec.decode(signal.payload)
+            for signal in self._stored.signals
+            if signal.taken_by is not None
+        }
+
+    @cached_property
+    def waiting_for(self) -> list[WaitingFor]:
+        """Gates and sleeps that are open."""
+        if self.finished or self.state is State.COMPENSATING:
+            return []
+        return [_waiting_for(fact) for fact in self._stored.facts if fact.status is FactStatus.WAITING]
+
+
+def _step_record(fact: Fact, undone: FactStatus | None) -> StepRecord:
+    return StepRecord(
+        status=str(fact.status),
+        result=None if fact.value is None else codec.decode(fact.value),
+        error=fact.error,
+        attempts=fact.attempts,
+        interruptions=fact.interruptions,
+        started_at=from_micros(fact.started_at),
+        completed_at=None if fact.completed_at is None else from_micros(fact.completed_at),
+        compensation=None if undone is None else "running" if undone is FactStatus.RETRYING else str(undone),
+    )
+
+
+def _waiting_for(fact: Fact) -> WaitingFor:
+    event = None
+    if fact.kind is FactKind.GATE:
+        event = fact.name.removeprefix("__waitFor:").partition("#")[0]
+    deadline = None if fact.due_at is None else from_micros(fact.due_at)
+    return WaitingFor(fact.name, event, from_micros(fact.started_at), deadline)

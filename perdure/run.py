@@ -1,0 +1,183 @@
+"""A handle on one run: wait for it, signal it, cancel it, from any thread or coroutine."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Collection, Generator, Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from .actors import clock
+from .dsl.errors import (
+    ExecutionNotFound,
+    WaitTimeout,
+    WorkflowCancelled,
+    WorkflowFailed,
+    WorkflowQuarantined,
+)
+from .dsl.events import Event, WorkflowCancelled as CancelledEvent, WorkflowCompleted, WorkflowFailed as FailedEvent
+from .dsl.signals import Signal
+from .dsl.states import FINAL, State
+from .execution import Execution
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+__all__ = ["Run"]
+
+R_co = TypeVar("R_co", covariant=True)
+T = TypeVar("T")
+
+_ENDS = frozenset({*FINAL, State.QUARANTINED})
+_LAST = (WorkflowCompleted, FailedEvent, CancelledEvent)
+
+
+class Run(Generic[R_co]):
+    """One run of a workflow.
+
+    Attributes:
+        id: Id of the run.
+        workflow_name: Name of its workflow.
+    """
+
+    __slots__ = ("_engine", "id", "workflow_name")
+
+    def __init__(self, engine: Engine, execution_id: str, workflow_name: str) -> None:
+        self._engine = engine
+        self.id = execution_id
+        self.workflow_name = workflow_name
+
+    def __repr__(self) -> str:
+        """Show id and workflow."""
+        return f"<Run {self.id} {self.workflow_name}>"
+
+    @property
+    def state(self) -> State:
+        """What the run is doing now.
+
+        Raises:
+            ExecutionNotFound: it was cleaned up or archived.
+        """
+        return self._snapshot().state
+
+    def _snapshot(self) -> Execution:
+        execution = self._engine.get_execution(self.id)
+        if execution is None:
+            raise ExecutionNotFound(self.id)
+        return execution
+
+    def wait(self, timeout: float | None = None, *, until: str | Collection[str] | None = None) -> Execution:
+        """Wait until the run is in a final state, or in one of those named, and return what it looks like then.
+
+        Args:
+            timeout: Real seconds, also when time is frozen; None waits for ever.
+            until: A state or several, such as ``"waiting"``.
+
+        Raises:
+            WaitTimeout: it did not get there in time; the run itself goes on.
+            WouldDeadlock: called where it would wait for itself: in a handler of this run, or in a listener.
+            ExecutionNotFound: it was cleaned up or archived.
+        """
+        self._engine.check_may_wait(self.id)
+        wanted = _ENDS if until is None else frozenset({State(until)} if isinstance(until, str) else map(State, until))
+        deadline = None if timeout is None else clock.monotonic() + timeout
+        changed = threading.Semaphore(0)
+        withdraw = self._engine.when_changed(self.id, changed.release, ends_only=wanted <= _ENDS)
+        try:
+            while True:
+                execution = self._snapshot()
+                if execution.state in wanted:
+                    return execution
+                if execution.state in _ENDS:
+                    msg = f"run {self.id} is {execution.state} and will not become {' or '.join(sorted(wanted))}"
+                    raise WaitTimeout(msg)
+                left = None if deadline is None else deadline - clock.monotonic()
+                if left is not None and (left <= 0 or not changed.acquire(timeout=left)):
+                    msg = f"run {self.id} is still {execution.state} after {timeout:g} s; the run itself goes on"
+                    raise WaitTimeout(msg)
+                if left is None:
+                    changed.acquire()
+        finally:
+            withdraw()
+
+    def result(self, timeout: float | None = None) -> R_co:
+        """Wait for the end and return the last node's value.
+
+        Returns after every listener has been given the run's last event.
+
+        Args:
+            timeout: Real seconds, also when time is frozen; None waits for ever.
+
+        Raises:
+            WorkflowFailed: the run failed; names the step and carries the recorded error.
+            WorkflowCancelled: it was cancelled.
+            WorkflowQuarantined: it was set aside.
+            WaitTimeout: it did not end in time; the run itself goes on.
+            WouldDeadlock: called where it would wait for itself.
+        """
+        return self._outcome(self.wait(timeout))
+
+    def _outcome(self, execution: Execution) -> R_co:
+        match execution.state:
+            case State.COMPLETED:
+                return execution.result  # type: ignore[no-any-return]
+            case State.CANCELLED:
+                error: type[WorkflowFailed | WorkflowCancelled | WorkflowQuarantined] = WorkflowCancelled
+            case State.QUARANTINED:
+                error = WorkflowQuarantined
+            case _:
+                error = WorkflowFailed
+        raise error(self.id, self.workflow_name, error=execution.error, rollback=execution.rollback)
+
+    def __await__(self) -> Generator[Any, None, R_co]:
+        """Await the result in any asyncio loop; raises what `result` raises."""
+        return self._await().__await__()
+
+    async def _await(self) -> R_co:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        withdraw = self._engine.when_changed(
+            self.id, lambda: loop.call_soon_threadsafe(ended.set), ends_only=True
+        )
+        try:
+            while (execution := self._snapshot()).state not in _ENDS:
+                await ended.wait()
+                ended.clear()
+        finally:
+            withdraw()
+        return self._outcome(execution)
+
+    @overload
+    def signal(self, event: Signal[T], payload: T, *, key: str | None = None) -> None: ...
+    @overload
+    def signal(self, event: str, payload: Any = None, *, key: str | None = None, strict: bool = True) -> None: ...
+    def signal(self, event: Any, payload: Any = None, *, key: str | None = None, strict: bool = True) -> None:
+        """Send a signal to this run; see `Engine.signal`."""
+        self._engine.signal(self.id, event, payload, key=key, strict=strict)
+
+    def cancel(self, *, compensate: bool = True) -> None:
+        """Cancel this run; see `Engine.cancel`."""
+        self._engine.cancel(self.id, compensate=compensate)
+
+    def events(self) -> Iterator[Event]:
+        """Yield the run's events from now on, and end after its last one.
+
+        The subscription begins at the call, not at the first look.
+        """
+        received: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        unsubscribe = self._engine.subscribe(self.id, received.put)
+        if self._snapshot().state in _ENDS:
+            received.put(None)
+        return _until_the_last(received, unsubscribe)
+
+
+def _until_the_last(received: queue.SimpleQueue[Event | None], unsubscribe: Any) -> Iterator[Event]:
+    try:
+        while (event := received.get()) is not None:
+            yield event
+            if isinstance(event, _LAST):
+                return
+    finally:
+        unsubscribe()
