@@ -77,6 +77,11 @@ class ExecutionActor(CoreActor):
         """Name the run."""
         return f"{self.row.workflow} {self.row.execution_id}"
 
+    @property
+    def has_attempts(self) -> bool:
+        """Whether user code is in flight for this run."""
+        return bool(self._attempts)
+
     # ---- messages
 
     def on_receive(self, message: msg.Message) -> Any:  # noqa: C901, PLR0912 - one case a message

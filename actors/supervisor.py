@@ -282,7 +282,8 @@ class Supervisor(CoreActor):
 
     def rest(self, actor: ExecutionActor) -> None:
         """Let an actor leave memory, unless there is mail for it."""
-        if actor.ready or self._live.get(actor.run_id) is not actor:
+        # Invariant: a message that arrives while an actor is being put to rest is never lost.
+        if actor.ready or actor.has_attempts or self._live.get(actor.run_id) is not actor:
             return
         self._crashes.pop(actor.run_id, None)
         self._forget(actor)
