@@ -89,6 +89,7 @@ class ThreadLanes:
         self._local = threading.local()
         self._deliveries = queue.SimpleQueue[Thunk | None]()
         self._started: set[str] = set()
+        self._alive: list[threading.Thread] = []
         self._in_flight = 0
         self._count = threading.Condition(threading.Lock())
         self._due: int | None = None
@@ -197,7 +198,7 @@ class ThreadLanes:
             if self._free < 0 and self._workers < self._threads:
                 self._workers += 1
                 self._free += 1
-                threading.Thread(target=self._work, name=f"{self._name}-crew-{self._workers}", daemon=True).start()
+                self._spawn(f"crew-{self._workers}", self._work)
         self._jobs.put(job)
 
     def _work(self) -> None:
@@ -255,8 +256,15 @@ class ThreadLanes:
                 from .event_loop import EngineLoop
 
                 self._aloop = EngineLoop()
-                threading.Thread(target=self._aloop.run_forever, name=f"{self._name}-loop", daemon=True).start()
+                self._spawn("loop", self._run_loop)
             return self._aloop
+
+    def _run_loop(self) -> None:
+        assert self._aloop is not None
+        try:
+            self._aloop.run_forever()
+        finally:
+            self._aloop.close()
 
     # ---- the bus's lane
 
@@ -331,10 +339,15 @@ class ThreadLanes:
         with self._pool:
             if name not in self._started:
                 self._started.add(name)
-                threading.Thread(target=body, name=f"{self._name}-{name}", daemon=True).start()
+                self._spawn(name, body)
+
+    def _spawn(self, name: str, body: Thunk) -> None:
+        thread = threading.Thread(target=body, name=f"{self._name}-{name}", daemon=True)
+        self._alive.append(thread)
+        thread.start()
 
     def close(self) -> None:
-        """Let every thread that is not in user code end."""
+        """Let every thread end that is not in user code, and wait until they have."""
         self._closed = True
         self._wake.put(False)
         self._deliveries.put(None)
@@ -344,6 +357,18 @@ class ThreadLanes:
             for _ in range(self._workers):
                 self._jobs.put(None)
             if self._aloop is not None:
-                self._aloop.call_soon_threadsafe(self._aloop.stop)
+                self._aloop.call_soon_threadsafe(self._cancel_tasks)
+        self._join()
 
+    def _cancel_tasks(self) -> None:
+        assert self._aloop is not None
+        for task in self._tasks:
+            task.cancel()
+        self._aloop.call_soon(self._aloop.stop)
 
+    def _join(self) -> None:
+        me = threading.current_thread()
+        deadline = clock.monotonic() + (_LONGEST_WAIT if self._in_flight == 0 else _FROZEN_POLL)
+        for thread in self._alive:
+            if thread is not me:
+                thread.join(max(0.0, deadline - clock.monotonic()))
