@@ -64,6 +64,6 @@ def toctree(page: Path) -> list[Path]:
         page.parent / f"{line}.md"
         for match in FENCE.finditer(page.read_text())
         if match["language"] == "{toctree}"
-        for line in match["text"].split()
-        if not line.startswith(":") and not line.isdecimal()
+        for line in match["text"].splitlines()
+        if line and not line.startswith(":")
     ]
