@@ -72,7 +72,9 @@ class _Comparison:
         self.recorded = recorded
         self.ours = ours
         self.names = _Names(spec)
-        self.tells_compensation = recorded["version"] != "2.7.10" or "compensation:" in json.dumps(recorded["events"])
+        self.tells_compensation = recorded["version"] != "2.7.10" or "compensation:" in json.dumps(
+            recorded.get("events")
+        )
         self.unordered_log = any(action.get("count") for action in _actions(spec))
         self.parts: list[Callable[[], Iterable[str]]] = [
             self._events,
@@ -88,7 +90,7 @@ class _Comparison:
     # ---- events
 
     def _events(self) -> Iterator[str]:
-        recorded, ours = self.recorded["events"], self.ours["events"]
+        recorded, ours = self.recorded.get("events", {}), self.ours["events"]
         left_out = set(self.recorded.get("event_counts_all_runs", ())) and set(ours) - set(recorded)
         for label in sorted({*recorded, *ours} - left_out):
             yield from self._events_of(label, recorded.get(label, []), ours.get(label, []))
@@ -276,7 +278,7 @@ def _actions(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _haste(spec: dict[str, Any]) -> tuple[set[str], set[str], bool]:
-    """Return which runs got a signal, and which listeners were added, before anyone had waited; and whether one died."""
+    """Return which runs got a signal, and which listeners were added, before anyone waited; and whether one died."""
     restless: set[str] = set()
     started = killed = False
     runs, listeners = set(), set()

@@ -111,6 +111,7 @@ _MAILBOX = "Signals: a durable mailbox; a wait takes the oldest signal of its na
 _UNKNOWN_NAME = "Signals: a name that no gate of the definition waits for is refused"
 _CANCELLED = "Steps: an `async def` handler that times out is cancelled"
 _UNDO_POLICY = "Compensation: best effort, and handlers take the step's retry and timeout policy"
+_ONLY_FINISHED = "Runs and control: a verb is allowed in named states only: a run that lives is not removed"
 _OWN_UNDO = "Compensation: the failed step's own handler does not run"
 
 DOCUMENTED: dict[str, Difference] = {
@@ -473,6 +474,58 @@ DOCUMENTED: dict[str, Difference] = {
         ),
     ),
     # ---- the engine
+    "branch_no_paths": Difference(
+        "Names: branches without paths are a `DefinitionError`",
+        changes=(
+            {
+                "events": {"r": _GONE},
+                "final": {"r": _GONE},
+                "api": [
+                    {"what": "register w", "error": "DefinitionError"},
+                    {"what": "start w", "error": "UnknownWorkflow"},
+                    {"what": "wait r completed|failed|compensation-stuck", "ok": "not reached in 3000ms"},
+                ],
+            },
+        ),
+    ),
+    "cleanup_states": Difference(
+        _ONLY_FINISHED,
+        changes=(
+            {
+                "api": [
+                    {"what": "cleanup 3600000 ", "ok": 0},
+                    {"what": "cleanup 0 completed", "ok": 1},
+                    {"what": "list {}", "ok": ["p1", "v1"]},
+                    {"what": "cleanup 0 ", "ok": 1},
+                    {"what": "list {}", "ok": ["p1"]},
+                    {"what": "cleanup 0 waiting", "error": "UsageError"},
+                    {"what": "list {}", "ok": ["p1"]},
+                ],
+                "final": {"p1": {"state": "waiting", "workflowName": "p", "input": None, "signals": {}, "steps": {}}},
+            },
+        ),
+    ),
+    "archive_flow": Difference(
+        _ONLY_FINISHED,
+        changes=(
+            {
+                "events": {
+                    "p1": _events("workflow:started", "workflow:waiting", _GO, "workflow:completed"),
+                },
+                "api": [
+                    {"what": "archived_count", "ok": 0},
+                    {"what": "archive 3600000 ", "ok": 0},
+                    {"what": "archive 0 ", "ok": 1},
+                    {"what": "archived_count", "ok": 1},
+                    {"what": "list {}", "ok": ["p1"]},
+                    {"what": "archive 0 waiting", "error": "UsageError"},
+                    {"what": "archived_count", "ok": 1},
+                    {"what": "signal p1 go", "ok": None},
+                ],
+                "final": {"p1": _completed({}, workflow="p", signals={"go": _OK})},
+            },
+        ),
+    ),
     "register_twice": Difference(
         "Runs and control: `register` of the same definition twice is harmless", base="2.7.10"
     ),

@@ -16,9 +16,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from perdure.errors import EngineClosed, EngineError, WaitTimeout
-
 from perdure import Engine, Execution, Workflow
+from perdure.actors.supervisor import FireNext
+from perdure.errors import EngineError
 
 from .language import Error, Translator
 from .recording import Recording
@@ -27,10 +27,11 @@ from .stage import VirtualStage
 __all__ = ["Player"]
 
 FINAL = ("completed", "failed", "cancelled", "quarantined")
-# Real seconds in which nothing may happen before handlers that all sleep count as the only ones with work to do.
-REST = 0.03
-# Real seconds after which something is stuck.
+# Real seconds: between two looks at the engine, and after which something is stuck.
+GLANCE = 0.001
 PATIENCE = 30.0
+# Frozen time that passes between two actions.
+MOMENT = timedelta(milliseconds=0.1)
 
 
 class Player:
@@ -58,7 +59,7 @@ class Player:
                 self._register(workflow)
             for action in self._phase["actions"]:
                 # Between two actions some time passes, as it always does.
-                self._stage.move_to(self._stage.now + timedelta(milliseconds=1))
+                self._stage.move_to(self._stage.now + MOMENT)
                 _ACTIONS[action["do"]](self, action)
             self._rest()
             assert not self._phase.get("expect_kill"), "the process should have been killed"
@@ -111,17 +112,23 @@ class Player:
     # ---- time
 
     def _rest(self) -> None:
-        """Let the engine do everything that is due; handlers that sleep keep it from being idle, but not busy."""
-        while not self._closed:
-            before = self._stage.pulse()
-            try:
-                self._engine.settle(timeout=REST)
-            except WaitTimeout:
-                if not self._stage.all_asleep() or self._stage.pulse() != before:
-                    continue
-            break
+        """Let the engine do everything that is due; handlers that sleep are in flight, but have nothing to do.
+
+        This is `Engine.settle` for an engine whose handlers wait for the player: settling would wait for them.
+        """
+        if not self._closed:
+            with self._engine._lanes.alarm_paused():
+                while True:
+                    self._wait_for_real(self._only_sleepers_are_in_flight)
+                    if not self._engine._ask(FireNext(), "settle"):
+                        break
         if self._stage.kill_wanted:
             self._kill({})
+
+    def _only_sleepers_are_in_flight(self) -> bool:
+        before = self._stage.pulse()
+        idle = self._stage.asleep() + len(self._engine._crew._queue)
+        return self._engine._lanes.in_flight == idle and self._stage.pulse() == before
 
     def _until(self, holds: Callable[[], bool], milliseconds: float) -> bool:
         """Move the time until something holds, but no further than this."""
@@ -293,28 +300,21 @@ class Player:
 
         closing = threading.Thread(target=close, name="closing")
         closing.start()
-        self._wait_for_real(self._refuses)
+        self._wait_for_real(lambda: self._engine._crew._closed)
         while closing.is_alive():
             if (moment := self._stage.next_due()) is not None:
                 self._stage.move_to(moment)
-            closing.join(REST)
+            closing.join(GLANCE)
         if failures:
             raise failures[0]
 
-    def _refuses(self) -> bool:
-        try:
-            self._engine.list_executions(limit=1)
-        except EngineClosed:
-            return True
-        return False
-
     def _wait_for_real(self, holds: Callable[[], bool]) -> None:
         tick = threading.Event()
-        for _ in range(int(PATIENCE / 0.001)):
+        for _ in range(round(PATIENCE / GLANCE)):
             if holds():
                 return
-            tick.wait(0.001)
-        raise AssertionError("the engine does not close")
+            tick.wait(GLANCE)
+        raise AssertionError("nothing moves any longer")
 
     def _kill(self, action: dict[str, Any]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -379,7 +379,7 @@ class Player:
             "signals": dict(execution.signals),
             "error": None if execution.error is None else str(execution.error),
             "rollback": None if execution.rollback is None else str(execution.rollback),
-            "hasParent": execution.parent_id is not None,
+            "hasParent": getattr(execution, "parent_id", None) is not None,
             "steps": {
                 name: {
                     "status": str(step.status),

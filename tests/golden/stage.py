@@ -21,6 +21,10 @@ from .recording import Recording
 
 __all__ = ["Clock", "VirtualStage"]
 
+# Who sleeps wakes a little later than asked, as always: so handlers that sleep one after the other take longer than the
+# sum of their sleeps.
+OVERSLEPT = timedelta(milliseconds=1)
+
 
 class Clock(Protocol):
     """What freezegun gives to whoever has frozen the time."""
@@ -95,7 +99,9 @@ class VirtualStage:
             return
         with self._lock:
             number = next(self._numbers)
-            due = None if pause.milliseconds is None else self.now + timedelta(milliseconds=pause.milliseconds)
+            due = None
+            if pause.milliseconds is not None:
+                due = self.now + timedelta(milliseconds=pause.milliseconds) + OVERSLEPT
             self._sleepers[number] = _Sleeper(due, number, wake)
             self.most_asleep = max(self.most_asleep, len(self._sleepers))
             self.kill_wanted = self.kill_wanted or pause.kill is not None
@@ -131,10 +137,10 @@ class VirtualStage:
         with self._lock:
             return min((sleeper.due for sleeper in self._sleepers.values() if sleeper.due is not None), default=None)
 
-    def all_asleep(self) -> bool:
-        """Tell whether there are handlers, and every one of them sleeps."""
+    def asleep(self) -> int:
+        """Return how many handlers sleep."""
         with self._lock:
-            return 0 < self._acting == len(self._sleepers)
+            return len(self._sleepers)
 
     def pulse(self) -> tuple[Any, ...]:
         """Return something that changes whenever something happens."""
