@@ -15,9 +15,10 @@ html_theme = "furo"
 html_title = f"perdure {release}"
 
 myst_heading_anchors = 3
-# The quick start's example is README's own; its links are relative to the checkout's root.
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_class_signature = "separated"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+# Attributes as fields of their class: some are properties too, which autodoc describes by themselves.
+napoleon_use_ivar = True
