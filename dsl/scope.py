@@ -94,11 +94,15 @@ class Scope:
         return layer
 
     def at_turn(self, turn: int, *, kept: bool) -> Scope:
-        """Return this scope as one turn of a loop sees it: same facts, later turns replacing earlier ones."""
+        """Return this scope as one turn of a loop sees it: later turns replace the facts of earlier ones.
+
+        A turn whose facts are kept, since it may have to be undone, gets a layer that later turns do not write to.
+        """
         scope = self._copy()
         scope.turn = (*self.turn, turn)
         if kept:
             scope.kept = (*self.kept, turn)
+            scope.steps, scope.signals = dict(self.steps), dict(self.signals)
         return scope
 
     def absorb(self, layer: Scope) -> None:

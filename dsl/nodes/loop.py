@@ -41,12 +41,16 @@ class _LoopNode(Node):
             first = max(first, self._resume(scope, first))
             _recall(scope, self.body, first)
         for turn in range(first, self.max_iterations + 2):
-            yield turn, scope.at_turn(turn, kept=kept)
+            turn_scope = scope.at_turn(turn, kept=kept)
+            yield turn, turn_scope
+            if kept:
+                scope.absorb(turn_scope)
 
     def _resume(self, scope: Scope, first: int) -> int:
         fact = scope.journal.facts.get(scope.place(self.name).key)
         if fact is None or fact.turn[:-1] != scope.turn:
             return first
+        scope.journal.mark(fact.key)
         scope.journal.mark(fact.key)  # the walk skips the turns before and asks for this fact only at the turn's end
         return self._next_turn(fact.turn[-1], fact.status is FactStatus.COMPLETED and scope.journal.value(fact))
 
@@ -75,6 +79,7 @@ class DoUntilNode(_LoopNode):
                 raise self._exceeded()
             value = yield from self.body.walk(turn_scope)
             if (yield from self._ask(turn_scope, turn)):
+                scope.absorb(turn_scope)
                 return value
         return None
 
