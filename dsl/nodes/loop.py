@@ -50,7 +50,6 @@ class _LoopNode(Node):
         fact = scope.journal.facts.get(scope.place(self.name).key)
         if fact is None or fact.turn[:-1] != scope.turn:
             return first
-        scope.journal.mark(fact.key)
         scope.journal.mark(fact.key)  # the walk skips the turns before and asks for this fact only at the turn's end
         return self._next_turn(fact.turn[-1], fact.status is FactStatus.COMPLETED and scope.journal.value(fact))
 
