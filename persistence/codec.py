@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from math import isfinite
 from pathlib import Path, PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any, Final
@@ -177,14 +178,15 @@ def _pack(value: object, trail: _Trail, depth: int) -> object:
 
 def _pack_member(value: Enum, trail: _Trail, depth: int) -> list[object]:
     kind = type(value)
+    packed = _pack(value.value, (trail, "value"), depth + 1)
     try:
-        found = kind(value.value)
+        found = kind(_unpack(packed))
     except ValueError:
         found = None
     if found is not value:
-        raise _refusal(value, trail, "is an enum's member that its value does not lead back to")
+        raise _refusal(value, trail, "is an enum's member that its stored value does not lead back to")
     register_type(kind)
-    return [qualified_name(kind), _pack(value.value, (trail, "value"), depth + 1)]
+    return [qualified_name(kind), packed]
 
 
 def _pack_instance(value: object, trail: _Trail, depth: int) -> list[object]:
@@ -321,25 +323,20 @@ def _unpack(tree: Any) -> Any:
     return tree
 
 
-def _unpack_pairs(body: list[Any]) -> Any:
+def _unpack_pairs(body: list[Any], make: Callable[[Any], Any] = dict) -> Any:
     pairs = [(_unpack(key), _unpack(item)) for key, item in body]
     try:
-        return dict(pairs)
+        return make(pairs)
     except TypeError:  # a key of a class that is not registered here: readable all the same
         return [list(pair) for pair in pairs]
 
 
-def _unpack_set(body: list[Any]) -> Any:
+def _unpack_set(body: list[Any], make: Callable[[Any], Any] = set) -> Any:
     items = _unpack(body)
     try:
-        return set(items)
+        return make(items)
     except TypeError:  # as above
         return items
-
-
-def _unpack_frozenset(body: list[Any]) -> Any:
-    items = _unpack_set(body)
-    return frozenset(items) if isinstance(items, set) else items
 
 
 def _unpack_moment(body: Any, parse: Callable[[str], Any]) -> Any:
@@ -425,18 +422,18 @@ _UNPACKERS: Final[dict[str, Callable[[Any], Any]]] = {
     "$map": _unpack_pairs,
     "$tuple": lambda body: tuple(_unpack(body)),
     "$set": _unpack_set,
-    "$frozenset": _unpack_frozenset,
+    "$frozenset": lambda body: _unpack_set(body, frozenset),
     "$deque": lambda body: deque(_unpack(body[1]), body[0]),
-    "$ordered": lambda body: OrderedDict(_unpack_pairs(body)),
-    "$counter": lambda body: Counter(_unpack_pairs(body)),
-    "$defaultdict": lambda body: defaultdict(_FACTORIES[body[0]], _unpack_pairs(body[1])),
+    "$ordered": lambda body: _unpack_pairs(body, OrderedDict),
+    "$counter": lambda body: _unpack_pairs(body, lambda pairs: Counter(dict(pairs))),
+    "$defaultdict": lambda body: _unpack_pairs(body[1], partial(defaultdict, _FACTORIES[body[0]])),
     "$bytes": base64.b64decode,
     "$bytearray": lambda body: bytearray(base64.b64decode(body)),
     "$decimal": Decimal,
     "$uuid": UUID,
-    "$datetime": lambda body, parse=real_class(datetime).fromisoformat: _unpack_moment(body, parse),  # type: ignore[misc]
+    "$datetime": partial(_unpack_moment, parse=real_class(datetime).fromisoformat),
     "$date": real_class(date).fromisoformat,
-    "$time": lambda body: _unpack_moment(body, time.fromisoformat),
+    "$time": partial(_unpack_moment, parse=time.fromisoformat),
     "$timedelta": lambda body: timedelta(*body),
     "$path": _unpack_path,
     "$enum": lambda body: build_member(body[0], _unpack(body[1])),

@@ -25,13 +25,13 @@ from .faults import NOTHING_WRITTEN, OUTCOME_UNKNOWN, explain, needs_reopening
 from .locks import FileLock
 from .migrations import check_version, migrate, version_of
 
-__all__ = ["Database", "Durability"]
+__all__ = ["BUSY_SECONDS", "Database", "Durability"]
 
 T = TypeVar("T")
 
 Durability = Literal["full", "normal"]
 
-BUSY_SECONDS: Final = 5
+BUSY_SECONDS: Final = 5.0
 _IDLE_READERS: Final = 4
 _PRAGMAS: Final = {
     "journal_mode": "wal",
@@ -50,12 +50,12 @@ class Database:
         path: The file; a private temporary one when none was given.
     """
 
-    def __init__(self, path: str | None, *, durability: Durability) -> None:
+    def __init__(self, path: str | None, *, durability: Durability, busy_timeout: float = BUSY_SECONDS) -> None:
         self._private = None if path is not None else tempfile.mkdtemp(prefix="perdure-")
         self.path = os.path.abspath(path) if path is not None else os.path.join(self._private or "", "private.db")
         self._synchronous = "off" if path is None else durability
         self._remove = weakref.finalize(self, shutil.rmtree, self._private, True) if self._private else None
-        self._busy_seconds: float = BUSY_SECONDS
+        self._busy_seconds = busy_timeout
         self._process = os.getpid()
         self._lock: FileLock | None = None
         self._peewee: SqliteDatabase | None = None

@@ -77,10 +77,11 @@ class FileLock:
             os.close(descriptor)
 
     def remove(self) -> None:
-        """Close the lock and remove its file. Only for whoever holds it: another process may be about to lock the file."""
-        with contextlib.suppress(OSError):
-            os.unlink(self.path)
-        self.close()
+        """Close the lock and remove its file; only for whoever holds it, and nothing in a forked child, which does not."""
+        if self._descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+            self.close()
 
 
 _open_locks: weakref.WeakSet[FileLock] = weakref.WeakSet()

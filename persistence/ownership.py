@@ -74,6 +74,7 @@ class Membership:
                 connection.execute("ROLLBACK")
             if self._lock is not None:
                 self._lock.close()
+                self._lock = None
             raise
         self.engine_id = engine_id
         self.drivers = {engine_id: engine_id}
@@ -109,7 +110,7 @@ class Membership:
         return dead
 
     def take_over(self, connection: sqlite3.Connection, dead: list[tuple[_Other, FileLock | None]]) -> list[int]:
-        """Become the driver of the runs of dead engines; inside a transaction. Returns those that were still to be had."""
+        """Become the driver of the runs of dead engines, inside a transaction; return those that were still to be had."""
         self.check(connection)
         still = set(map(_Other._make, connection.execute(_OTHERS, (self.engine_id,)).fetchall()))
         taken = [other for other, _ in dead if other in still]
@@ -121,11 +122,9 @@ class Membership:
         return [other.id for other in taken]
 
     def recall(self, connection: sqlite3.Connection) -> None:
-        """Learn anew whose runs this engine drives; after a take-over has been committed."""
-        self.drivers = {self.engine_id: self.engine_id}
-        self.drivers.update(
-            (engine, self.engine_id) for (engine,) in connection.execute(_DRIVEN, (self.engine_id,)).fetchall()
-        )
+        """Read whose runs this engine drives."""
+        driven = connection.execute(_DRIVEN, (self.engine_id,)).fetchall()
+        self.drivers = {engine: self.engine_id for (engine,) in driven}
 
     def leave(self, connection: sqlite3.Connection) -> None:
         """Give this engine's runs to whoever comes next, which counts as no adoption; inside a transaction."""

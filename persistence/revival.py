@@ -185,7 +185,14 @@ def _typed_dict(cls: Any) -> _Reviver:
     def typed_dict(value: Any, path: str) -> Any:
         if not isinstance(value, dict):
             raise _misfit(path, cls, value)
-        fields = _fields(value, path, cls, known=cls.__annotations__, required=cls.__required_keys__)
+        origins = {name: typing.get_origin(hint) for name, hint in annotations_of(cls).items()}
+        required = [
+            name
+            for name, origin in origins.items()
+            # Under postponed annotations the class itself has not seen these two.
+            if origin is typing.Required or (name in cls.__required_keys__ and origin is not typing.NotRequired)
+        ]
+        fields = _fields(value, path, cls, known=origins, required=required)
         return fields if any(fields[name] is not item for name, item in value.items()) else value
 
     return typed_dict

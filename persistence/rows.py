@@ -5,7 +5,7 @@ The SQL that drives runs is written by peewee once, from the models, and kept as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -79,22 +79,42 @@ def execution_row(row: Sequence[Any], drivers: dict[int, int]) -> ExecutionRow:
     return record
 
 
-def fact_parameters(execution: int, fact: Fact) -> tuple[Any, ...]:
-    """Return the columns of a fact."""
-    key, kind, status, turn, order, attempts, interruptions, value, error, *times_and_sequence = fact
-    return (
-        execution,
-        key,
-        kind.value,
-        status.value,
-        ",".join(map(str, turn)) if turn else None,
-        order,
-        attempts,
-        interruptions,
-        value,
-        None if error is None else error_text(error),
-        *times_and_sequence,
-    )
+def fact_parameters(facts: Iterable[tuple[tuple[int, str], Fact]]) -> list[tuple[Any, ...]]:
+    """Return the columns of facts, given with the runs they belong to."""
+    # `_value_` and not `value`: the property costs as much as the rest of the line.
+    return [
+        (
+            run,
+            key,
+            kind._value_,
+            status._value_,
+            ",".join(map(str, turn)) if turn else None,
+            order,
+            attempts,
+            interruptions,
+            value,
+            None if error is None else error_text(error),
+            started_at,
+            completed_at,
+            due_at,
+            sequence,
+        )
+        for (run, _), (
+            key,
+            kind,
+            status,
+            turn,
+            order,
+            attempts,
+            interruptions,
+            value,
+            error,
+            started_at,
+            completed_at,
+            due_at,
+            sequence,
+        ) in facts
+    ]
 
 
 def fact(row: Sequence[Any]) -> Fact:
