@@ -363,7 +363,7 @@ def _line(event: Line) -> str:
     attempt = f" {event['attempt']}/{event['max']}" if event.get("attempt") is not None else ""
     phase = f" [phase {event['phase']}]" if "phase" in event else ""
     values = {key: _plain(event[key]) for key in _VALUES if _plain(event.get(key)) is not None}
-    return event["type"] + step + attempt + phase + (f" {json.dumps(values, sort_keys=True)}" if values else "")
+    return str(event["type"]) + step + attempt + phase + (f" {json.dumps(values, sort_keys=True)}" if values else "")
 
 
 def _kept(theirs: Line, mine: Line) -> Line:

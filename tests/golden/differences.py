@@ -549,6 +549,26 @@ DOCUMENTED: dict[str, Difference] = {
         changes=({"log": ["[phase 0] a", "[phase 0] b begin", "[phase 1] b begin", "[phase 1] b end", "[phase 1] c"]},),
     ),
     # ---- restart
+    "kill9_mid_loop": Difference(
+        "Steps: `attempts` counts how often the handler began, in a loop's turn as anywhere",
+        changes=(
+            {
+                "events": {
+                    "r": _events(
+                        "workflow:started [0]",
+                        *_ran("t", 1, phase=0),
+                        *_ran("t", 1, phase=0),
+                        "step:started t 1/3 [0]",
+                        "step:started t 2/3 [1]",
+                        "step:completed t 2/3 [1] = 1",
+                        *_ran("t", 1, phase=1),
+                        *_ran("z", phase=1),
+                        "workflow:completed [1]",
+                    )
+                }
+            },
+        ),
+    ),
     "kill9_waiting_timeout_no_recover": Difference(
         "Signals: a deadline is a point in time fixed when the wait began; Restart: nothing else is to be called",
         base="2.7.10",

@@ -20,7 +20,13 @@ __all__ = ["Error", "Stage", "Translator"]
 
 _MISSING: Any = object()
 _BLANK = re.compile(r"\{([^{}]+)\}")
-_TYPES = {"number": (int, float), "string": str, "boolean": bool, "object": dict, "array": list}
+_TYPES: dict[str, tuple[type, ...]] = {
+    "number": (int, float),
+    "string": (str,),
+    "boolean": (bool,),
+    "object": (dict,),
+    "array": (list,),
+}
 _RETURNS = {"count", "return_ref", "return_refs", "return_keys", "return_ctx_fields", "return"}
 
 

@@ -116,4 +116,4 @@ def _api(entry: dict[str, Any], *, several: bool) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    main(Path(sys.argv[1]))
