@@ -33,7 +33,7 @@ class Notice(NamedTuple):
     """An event that has not been built yet: building may decode values, which is not for the core.
 
     Attributes:
-        event: The event's class; None announces the end of the run.
+        event: The event's class; None announces the end of the run, with its row as only field.
         execution_id: Id of the run.
         workflow_name: Name of its workflow.
         at: When it happened.
@@ -54,7 +54,7 @@ class Notice(NamedTuple):
 class Bus:
     """Listeners by event type, for all events, and by run."""
 
-    def __init__(self, lanes: Lanes, decode: Callable[[str], Any], ended: Callable[[str], None]) -> None:
+    def __init__(self, lanes: Lanes, decode: Callable[[str], Any], ended: Callable[[Any], None]) -> None:
         self._lanes = lanes
         self._decode = decode
         self._ended = ended
@@ -99,7 +99,7 @@ class Bus:
         if self._listeners == 0 and self.backlog == 0:
             for notice in notices:
                 if notice.event is None:
-                    self._ended(notice.execution_id)
+                    self._ended(notice.fields["row"])
             return
         self.backlog += len(notices)
         self._lanes.bus(lambda: self._deliver(notices))
@@ -108,7 +108,7 @@ class Bus:
         for notice in notices:
             try:
                 if notice.event is None:
-                    self._ended(notice.execution_id)
+                    self._ended(notice.fields["row"])
                 else:
                     self._send(self._build(notice))
             except Exception:  # a value that cannot be decoded must not stop the bus

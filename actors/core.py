@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -147,8 +146,8 @@ class CoreActor(pykka.Actor):
 
     @property
     def actor_urn(self) -> str:  # type: ignore[override]
-        """A name that is made only when somebody asks for it."""
-        return uuid.uuid5(uuid.NAMESPACE_OID, f"{id(self.core)}:{self.run_id}:{id(self)}").urn
+        """A name that is unique within the engine; pykka's random ones cost more than the rest of an actor."""
+        return f"urn:perdure:{self.run_id}"
 
     @staticmethod
     def _create_actor_inbox() -> Any:

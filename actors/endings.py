@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..persistence.records import ExecutionRow
 
 __all__ = ["Endings"]
 
@@ -13,10 +17,10 @@ class Endings:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[str, list[Callable[[], None]]] = {}
+        self._waiting: dict[str, list[Callable[[ExecutionRow], None]]] = {}
 
-    def when(self, execution_id: str, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have the callback called at the next end of this run; return what takes it back."""
+    def when(self, execution_id: str, callback: Callable[[ExecutionRow], None]) -> Callable[[], None]:
+        """Have the callback called with the row at the next end of this run; return what takes it back."""
         with self._lock:
             self._waiting.setdefault(execution_id, []).append(callback)
 
@@ -30,11 +34,11 @@ class Endings:
 
         return withdraw
 
-    def ended(self, execution_id: str) -> None:
+    def ended(self, row: ExecutionRow) -> None:
         """Call whoever waits for this run."""
         if not self._waiting:
             return
         with self._lock:
-            callbacks = self._waiting.pop(execution_id, ())
+            callbacks = self._waiting.pop(row.execution_id, ())
         for callback in callbacks:
-            callback()
+            callback(row)

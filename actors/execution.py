@@ -262,7 +262,8 @@ class ExecutionActor(CoreActor):
 
     def _announce_end(self) -> None:
         row = self.row
-        self.turn.notices.append(Notice(None, row.execution_id, row.workflow, self._now, self._sequence, {}))
+        fields = {"row": row}
+        self.turn.notices.append(Notice(None, row.execution_id, row.workflow, self._now, self._sequence, fields))
 
     def _settle_state(self) -> None:
         """Name what the run is doing, and leave memory if it only waits."""

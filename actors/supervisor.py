@@ -43,6 +43,7 @@ __all__ = ["FireNext", "Register", "Start", "Supervisor", "Tick", "ToRun"]
 
 logger = logging.getLogger("perdure")
 
+_ENDS = frozenset({*FINAL, State.QUARANTINED})
 _ADOPT = 200
 _MOST_RESTORING = 1000
 _POISON = 3
@@ -235,6 +236,11 @@ class Supervisor(CoreActor):
     def _new_execution_id(self, now: int) -> str:
         """Return an id that sorts by time: 11 digits of milliseconds, 13 of chance, in hexadecimal."""
         return f"{now // 1000:011x}{self._random.getrandbits(52):013x}"
+
+    def is_under_way(self, execution_id: str) -> bool:
+        """Tell whether a run is in memory and its end is still to be announced; from any thread."""
+        actor = self._live.get(self._ids.get(execution_id, 0))
+        return actor is not None and actor.row.state not in _ENDS
 
     def new_id(self) -> int:
         """Return an integer key for a row."""

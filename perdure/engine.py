@@ -45,6 +45,7 @@ from .dsl.states import FINAL, State
 from .dsl.workflow import Workflow
 from .execution import Execution
 from .persistence import codec
+from .persistence.records import ExecutionRow, Stored
 from .persistence.store import Store
 from .run import Run
 
@@ -298,7 +299,7 @@ class Engine:
         """
         self._check_open("read an execution")
         stored = self._store.snapshot(id)
-        return None if stored is None else Execution(stored)
+        return None if stored is None else Execution(stored.execution, lambda: stored, self._store.name_of)
 
     def list_executions(
         self, workflow: str | None = None, state: str | None = None, *, limit: int = 100, offset: int = 0
@@ -322,8 +323,15 @@ class Engine:
         rows = self._store.list_rows(
             workflow=workflow, state=None if state is None else _state(state), limit=limit, offset=offset
         )
-        stored = (self._store.snapshot(row.execution_id) for row in rows)
-        return [Execution(one) for one in stored if one is not None]
+        return [self.view(row) for row in rows]
+
+    def view(self, row: ExecutionRow) -> Execution:
+        """Return what a run's row shows; its steps and signals are read when they are looked at."""
+
+        def load() -> Stored:
+            return self._store.snapshot(row.execution_id) or Stored(row, [], [])
+
+        return Execution(row, load, self._store.name_of)
 
     @overload
     def signal(self, id: str, event: Signal[T], payload: T, *, key: str | None = None) -> None: ...  # noqa: A002
@@ -448,22 +456,14 @@ class Engine:
         self._bus.connect(None, _listener(listener), id)
         return lambda: self._bus.disconnect(None, listener, id)
 
-    def when_changed(self, id: str, callback: Callable[[], None], *, ends_only: bool) -> Callable[[], None]:  # noqa: A002
-        """Have a callback called when a run has ended, or whenever it tells anything; returns what ends that."""
-        withdraw = self._endings.when(id, callback)
-        if ends_only:
-            return withdraw
+    def when_ended(self, id: str, callback: Callable[[ExecutionRow], None]) -> Callable[[], None]:  # noqa: A002
+        """Have a callback called with a run's row once it has ended; returns what takes that back."""
+        return self._endings.when(id, callback)
 
-        def listener(_: Event) -> None:
-            callback()
-
-        unsubscribe = self.subscribe(id, listener)
-
-        def stop() -> None:
-            withdraw()
-            unsubscribe()
-
-        return stop
+    def is_under_way(self, id: str) -> bool:  # noqa: A002
+        """Tell whether a run is in memory and its end is still to come."""
+        self._check_open("wait")
+        return self._supervisor.is_under_way(id)
 
     # ---- retention
 

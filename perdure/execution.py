@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -60,10 +60,10 @@ class Execution:
         finished_at: When it ended.
     """
 
-    def __init__(self, stored: Stored) -> None:
-        row = stored.execution
-        self._row: ExecutionRow = row
-        self._stored = stored
+    def __init__(self, row: ExecutionRow, load: Callable[[], Stored], name_of: Callable[[int], str | None]) -> None:
+        self._row = row
+        self._load = load
+        self._name_of = name_of
         self.id = row.execution_id
         self.workflow_name = row.workflow
         self.version = row.version
@@ -76,6 +76,10 @@ class Execution:
     def __repr__(self) -> str:
         """Show id, workflow and state."""
         return f"<Execution {self.id} {self.workflow_name} {self.state}>"
+
+    @cached_property
+    def _stored(self) -> Stored:
+        return self._load()
 
     @cached_property
     def updated_at(self) -> datetime:
@@ -97,6 +101,11 @@ class Execution:
     def tags(self) -> Mapping[str, Any]:
         """The caller's tags."""
         return {} if self._row.tags is None else codec.decode(self._row.tags)  # type: ignore[return-value]
+
+    @cached_property
+    def parent_id(self) -> str | None:
+        """Id of the run that started this one as its sub-workflow."""
+        return None if self._row.parent_id is None else self._name_of(self._row.parent_id)
 
     @property
     def finished(self) -> bool:

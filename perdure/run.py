@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import threading
 from collections.abc import Collection, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -22,6 +21,7 @@ from .execution import Execution
 
 if TYPE_CHECKING:
     from .engine import Engine
+    from .persistence.records import ExecutionRow
 
 __all__ = ["Run"]
 
@@ -80,25 +80,35 @@ class Run(Generic[R_co]):
         """
         self._engine.check_may_wait(self.id)
         wanted = _ENDS if until is None else frozenset({State(until)} if isinstance(until, str) else map(State, until))
-        deadline = None if timeout is None else clock.monotonic() + timeout
-        changed = threading.Semaphore(0)
-        withdraw = self._engine.when_changed(self.id, changed.release, ends_only=wanted <= _ENDS)
+        changes: queue.SimpleQueue[ExecutionRow | None] = queue.SimpleQueue()
+        stops = [self._engine.when_ended(self.id, changes.put)]
+        if not wanted <= _ENDS:
+            stops.append(self._engine.subscribe(self.id, lambda _: changes.put(None)))
         try:
-            while True:
-                execution = self._snapshot()
+            return self._wait(changes, wanted, timeout)
+        finally:
+            for stop in stops:
+                stop()
+
+    def _wait(
+        self, changes: queue.SimpleQueue[ExecutionRow | None], wanted: frozenset[State], timeout: float | None
+    ) -> Execution:
+        deadline = None if timeout is None else clock.monotonic() + timeout
+        row: ExecutionRow | None = None
+        while True:
+            # A run in memory whose end is still to come need not be read: whoever ends it will say so.
+            if row is not None or wanted != _ENDS or not self._engine.is_under_way(self.id):
+                execution = self._snapshot() if row is None else self._engine.view(row)
                 if execution.state in wanted:
                     return execution
                 if execution.state in _ENDS:
                     msg = f"run {self.id} is {execution.state} and will not become {' or '.join(sorted(wanted))}"
                     raise WaitTimeout(msg)
-                left = None if deadline is None else deadline - clock.monotonic()
-                if left is not None and (left <= 0 or not changed.acquire(timeout=left)):
-                    msg = f"run {self.id} is still {execution.state} after {timeout:g} s; the run itself goes on"
-                    raise WaitTimeout(msg)
-                if left is None:
-                    changed.acquire()
-        finally:
-            withdraw()
+            try:
+                row = changes.get(timeout=None if deadline is None else max(0.0, deadline - clock.monotonic()))
+            except queue.Empty:
+                msg = f"run {self.id} is still {self.state} after {timeout:g} s; the run itself goes on"
+                raise WaitTimeout(msg) from None
 
     def result(self, timeout: float | None = None) -> R_co:
         """Wait for the end and return the last node's value.
@@ -137,17 +147,19 @@ class Run(Generic[R_co]):
         import asyncio
 
         loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-        withdraw = self._engine.when_changed(
-            self.id, lambda: loop.call_soon_threadsafe(ended.set), ends_only=True
-        )
+        ended: asyncio.Future[ExecutionRow] = loop.create_future()
+
+        def tell(row: ExecutionRow) -> None:
+            if not ended.done():
+                ended.set_result(row)
+
+        stop = self._engine.when_ended(self.id, lambda row: loop.call_soon_threadsafe(tell, row))
         try:
-            while (execution := self._snapshot()).state not in _ENDS:
-                await ended.wait()
-                ended.clear()
+            if not self._engine.is_under_way(self.id) and (execution := self._snapshot()).state in _ENDS:
+                return self._outcome(execution)
+            return self._outcome(self._engine.view(await ended))
         finally:
-            withdraw()
-        return self._outcome(execution)
+            stop()
 
     @overload
     def signal(self, event: Signal[T], payload: T, *, key: str | None = None) -> None: ...

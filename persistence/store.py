@@ -40,6 +40,7 @@ _CHILDREN: Final = f"{_RUN} WHERE parent_id = ? ORDER BY id"
 _UNFINISHED: Final = f"{_RUN} WHERE owner = ? AND state = ? AND finished_at IS NULL AND id > ? ORDER BY id LIMIT ?"
 _FACTS: Final = f"SELECT {columns(StepModel)} FROM workflow_steps WHERE execution = ? ORDER BY position, key"
 _SIGNALS: Final = f"SELECT {columns(SignalModel)} FROM workflow_signals WHERE execution = ? ORDER BY id"
+_NAME: Final = "SELECT execution_id FROM workflow_executions WHERE id = ?"
 _ARCHIVED: Final = "SELECT count(*) FROM workflow_executions_archive"
 
 
@@ -277,6 +278,11 @@ class Store:
     def snapshot(self, execution_id: str) -> Stored | None:
         """Return a run as it was last committed, with its facts and signals. From any thread."""
         return self._database.read(lambda connection: self._load(connection, _RUN_BY_NAME, execution_id))
+
+    def name_of(self, execution: int) -> str | None:
+        """Return the id by which callers know a run. From any thread."""
+        row = self._database.read(lambda connection: connection.execute(_NAME, (execution,)).fetchone())
+        return None if row is None else str(row[0])
 
     def list_rows(
         self, *, workflow: str | None = None, state: str | None = None, limit: int = 100, offset: int = 0
