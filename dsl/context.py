@@ -41,7 +41,7 @@ class RunFacts:
         self,
         execution_id: str,
         workflow_name: str,
-        input: str,  # noqa: A002
+        input: str,
         make_logger: Callable[[str, str, str], Any],
     ) -> None:
         self.execution_id = execution_id
@@ -55,9 +55,7 @@ class _View(Mapping[str, Any]):
 
     __slots__ = ("_cache", "_find", "_names", "_scope")
 
-    def __init__(
-        self, scope: Scope, find: Callable[[str], Fact | None], names: Callable[[], Iterator[str]]
-    ) -> None:
+    def __init__(self, scope: Scope, find: Callable[[str], Fact | None], names: Callable[[], Iterator[str]]) -> None:
         self._scope = scope
         self._find = find
         self._names = names
@@ -111,7 +109,7 @@ class Context(Generic[InputT_co]):
         failure: In a compensation: why the run is being undone.
     """
 
-    __slots__ = ("_input", "_place", "_run", "_scope", "_steps", "_signals", "attempt", "failure", "is_cancelled")
+    __slots__ = ("_input", "_place", "_run", "_scope", "_signals", "_steps", "attempt", "failure", "is_cancelled")
 
     def __init__(
         self,

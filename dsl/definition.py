@@ -67,7 +67,9 @@ class Definition:
         return next((node for node in self.body.every() if node.name == name), None)
 
 
-def define(name: str, nodes: Iterable[Node], *, version: str | None, input_type: Any, types: Iterable[Any]) -> Definition:
+def define(
+    name: str, nodes: Iterable[Node], *, version: str | None, input_type: Any, types: Iterable[Any]
+) -> Definition:
     """Check the nodes as a whole and return the definition.
 
     Raises:

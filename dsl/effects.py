@@ -10,7 +10,7 @@ same definitions another way. Rules for a driver:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +22,8 @@ if TYPE_CHECKING:
     from .policies import AttemptPolicy
     from .scope import Scope
     from .signals import Signal
-    from .walk import Strand
 
 __all__ = ["Decide", "Effect", "Invoke", "Join", "RunChild", "UndoChild", "WaitFor", "WaitUntil", "Walker"]
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,4 +112,5 @@ class Join:
 Effect = Invoke | Decide | WaitFor | WaitUntil | RunChild | UndoChild
 """What is handed out to be carried out; a ``Join`` is the walk's own business."""
 
-Walker = Iterator[Any]
+Walker = Generator[Effect | Join, Any, Any]
+"""A node being walked: yields effects, is sent settled facts, returns the encoded value it leaves behind, or None."""

@@ -17,8 +17,8 @@
     │   ├── StoreUnavailable, StoreCorrupt, SchemaTooNew, OwnershipLost, DuplicateRow
     └── InternalError              us: please report
 
-A message says what happened, to which execution and step, and what to do next. This file must never import anything of ours
-but the record types.
+A message says what happened, to which execution and step, and what to do next. This file must never import anything of
+ours but the record types.
 """
 
 from __future__ import annotations

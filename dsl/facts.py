@@ -44,7 +44,6 @@ class FactStatus(StrEnum):
     FAILED = "failed"
 
 
-
 class ErrorRecord(NamedTuple):
     """An exception as it is kept: text only, never a pickle.
 

@@ -1,8 +1,8 @@
 """Anything that can check a value, made into one callable.
 
 Accepted, first match wins: a pydantic model or ``TypeAdapter``, a marshmallow schema, a jsonschema validator, anything
-with ``.parse``, a type that msgspec can convert to (its own structs, dataclasses, attrs classes, ``dict[str, int]``), any
-callable. What the checker returns replaces the value; one that returns nothing only asserts.
+with ``.parse``, a type that msgspec can convert to (its own structs, dataclasses, attrs classes, ``dict[str, int]``),
+any callable. What the checker returns replaces the value; one that returns nothing only asserts.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ def as_schema(schema: Any, what: str) -> Schema | None:
     if schema is None:
         return None
     for method in ("model_validate", "validate_python"):
-        if callable(check := getattr(schema, method, None)):
-            return _call(check)
-    if callable(load := getattr(schema, "load", None)) and hasattr(schema, "fields"):
-        return _call(load)
+        check: Schema | None = getattr(schema, method, None)
+        if callable(check):
+            return check
+    load: Schema | None = getattr(schema, "load", None)
+    if callable(load) and hasattr(schema, "fields"):
+        return load
     if callable(validate := getattr(schema, "validate", None)) and hasattr(schema, "iter_errors"):
         return _assert(validate)
     if callable(parse := getattr(schema, "parse", None)):
@@ -40,10 +42,6 @@ def as_schema(schema: Any, what: str) -> Schema | None:
         return _keep_if_none(schema)
     msg = f"{what}: {schema!r} is no schema: expected a type, a callable, or an object with parse()"
     raise DefinitionError(msg)
-
-
-def _call(check: Schema) -> Schema:
-    return lambda value: check(value)
 
 
 def _assert(check: Schema) -> Schema:

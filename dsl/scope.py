@@ -83,8 +83,9 @@ class Scope:
     def strand(self) -> Scope:
         """Return a layer for one strand of a group; what it owes stands in this scope's list from now on."""
         layer = self._copy()
-        layer.above, layer.steps, layer.signals, layer._debts = self, {}, {}, []
-        self._debts.append(layer._debts)
+        debts: list[Any] = []
+        layer.above, layer.steps, layer.signals, layer._debts = self, {}, {}, debts  # noqa: SLF001 - one of us
+        self._debts.append(debts)
         return layer
 
     def for_item(self, index: int, item: str) -> Scope:

@@ -37,7 +37,7 @@ class StepOptions:
     compensate_on_failure: bool = False
 
 
-def check_handler(handler: Any, what: str, *, arguments: int = 1) -> Callable[..., Any]:
+def check_handler(handler: Callable[..., Any], what: str, *, arguments: int = 1) -> Callable[..., Any]:
     """Return the handler if it can be called with the context, or with nothing.
 
     Raises:

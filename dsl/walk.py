@@ -22,8 +22,8 @@ from .journal import Journal
 __all__ = ["Broken", "Strand", "Walk"]
 
 
-class Broken(Exception):  # noqa: N818 - it is thrown into generators, never shown to a user
-    """Thrown into a node's generator when the answer to its effect is a failure."""
+class Broken(Exception):
+    """Thrown into a node's generator when the answer to its effect is a failure; never shown to a user."""
 
     def __init__(self, error: ErrorRecord) -> None:
         super().__init__(str(error))
@@ -139,7 +139,7 @@ class Walk:
         generator = strand.generator
         while True:
             try:
-                effect = generator.throw(broken) if broken is not None else generator.send(value)  # type: ignore[attr-defined]
+                effect = generator.throw(broken) if broken is not None else generator.send(value)
             except StopIteration as stop:
                 self._ended(strand, stop.value, None)
                 return

@@ -375,7 +375,9 @@ class Workflow(Generic[InputT, OutputT]):
 
     # ---- loops
 
-    def do_until(self, condition: Any, block: Any, *, max_iterations: int = 100, name: str | None = None) -> Workflow[InputT, Any]:
+    def do_until(
+        self, condition: Any, block: Any, *, max_iterations: int = 100, name: str | None = None
+    ) -> Workflow[InputT, Any]:
         """Add a loop that runs its body, then asks, and ends when the answer is true.
 
         Args:
@@ -389,7 +391,9 @@ class Workflow(Generic[InputT, OutputT]):
         """
         return self._loop(DoUntilNode, condition, block, max_iterations, name)
 
-    def do_while(self, condition: Any, block: Any, *, max_iterations: int = 100, name: str | None = None) -> Workflow[InputT, Any]:
+    def do_while(
+        self, condition: Any, block: Any, *, max_iterations: int = 100, name: str | None = None
+    ) -> Workflow[InputT, Any]:
         """Add a loop that asks, and runs its body while the answer is true. The turn's numbers are 0, 1, 2.
 
         The arguments and errors are those of `do_until`.

@@ -54,7 +54,9 @@ class ForEachNode(Node):
 
     def _check(self, items: Any) -> Any:
         if not isinstance(items, (list, tuple)):
-            msg = f"the items of {self.name!r} must be a list or a tuple, got {type(items).__qualname__}: {items!r:.100}"
+            msg = (
+                f"the items of {self.name!r} must be a list or a tuple, got {type(items).__qualname__}: {items!r:.100}"
+            )
             raise NotIterable(msg)
         if len(items) > self.max_iterations:
             msg = f"{self.name!r} was given {len(items)} items, more than max_iterations={self.max_iterations}"

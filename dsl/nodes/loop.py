@@ -20,6 +20,7 @@ from ..walk import Broken
 
 __all__ = ["DoUntilNode", "DoWhileNode"]
 
+
 @dataclass(frozen=True, slots=True)
 class _LoopNode(Node):
     condition: Callable[..., Any]
@@ -103,7 +104,7 @@ class DoWhileNode(_LoopNode):
             value = yield from self.body.walk(turn_scope)
         return None
 
-    def _next_turn(self, turn: int, answer: bool) -> int:  # noqa: FBT001, ARG002
+    def _next_turn(self, turn: int, answer: bool) -> int:  # noqa: FBT001
         return turn
 
 

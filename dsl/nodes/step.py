@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..effects import Invoke, Walker
@@ -32,7 +32,7 @@ class StepNode(Node):
     handler: Callable[..., Any]
     policy: AttemptPolicy
     compensation: Callable[..., Any] | None = None
-    undo_policy: AttemptPolicy = AttemptPolicy()
+    undo_policy: AttemptPolicy = field(default_factory=AttemptPolicy)
     compensate_on_failure: bool = False
 
     kind = "step"
