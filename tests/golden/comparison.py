@@ -22,6 +22,8 @@ What is read differently is written here once, as a rule for all scenarios; a di
    are left open; when a process is killed right after ``start``, how far the run had come is. The log of several runs
    is compared without order.
 8. ``recover`` is nothing here; to build and to register are one thing.
+9. Milliseconds are not compared, except that the delay after attempt ``k`` lies between ``500 * 2**(k-1)`` and half as
+   much again, and that there are as many delays.
 """
 
 from __future__ import annotations
@@ -85,6 +87,7 @@ class _Comparison:
             self._api,
             self._listeners,
             self._exits,
+            self._gaps,
         ]
 
     # ---- events
@@ -165,6 +168,16 @@ class _Comparison:
         recorded = self.recorded.get("process_exit")
         if recorded is not None and recorded != self.ours["process_exit"]:
             yield f"processes ended with {self.ours['process_exit']}, not {recorded}"
+
+    def _gaps(self) -> Iterator[str]:
+        recorded = self.recorded.get("timing", {}).get("retry_gaps_ms", ())
+        ours = self.ours["retry_gaps"]
+        if len(recorded) != len(ours):
+            yield f"{len(recorded)} delays {list(recorded)} became {len(ours)}: {ours}"
+        for attempt, milliseconds in ours:
+            least = min(500 * 2 ** (attempt - 1), 30_000)
+            if not least <= milliseconds <= min(1.5 * least, 30_000):
+                yield f"the delay after attempt {attempt} was {milliseconds} ms"
 
     def _listeners(self) -> Iterator[str]:
         recorded, ours = self.recorded.get("listener_saw", {}), self.ours["listener_saw"]

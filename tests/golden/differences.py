@@ -131,6 +131,7 @@ DOCUMENTED: dict[str, Difference] = {
                     )
                 },
                 "final": {"r": {"steps": {"a": {"attempts": 1}}}},
+                "timing": {"retry_gaps_ms": ()},
             },
         ),
     ),

@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ def _outcome(recording: Recording, exits: list[int]) -> dict[str, Any]:
         "api": [_api(entry, several=several) for entry in recording.of("api")],
         "listener_saw": {entry["listener"]: [] for entry in recording.of("listening")},
         "process_exit": exits if several else [],
+        "retry_gaps": list(_gaps(recording.of("event"))),
     }
     for entry in recording.of("event"):
         outcome["events"].setdefault(labels[entry["run"]], []).append(_event(entry, several=several))
@@ -103,8 +105,20 @@ def _labels(recording: Recording) -> dict[str, str]:
     return labels
 
 
+def _gaps(events: list[dict[str, Any]]) -> Iterator[tuple[int, float]]:
+    """Yield for each attempt that was followed by another its number, and the milliseconds between the two."""
+    failed: dict[tuple[str, str], dict[str, Any]] = {}
+    for event in events:
+        step = (event["run"], event.get("step", ""))
+        if event["type"] == "step:retry":
+            failed[step] = event
+        elif event["type"] == "step:started" and step in failed:
+            before = failed.pop(step)
+            yield before["attempt"], round(1000 * (event["at"] - before["at"]), 3)
+
+
 def _event(entry: dict[str, Any], *, several: bool) -> dict[str, Any]:
-    event = {key: value for key, value in entry.items() if key not in ("kind", "run", "workflow", "phase")}
+    event = {key: value for key, value in entry.items() if key not in ("kind", "run", "workflow", "at", "phase")}
     if "max_attempts" in event:
         event["max"] = event.pop("max_attempts")
     return event | ({"phase": entry["phase"]} if several else {})

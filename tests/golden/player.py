@@ -92,7 +92,14 @@ class Player:
                 fields[name] = getattr(event, name)
         if getattr(event, "error", None) is not None:
             fields["error"] = str(event.error)
-        self._recording.add("event", run=event.execution_id, workflow=event.workflow_name, type=event.type, **fields)
+        self._recording.add(
+            "event",
+            run=event.execution_id,
+            workflow=event.workflow_name,
+            type=event.type,
+            at=event.at.timestamp(),
+            **fields,
+        )
 
     def _api(self, what: str, *, ok: Any = None, error: EngineError | None = None) -> None:
         outcome = {"ok": ok} if error is None else {"error": f"{type(error).__name__}: {error}"}
@@ -379,7 +386,7 @@ class Player:
             "signals": dict(execution.signals),
             "error": None if execution.error is None else str(execution.error),
             "rollback": None if execution.rollback is None else str(execution.rollback),
-            "hasParent": getattr(execution, "parent_id", None) is not None,
+            "hasParent": execution.parent_id is not None,
             "steps": {
                 name: {
                     "status": str(step.status),

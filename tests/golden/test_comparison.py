@@ -39,6 +39,7 @@ def agreeing(recorded: dict[str, Any]) -> dict[str, Any]:
         "api": copy.deepcopy(recorded.get("api", [])),
         "listener_saw": {},
         "process_exit": [],
+        "retry_gaps": [],
     }
 
 
@@ -112,6 +113,19 @@ def test_a_process_that_ended_otherwise_is_found() -> None:
     recorded = RECORDED | {"process_exit": [-9, 0]}
 
     assert differences(SAGA["spec"], recorded, agreeing(RECORDED) | {"process_exit": [-9, 1]})
+
+
+@pytest.mark.parametrize("gaps", [[], [(1, 500), (2, 1499), (3, 1500)], [(1, 499)], [(1, 751)], [(2, 750)]])
+def test_a_delay_of_another_length_is_found(gaps: list[tuple[int, float]]) -> None:
+    recorded = RECORDED | {"timing": {"retry_gaps_ms": [601, 1203][: len(gaps) or 1]}}
+
+    assert differences(SAGA["spec"], recorded, agreeing(RECORDED) | {"retry_gaps": gaps})
+
+
+def test_delays_within_the_bounds_agree() -> None:
+    recorded = RECORDED | {"timing": {"retry_gaps_ms": [601, 1203]}}
+
+    assert differences(SAGA["spec"], recorded, agreeing(RECORDED) | {"retry_gaps": [(1, 750), (2, 1000)]}) == []
 
 
 def test_every_documented_difference_is_one_indeed() -> None:
