@@ -247,9 +247,9 @@ class Crew:
 
     def _finish(self, attempt: Attempt, outcome: StepCompleted | StepFailed | StepInterrupted) -> None:
         self._give_back(attempt)
-        self._lanes.about_to_report()
+        self._lanes.pool.about_to_report()
         attempt.actor.actor_inbox.put(Letter(outcome))
-        self._lanes.reported()
+        self._lanes.pool.reported()
 
 
 def _function_of(attempt: Attempt) -> Callable[..., Any]:

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import clock
+from .pool import Pool
 
 if TYPE_CHECKING:
     import asyncio
@@ -83,11 +84,8 @@ class ThreadLanes:
         self._turn = threading.Lock()
         self._wake = queue.SimpleQueue[bool]()
         self._awake = False
-        self._threads = threads
-        self._jobs = queue.SimpleQueue[Thunk | None]()
-        self._free = 0  # idle workers less jobs in the queue
-        self._workers = 0
-        self._pool = threading.Lock()
+        self.pool = Pool(threads, self._spawn)
+        self._starting = threading.Lock()
         self._local = threading.local()
         self._deliveries = queue.SimpleQueue[Thunk | None]()
         self._started: set[str] = set()
@@ -163,9 +161,10 @@ class ThreadLanes:
     def _dispatch(self) -> None:
         while self._wake.get():
             with self._turn:
-                self._awake = False
                 while self._cycle():
                     pass
+            # Invariant: mail that came while the flag was still up is seen here, mail that comes later puts a new token.
+            self._awake = False
             self.wake()
 
     def exclusively(self, action: Callable[[], Any]) -> Any:
@@ -194,31 +193,9 @@ class ThreadLanes:
     # ---- the crew's lane
 
     def crew(self, job: Thunk) -> None:
-        """Give the job to this thread if it is a worker about to be free, else to the pool."""
+        """Give the job to the pool."""
         self.hold()
-        local = self._local
-        if getattr(local, "may_take", False):
-            local.may_take = False
-            local.next = job
-            return
-        with self._pool:
-            self._free -= 1
-            if self._free < 0 and self._workers < self._threads:
-                self._workers += 1
-                self._free += 1
-                self._spawn(f"crew-{self._workers}", self._work)
-        self._jobs.put(job)
-
-    def _work(self) -> None:
-        local = self._local
-        while not self._closed:
-            job = self._jobs.get()
-            while job is not None:
-                local.next, local.may_take = None, False
-                self._run_job(job)
-                job = local.next
-            with self._pool:
-                self._free += 1
+        self.pool.submit(lambda: self._run_job(job))
 
     def _run_job(self, job: Thunk) -> None:
         # Handlers are called through several frames of ours: freezegun leaves the clock real to callers whose last
@@ -227,14 +204,6 @@ class ThreadLanes:
             job()
         finally:
             self.release()
-
-    def about_to_report(self) -> None:
-        """Say that this worker has finished its job and may take the next one that its own report gives rise to."""
-        self._local.may_take = hasattr(self._local, "next")
-
-    def reported(self) -> None:
-        """Say that the report has been made."""
-        self._local.may_take = False
 
     # ---- the loop's lane
 
@@ -259,7 +228,7 @@ class ThreadLanes:
             self._aloop.call_soon_threadsafe(action)
 
     def _event_loop(self) -> asyncio.AbstractEventLoop:
-        with self._pool:
+        with self._starting:
             if self._aloop is None:
                 from .event_loop import EngineLoop
 
@@ -344,7 +313,7 @@ class ThreadLanes:
     def _thread(self, name: str, body: Thunk) -> None:
         if name in self._started:
             return
-        with self._pool:
+        with self._starting:
             if name not in self._started:
                 self._started.add(name)
                 self._spawn(name, body)
@@ -361,9 +330,8 @@ class ThreadLanes:
         self._deliveries.put(None)
         with self._alarm:
             self._alarm.notify()
-        with self._pool:
-            for _ in range(self._workers):
-                self._jobs.put(None)
+        self.pool.close()
+        with self._starting:
             if self._aloop is not None:
                 self._aloop.call_soon_threadsafe(self._cancel_tasks)
         self._join()
