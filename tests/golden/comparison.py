@@ -34,6 +34,8 @@ from collections.abc import Callable, Iterable, Iterator
 from difflib import unified_diff
 from typing import Any
 
+from .scenario import Scenario
+
 __all__ = ["differences"]
 
 Outcome = dict[str, Any]
@@ -73,11 +75,10 @@ class _Comparison:
     def __init__(self, spec: dict[str, Any], recorded: Outcome, ours: Outcome) -> None:
         self.recorded = recorded
         self.ours = ours
-        self.names = _Names(spec)
+        self.scenario = Scenario(spec)
         self.tells_compensation = recorded["version"] != "2.7.10" or "compensation:" in json.dumps(
             recorded.get("events")
         )
-        self.unordered_log = any(action.get("count") for action in _actions(spec))
         self.parts: list[Callable[[], Iterable[str]]] = [
             self._events,
             self._counts,
@@ -99,11 +100,11 @@ class _Comparison:
             yield from self._events_of(label, recorded.get(label, []), ours.get(label, []))
 
     def _events_of(self, label: str, recorded: list[Any], ours: list[Line]) -> Iterator[str]:
-        if self.names.killed_in_haste:
+        if self.scenario.killed_in_haste:
             return
         theirs = self._as_we_read(recorded)
         mine = self._comparable(ours)
-        if label in self.names.hasty:
+        if label in self.scenario.hasty:
             theirs, mine = _signals_first(theirs), _signals_first(mine)
         theirs, mine = _abridged(theirs, mine)
         wanted = [_line(event) for event in theirs]
@@ -122,12 +123,12 @@ class _Comparison:
 
     def _owed(self, events: list[Line]) -> bool:
         if not self.tells_compensation:
-            return bool(self.names.undo_logs & set(map(_without_phase, self.recorded.get("log", ()))))
+            return bool(self.scenario.undo_logs & set(map(_without_phase, self.recorded.get("log", ()))))
         return any(event["type"].startswith("compensation:") for event in events)
 
     def _renamed(self, event: Line) -> Line:
         step = event.get("step")
-        turn_of = self.names.turn_of(step) if step else None
+        turn_of = self.scenario.turn_of(step) if step else None
         return event | {"step": turn_of} if turn_of and event["type"].startswith("compensation:") else event
 
     def _comparable(self, ours: list[Line]) -> list[Line]:
@@ -154,9 +155,9 @@ class _Comparison:
     def _log(self) -> Iterator[str]:
         theirs = [_settled(line) for line in self.recorded.get("log", ())]
         mine = [_settled(line) for line in self.ours["log"]]
-        if self.names.killed_in_haste:
+        if self.scenario.killed_in_haste:
             theirs, mine = sorted(set(map(_without_phase, theirs))), sorted(set(map(_without_phase, mine)))
-        if not self.unordered_log:
+        if not self.scenario.crowded:
             yield from _unlike("log", *_abridged(theirs, mine))
             return
         length = sum(_omitted(line) or 1 for line in theirs)
@@ -184,7 +185,7 @@ class _Comparison:
         for name in sorted({*recorded, *ours}):
             theirs = list(recorded.get(name, ()))
             mine = [seen for seen in ours.get(name, ()) if not self._ours_alone(*_seen(seen))]
-            if name in self.names.hasty_listeners:
+            if name in self.scenario.hasty_listeners:
                 theirs, mine = _after_the_start(theirs), _after_the_start(mine)
             yield from _unlike(f"listener {name}", theirs, mine)
 
@@ -204,7 +205,7 @@ class _Comparison:
         yield from self._executions("final", self.recorded.get("final", {}), self.ours["final"])
 
     def _snapshots(self) -> Iterator[str]:
-        if not self.names.killed_in_haste:
+        if not self.scenario.killed_in_haste:
             yield from self._executions("snapshot", self.recorded.get("snapshots", {}), self.ours["snapshots"])
 
     def _executions(self, what: str, recorded: dict[str, Any], ours: dict[str, Any]) -> Iterator[str]:
@@ -240,78 +241,13 @@ class _Comparison:
             if name not in theirs or name not in mine:
                 yield f"{where}: step {name!r} only {'recorded' if name in theirs else 'ours'}"
             else:
-                recorded_step = theirs[name] | ({"attempts": None} if self.names.killed_in_haste else {})
+                recorded_step = theirs[name] | ({"attempts": None} if self.scenario.killed_in_haste else {})
                 yield from _step(f"{where}: step {name!r}", recorded_step, mine[name])
 
     def _compared(self, name: str, step: dict[str, Any]) -> bool:
         if name.startswith("__waitFor:"):
             return bool(step["status"] == "failed")
-        return not self.names.turn_of(name) and name not in self.names.for_each
-
-
-class _Names:
-    """What the comparison must know of a scenario: names of its nodes, and what was done without waiting."""
-
-    def __init__(self, spec: dict[str, Any]) -> None:
-        self.in_loops: set[str] = set()
-        self.for_each: set[str] = set()
-        self.undo_logs: set[str] = set()
-        for workflow in _workflows(spec):
-            self._read(workflow["nodes"], loop=False)
-        self.hasty, self.hasty_listeners, self.killed_in_haste = _haste(spec)
-
-    def turn_of(self, name: str) -> str | None:
-        """Return the step of which this is the name of a single turn."""
-        base, _, turn = name.rpartition(":")
-        return base if turn.isdigit() and base in self.in_loops else None
-
-    def _read(self, nodes: list[dict[str, Any]], *, loop: bool) -> None:
-        for node in nodes:
-            inside = loop or node["type"] in ("doUntil", "doWhile")
-            if node["type"] == "forEach":
-                self.for_each.add(node["name"])
-            elif loop and "name" in node:
-                self.in_loops.add(node["name"])
-            if "log" in (undo := node.get("opts", {}).get("compensate", {})):
-                self.undo_logs.add(undo["log"])
-            self._read(node.get("steps", []), loop=inside)
-            for _, path in node.get("paths", ()):
-                self._read(path, loop=inside)
-
-
-def _workflows(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield from spec["workflows"]
-    for phase in spec["phases"]:
-        yield from phase.get("workflows", ())
-
-
-def _actions(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for phase in spec["phases"]:
-        yield from phase["actions"]
-
-
-def _haste(spec: dict[str, Any]) -> tuple[set[str], set[str], bool]:
-    """Return which runs got a signal, and which listeners were added, before anyone waited; and whether one died."""
-    restless: set[str] = set()
-    started = killed = False
-    runs, listeners = set(), set()
-    for action in _actions(spec):
-        match action["do"]:
-            case "start":
-                restless.add(action["as"])
-                started = True
-            case "signal":
-                if action["run"] in restless:
-                    runs.add(action["run"])
-                restless.add(action["run"])
-            case "listener" if action.get("run") in restless:
-                listeners.add(action["as"])
-            case "kill9":
-                killed = killed or started
-            case "wait" | "wait_log" | "wait_event" | "sleep":
-                restless.clear()
-                started = False
-    return runs, listeners, killed
+        return not self.scenario.turn_of(name) and name not in self.scenario.for_each
 
 
 # ---- reading a recording
