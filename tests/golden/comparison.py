@@ -235,7 +235,7 @@ class _Comparison:
     def _steps(self, where: str, recorded: dict[str, Any], ours: dict[str, Any]) -> Iterator[str]:
         abridged = any(map(_omitted, recorded))
         theirs = {name: step for name, step in recorded.items() if not _omitted(name) and self._compared(name, step)}
-        mine = {name: step for name, step in ours.items() if self._compared(name, step)}
+        mine = {name: step for name, step in ours.items() if _decided(name, step)}
         names = theirs.keys() if abridged and len(mine) > len(theirs) else {*theirs, *mine}
         for name in sorted(names):
             if name not in theirs or name not in mine:
@@ -245,9 +245,7 @@ class _Comparison:
                 yield from _step(f"{where}: step {name!r}", recorded_step, mine[name])
 
     def _compared(self, name: str, step: dict[str, Any]) -> bool:
-        if name.startswith("__waitFor:"):
-            return bool(step["status"] == "failed")
-        return not self.scenario.turn_of(name) and name not in self.scenario.for_each
+        return _decided(name, step) and not self.scenario.turn_of(name) and name not in self.scenario.for_each
 
 
 # ---- reading a recording
@@ -286,6 +284,10 @@ def _omitted(line: Any) -> int:
     text = line.get("type", "") if isinstance(line, dict) else line
     omission = _OMISSION.fullmatch(text) if isinstance(text, str) else None
     return int(omission[1]) if omission else 0
+
+
+def _decided(name: str, step: dict[str, Any]) -> bool:
+    return not name.startswith("__waitFor:") or step["status"] == "failed"
 
 
 def _abridged(theirs: list[Any], mine: list[Any]) -> tuple[list[Any], list[Any]]:
