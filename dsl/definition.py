@@ -7,9 +7,10 @@ never from where they stand, so adding a node elsewhere moves no facts; a second
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -61,6 +62,17 @@ class Definition:
     def children(self) -> frozenset[str]:
         """Names of all workflows it starts."""
         return frozenset(child for node in self.body.every() for child in node.children())
+
+    def namespaces(self) -> list[dict[str, Any]]:
+        """Return the global names of every module that one of its functions was written in."""
+        found = {}
+        for node in self.body.every():
+            for field in fields(node):
+                function = inspect.unwrap(value) if callable(value := getattr(node, field.name)) else None
+                namespace = getattr(function, "__globals__", None)
+                if namespace is not None:
+                    found[id(namespace)] = namespace
+        return list(found.values())
 
     def node(self, name: str) -> Node | None:
         """Return the node of this name."""

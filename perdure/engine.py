@@ -45,6 +45,7 @@ from .dsl.states import FINAL, State
 from .dsl.workflow import Workflow
 from .execution import Execution
 from .persistence import codec
+from .persistence.classes import register_namespace
 from .persistence.records import ExecutionRow, Stored
 from .persistence.store import Store
 from .run import Run
@@ -173,6 +174,8 @@ class Engine:
             for annotation in definition.types:
                 if annotation is not None:
                     codec.register_type(annotation)
+            for namespace in definition.namespaces():
+                register_namespace(namespace)
             self._ask(Register(definition), "register")
             self._definitions[definition.name] = definition
             for signal in definition.signals:
