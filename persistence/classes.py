@@ -1,9 +1,10 @@
 """Which classes' instances are storable, how they are taken apart, and how they are put together again.
 
-Dataclasses, attrs classes, msgspec structs, pydantic models, named tuples and enums. A text names a class; it is only ever looked
-up among the classes that this process has *registered*: named in an annotation of a workflow, encoded here before, or given to
-`register_type`. Nothing is imported because a text says so. An instance is rebuilt from its state the way ``copy`` does it, without
-its constructor, so neither ``__post_init__`` nor a validator runs on data that comes from the database.
+Dataclasses, attrs classes, msgspec structs, pydantic models, named tuples and enums. A text names a class; it is only
+ever looked up among the classes that this process has *registered*: named in an annotation of a workflow, encoded
+here before, or given to `register_type`. Nothing is imported because a text says so. An instance is rebuilt from its
+state the way ``copy`` does it, without its constructor, so neither ``__post_init__`` nor a validator runs on data
+that comes from the database.
 
 This file must never know how a value is written as text.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import reprlib
 import typing
 from collections.abc import Callable, Mapping
 from enum import Enum
@@ -33,6 +35,7 @@ __all__ = [
     "register_type",
     "registered_shape",
     "shape_of",
+    "shown",
 ]
 
 T = TypeVar("T")
@@ -51,7 +54,8 @@ class Shape(NamedTuple):
     Attributes:
         cls: The class.
         name: What texts call it.
-        take_apart: From an instance to its fields and the rest of its state; raises ValueError where that would lose something.
+        take_apart: From an instance to its fields and the rest of its state; raises ValueError where that would lose
+            something.
         put_together: From fields and rest to an instance.
     """
 
@@ -60,6 +64,9 @@ class Shape(NamedTuple):
     take_apart: Callable[[Any], State]
     put_together: Callable[[dict[str, Any], dict[str, Any]], object]
 
+
+_brief: Final = reprlib.Repr()
+_brief.maxstring = _brief.maxother = 60
 
 _shapes: dict[type, Shape] = {}
 _registered: dict[str, type] = {}
@@ -98,7 +105,9 @@ def register_type(annotation: T) -> T:
 
 
 def register_namespace(namespace: Mapping[str, object]) -> None:
-    """Register every storable class among these names: given a handler's globals, what it may return is known after a restart.
+    """Register every storable class among these names, such as a handler's globals.
+
+    So what the handler may return without an annotation is known after a restart, too.
 
     Only classes that are data by their kind count: enums, dataclasses, structs, models, named tuples.
     """
@@ -149,6 +158,11 @@ def build_member(name: str, value: object) -> object:
 def qualified_name(cls: type) -> str:
     """Return the name of a class as texts spell it, such as ``shop.orders:Order.Line``."""
     return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: short, however large it is, and even if its own ``repr`` raises."""
+    return _brief.repr(value)
 
 
 def real_class(cls: type[T]) -> type[T]:
@@ -278,7 +292,8 @@ def _struct(cls: type[msgspec.Struct]) -> Shape:
         if lacking := required - state.keys():
             raise _lacking(cls, min(lacking))
         fields = {name: state.pop(name) for name in names & state.keys()}
-        # A struct can be made by its constructor only, so a __post_init__ runs; the fields are then set to what was stored.
+        # A struct can be made by its constructor only, so a __post_init__ runs; the fields are then set to what was
+        # stored.
         instance = cls(**fields)
         for name, item in fields.items():
             msgspec.structs.force_setattr(instance, name, item)
@@ -308,7 +323,7 @@ def _named_tuple(cls: Any) -> Shape:
 
 
 def _model(cls: Any) -> Shape:
-    """A pydantic model; pydantic itself is never imported here."""
+    # pydantic is an option: nothing of it is imported here.
 
     def take_apart(value: Any) -> State:
         state = value.__getstate__()

@@ -1,12 +1,13 @@
 """How values become text and come back: exactly as they were, or not at all.
 
-Plain values (``str``, ``int``, finite ``float``, ``bool``, ``None``, ``list``, ``dict`` with ``str`` keys) are JSON as it stands.
-Everything else of a closed set of types is a *tag*: an object whose only key begins with ``$``, such as
-``{"$decimal": "19.90"}``. The tags are the rows of two tables at the end of this file. A user's own dictionary that looks
-like a tag, or has other keys than text, is written as ``{"$map": [[key, value], ...]}``, so nothing can be mistaken for a tag.
+Plain values (``str``, ``int``, finite ``float``, ``bool``, ``None``, ``list``, ``dict`` with ``str`` keys) are JSON
+as it stands. Everything else of a closed set of types is a *tag*: an object whose only key begins with ``$``, such as
+``{"$decimal": "19.90"}``. The tags are the rows of two tables at the end of this file. A user's own dictionary that
+looks like a tag, or has other keys than text, is written as ``{"$map": [[key, value], ...]}``, so nothing can be
+mistaken for a tag.
 
-What has no row in the tables is refused with `NotStorable`, which names the place and the type. Subclasses of the plain types
-are refused too: they would come back as something else.
+What has no row in the tables is refused with `NotStorable`, which names the place and the type. Subclasses of the
+plain types are refused too: they would come back as something else.
 
 This file must never import, call or look up anything that a text names: see `classes` for how instances are rebuilt.
 """
@@ -30,13 +31,16 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from ..dsl.errors import NotStorable, SchemaError, StoreCorrupt
-from .classes import build_instance, build_member, qualified_name, real_class, register_type, registered_shape
+from .classes import build_instance, build_member, qualified_name, real_class, register_type, registered_shape, shown
 from .revival import revive
 
 __all__ = ["MAX_DEPTH", "decode", "encode", "register_type", "revive", "split"]
 
 MAX_DEPTH: Final = 100
 """Deepest nesting of containers that is stored. Both directions recurse, on threads whose stacks are partly used up."""
+
+_PRINTABLE_BITS: Final = 2000
+"""Fewer digits than the lowest limit an interpreter can set for printing integers; hexadecimal has no limit."""
 
 _to_json: Final = msgspec.json.Encoder().encode
 _from_json: Final = msgspec.json.Decoder().decode
@@ -70,15 +74,16 @@ def encode(value: object) -> str:
 def decode(text: str) -> object:
     """Turn text made by `encode` into the value it was made from.
 
-    Instances of classes that are not registered here come back as plain data: fields as a dictionary, an enum's member as its
-    value (see `register_type`).
+    Instances of classes that are not registered here come back as plain data: fields as a dictionary, an enum's
+    member as its value (see `register_type`).
 
     Raises:
         StoreCorrupt: The text is not of the codec's form.
     """
     try:
         tree = _from_json(text)
-        # The encoder writes no spaces, so a tag cannot hide; a string that contains these characters costs a walk, no more.
+        # The encoder writes no spaces, so a tag cannot hide; a string that contains these characters costs a walk, no
+        # more.
         return _unpack(tree) if '{"$' in text else tree
     except (
         ValueError,
@@ -108,7 +113,7 @@ def split(text: str) -> list[str]:
 # Two functions that differ in their first lines only: a shared one costs 15 % of a value that every step pays for.
 
 
-def _is_plain_dict(value: dict[Any, Any], depth: int) -> bool:
+def _is_plain_dict(value: dict[Any, Any], depth: int) -> bool:  # noqa: C901  # flat, because it is walked most
     if depth >= MAX_DEPTH:
         return False
     key = ""
@@ -132,7 +137,7 @@ def _is_plain_dict(value: dict[Any, Any], depth: int) -> bool:
     return len(value) != 1 or key[:1] != "$"
 
 
-def _is_plain_list(value: list[Any], depth: int) -> bool:
+def _is_plain_list(value: list[Any], depth: int) -> bool:  # noqa: C901  # as above
     if depth >= MAX_DEPTH:
         return False
     for item in value:
@@ -157,7 +162,7 @@ def _is_plain_list(value: list[Any], depth: int) -> bool:
 # The thorough walk: to JSON's types ----------------------------------------------------------------------------------
 
 _Trail = tuple[Any, object] | None
-"""Where the walk is: the trail of the container and the key or index inside it. Rendered only when something is refused."""
+"""Where the walk is: the container's trail, and the key or index inside it. Rendered only for a refusal."""
 
 _Packer = Callable[[Any, _Trail, int], object]
 
@@ -214,7 +219,7 @@ def _refusal(value: object, trail: _Trail, why: str = "is not a storable type") 
         if isinstance(step, str) and step.isidentifier():
             steps.append(f".{step}")
         else:
-            steps.append(f"[{step!r:.60}]")
+            steps.append(f"[{shown(step)}]")
     return NotStorable("$" + "".join(reversed(steps)), qualified_name(type(value)).replace(":", "."), why)
 
 
@@ -231,8 +236,7 @@ def _pack_str(value: str, trail: _Trail, depth: int) -> object:
 
 
 def _pack_int(value: int, trail: _Trail, depth: int) -> object:
-    # 2,000 bits are fewer digits than the lowest limit an interpreter can set for printing integers; hexadecimal has no limit.
-    return value if value.bit_length() <= 2000 else {"$int": hex(value)}
+    return value if value.bit_length() <= _PRINTABLE_BITS else {"$int": hex(value)}
 
 
 def _pack_float(value: float, trail: _Trail, depth: int) -> object:
@@ -277,7 +281,8 @@ def _pack_moment(value: datetime | time, trail: _Trail, depth: int) -> object:
     zone = value.tzinfo
     named: object = None
     if type(zone) is timezone:
-        # What it was made with: an offset, and a name if one was given. Nothing else tells a given name from a derived one.
+        # What it was made with: an offset, and a name if one was given. Nothing else tells a given name from a
+        # derived one.
         offset, *given = zone.__getinitargs__()  # type: ignore[attr-defined]
         if given:
             named = [_pack_timedelta(offset, trail, depth), given[0]]
@@ -378,8 +383,9 @@ def _unpack_instance(body: list[Any]) -> object:
 _ZONE_KEY: Final = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 
 _FACTORIES: Final[dict[str | None, Any]] = {
-    None: None, "list": list, "dict": dict, "set": set, "int": int, "float": float, "str": str, "bool": bool, "tuple": tuple,
-}  # fmt: skip
+    None: None,
+    **{factory.__name__: factory for factory in (bool, int, float, str, list, tuple, dict, set)},
+}
 
 _PATHS: Final[dict[str, Callable[[str], PurePath]]] = {
     "PurePosixPath": PurePosixPath,

@@ -1,8 +1,8 @@
 """The connections to one SQLite file: one that writes, and some that only read.
 
-Invariant: this process never opens the database file but through SQLite: closing any other descriptor of it would drop the locks that
-SQLite holds. Invariant: all that writes holds the side-file lock, since SQLite before 3.51.3 can corrupt the WAL when two processes write
-and checkpoint at the same moment.
+Invariant: this process never opens the database file but through SQLite: closing any other descriptor of it would
+drop the locks that SQLite holds. Invariant: all that writes holds the side-file lock, since SQLite before 3.51.3 can
+corrupt the WAL when two processes write and checkpoint at the same moment.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, Literal, TypeVar
 from urllib.parse import quote
 
@@ -33,6 +34,8 @@ Durability = Literal["full", "normal"]
 
 BUSY_SECONDS: Final = 5.0
 _IDLE_READERS: Final = 4
+_EXPLAINED: Final = (sqlite3.Error, UnicodeEncodeError, OverflowError)
+"""The last two: a value that cannot be bound to a statement."""
 _PRAGMAS: Final = {
     "journal_mode": "wal",
     "foreign_keys": 0,
@@ -51,10 +54,10 @@ class Database:
     """
 
     def __init__(self, path: str | None, *, durability: Durability, busy_timeout: float = BUSY_SECONDS) -> None:
-        self._private = None if path is not None else tempfile.mkdtemp(prefix="perdure-")
-        self.path = os.path.abspath(path) if path is not None else os.path.join(self._private or "", "private.db")
+        self._private = tempfile.mkdtemp(prefix="perdure-") if path is None else None
+        self.path = str(Path(path).resolve()) if path is not None else f"{self._private}/private.db"
         self._synchronous = "off" if path is None else durability
-        self._remove = weakref.finalize(self, shutil.rmtree, self._private, True) if self._private else None
+        self._remove = weakref.finalize(self, _remove_folder, self._private, os.getpid()) if self._private else None
         self._busy_seconds = busy_timeout
         self._process = os.getpid()
         self._lock: FileLock | None = None
@@ -75,6 +78,7 @@ class Database:
             StoreCorrupt: Not a database, or not a sound one; nothing was touched.
             SchemaTooNew: Written by a newer release; nothing was touched.
         """
+        self._process = os.getpid()
         self._look_before_touching()
         self._lock = FileLock(f"{self.path}-lock")
         try:
@@ -92,22 +96,23 @@ class Database:
             raise
 
     def _look_before_touching(self) -> None:
-        folder = os.path.dirname(self.path)
-        if not os.path.isdir(folder):
+        file = Path(self.path)
+        folder = str(file.parent)
+        if not file.parent.is_dir():
             raise StoreUnavailable(f"there is no folder {folder!r} for the database: create it, or give another path")
-        if os.path.isdir(self.path):
+        if file.is_dir():
             raise StoreUnavailable(f"{self.path!r} is a folder: give the path of a file")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise StoreUnavailable(
                 f"the folder {folder!r} is read-only: SQLite keeps its -wal file beside the database"
             )
-        if not os.path.exists(self.path):
+        if not file.exists():
             return
         if not os.access(self.path, os.R_OK | os.W_OK):
             raise StoreUnavailable(f"the database {self.path!r} is read-only for this user")
-        if os.path.getsize(self.path) == 0:
-            wal = f"{self.path}-wal"
-            if os.path.exists(wal) and os.path.getsize(wal):
+        if file.stat().st_size == 0:
+            wal = Path(f"{self.path}-wal")
+            if wal.exists() and wal.stat().st_size:
                 raise StoreCorrupt(
                     f"{self.path!r} is empty but its -wal file is not: the database was cut off; restore a backup"
                 )
@@ -132,17 +137,19 @@ class Database:
         )
         self._peewee.connect()
         connection: sqlite3.Connection = self._peewee.connection()  # type: ignore[no-untyped-call]
-        connection.execute(
-            "SELECT count(*) FROM sqlite_master"
-        )  # creates the file, or finds that it is none of SQLite's
-        found = os.stat(self.path)
-        identity = (found.st_dev, found.st_ino)
-        if self._identity is not None and identity != self._identity:
-            connection.close()
-            raise self._replaced()
-        self._identity = identity
+        connection.execute("SELECT count(*) FROM sqlite_master")  # makes the file, or finds that it is none of SQLite's
+        if self._identity is None:
+            self._identity = self._identify()
         self._writer = connection
         return connection
+
+    def _identify(self) -> tuple[int, int] | None:
+        """Return what tells the file from any other, or None when there is none."""
+        try:
+            found = os.stat(self.path)  # noqa: PTH116  # once a commit: a Path costs as much as the call
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
 
     @property
     def writer(self) -> sqlite3.Connection:
@@ -153,6 +160,7 @@ class Database:
             return self._writer
         if self._lock is None:
             raise self._closed()
+        self.check_file()  # SQLite would make a new one
         try:
             return self._connect()
         except (sqlite3.Error, PeeweeException) as error:
@@ -182,18 +190,11 @@ class Database:
         Raises:
             StoreError: It was.
         """
-        try:
-            found = os.stat(self.path)
-        except FileNotFoundError:
-            raise self._replaced() from None
-        if (found.st_dev, found.st_ino) != self._identity:
-            raise self._replaced()
-
-    def _replaced(self) -> StoreError:
-        return StoreError(
-            f"the database {self.path!r} was deleted or replaced while it was open; {NOTHING_WRITTEN}:"
-            " close this engine, put the file back or start anew with another one"
-        )
+        if self._identify() != self._identity:
+            raise StoreError(
+                f"the database {self.path!r} was deleted or replaced while it was open; {NOTHING_WRITTEN}:"
+                " close this engine, put the file back or start anew with another one"
+            )
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do some writing in one transaction: all of it is on disk when this returns, or none after an error.
@@ -216,9 +217,7 @@ class Database:
             connection.execute("COMMIT")
         except BaseException as error:
             self._abandon(connection, error)
-            if isinstance(
-                error, sqlite3.Error | UnicodeEncodeError | OverflowError
-            ):  # the last two: a value that cannot be bound
+            if isinstance(error, _EXPLAINED):
                 raise explain(error, self.path, outcome) from error
             raise
         finally:
@@ -306,7 +305,10 @@ class Database:
             reader.close()
 
     def close(self) -> None:
-        """Close the connections, which writes the WAL back into the file; remove a private file. Harmless the second time."""
+        """Close the connections, which writes the WAL back into the file; remove a private file.
+
+        Harmless the second time.
+        """
         if os.getpid() != self._process:
             return  # the parent's connections: SQLite forbids even closing them here
         lock = self._lock
@@ -323,6 +325,11 @@ class Database:
                 lock.close()
         if self._remove is not None:
             self._remove()
+
+
+def _remove_folder(folder: str, process: int) -> None:
+    if os.getpid() == process:  # not at the exit of a child that was forked
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _cause(error: Exception) -> Exception:

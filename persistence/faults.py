@@ -24,8 +24,12 @@ _UNAVAILABLE = {
 
 _DUPLICATES = {
     "workflow_executions.execution_id": "an execution with this id exists already",
-    "workflow_executions.workflow, workflow_executions.idempotency_key": "an execution of this workflow was started with this key already",
-    "workflow_signals.execution, workflow_signals.dedup_key": "a signal with this key was sent to this execution already",
+    "workflow_executions.workflow, workflow_executions.idempotency_key": (
+        "an execution of this workflow was started with this key already"
+    ),
+    "workflow_signals.execution, workflow_signals.dedup_key": (
+        "a signal with this key was sent to this execution already"
+    ),
 }
 
 
@@ -55,5 +59,5 @@ def explain(error: Exception, path: str, outcome: str) -> StoreError:
 
 
 def needs_reopening(error: BaseException) -> bool:
-    """Tell whether the connection must be closed and opened anew: after an I/O error SQLite's view may differ from the disk's."""
+    """Tell whether the connection must be closed and opened anew: SQLite's view may differ from the disk's."""
     return (getattr(error, "sqlite_errorname", None) or "").startswith(("SQLITE_IOERR", "SQLITE_NOMEM"))

@@ -1,7 +1,8 @@
 """Locks on side files, which die with the process that holds them.
 
-``flock`` and not SQLite's own locks: those are lost when anything in the process opens and closes the database file, and nobody can
-ask for them without waiting. A forked child would keep a lock alive that its parent's death should free, so children close theirs.
+``flock`` and not SQLite's own locks: those are lost when anything in the process opens and closes the database file,
+and nobody can ask for them without waiting. A forked child would keep a lock alive that its parent's death should
+free, so children close theirs.
 
 This file must never open the database file.
 """
@@ -13,6 +14,7 @@ import fcntl
 import os
 import time
 import weakref
+from pathlib import Path
 
 from ..dsl.errors import StoreError, StoreUnavailable
 
@@ -77,10 +79,10 @@ class FileLock:
             os.close(descriptor)
 
     def remove(self) -> None:
-        """Close the lock and remove its file; only for whoever holds it, and nothing in a forked child, which does not."""
+        """Close the lock and remove its file; only for whoever holds it, which a forked child never does."""
         if self._descriptor >= 0:
             with contextlib.suppress(OSError):
-                os.unlink(self.path)
+                Path(self.path).unlink()
             self.close()
 
 

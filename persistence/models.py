@@ -1,12 +1,15 @@
 """The tables, as peewee models: the one place that says which columns there are.
 
-The store takes its queries from here and keeps their SQL; it makes no model instances where runs are driven (75 microseconds each).
-The statements that create the tables are in `migrations`; a test holds the two against each other.
+The store takes its queries from here and keeps their SQL; it makes no model instances where runs are driven (75
+microseconds each). The statements that create the tables are in `migrations`; a test holds the two against each
+other.
 """
+
+# ruff: noqa: SLF001 - `_meta` is how peewee is asked about a table.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from peewee import (
     BigIntegerField,
@@ -25,6 +28,8 @@ __all__ = [
     "MigrationModel",
     "SignalModel",
     "StepModel",
+    "columns",
+    "key_of",
 ]
 
 DIALECT: Final = SqliteDatabase(None)
@@ -51,8 +56,8 @@ class MigrationModel(_Table):
 class EngineModel(_Table):
     """An engine that has the database open, or whose runs are not finished yet.
 
-    ``driver`` is the engine that drives its runs: itself while it lives, another one that has taken it over, or nobody when it was
-    closed in order.
+    ``driver`` is the engine that drives its runs: itself while it lives, another one that has taken it over, or
+    nobody when it was closed in order.
     """
 
     id = BigIntegerField(primary_key=True)
@@ -146,3 +151,14 @@ class SignalModel(_Table):
 
 
 MODELS: Final = (MigrationModel, EngineModel, ExecutionModel, ArchiveModel, StepModel, SignalModel)
+
+
+def columns(model: type[Model]) -> list[str]:
+    """Return the names of a model's columns, in their order."""
+    return [field.column_name for field in model._meta.sorted_fields]
+
+
+def key_of(model: type[Model]) -> tuple[str, ...]:
+    """Return the names of the columns that a model's primary key is made of."""
+    key: Any = model._meta.primary_key
+    return tuple(key.field_names) if isinstance(key, CompositeKey) else (key.name,)

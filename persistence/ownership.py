@@ -1,9 +1,9 @@
 """Which engine drives which runs.
 
-Each open engine has a row and a lock on a side file, ``<database>-engine-<id>``, that dies with its process. A run's row names the engine
-that wrote it last; that engine's row names its *driver*: itself while it lives, the engine that took it over after it died, or nobody
-after it was closed. So taking over a million waiting runs writes one row, and is at once the fence: an engine that finds another driver
-in its row has lost its right to write.
+Each open engine has a row and a lock on a side file, ``<database>-engine-<id>``, that dies with its process. A run's
+row names the engine that wrote it last; that engine's row names its *driver*: itself while it lives, the engine that
+took it over after it died, or nobody after it was closed. So taking over a million waiting runs writes one row, and
+is at once the fence: an engine that finds another driver in its row has lost its right to write.
 
 Whether an engine is alive is asked of its lock, never of a clock.
 """
@@ -21,7 +21,10 @@ from .locks import FileLock
 __all__ = ["Membership"]
 
 _FENCE: Final = "SELECT driver FROM workflow_engines WHERE id = ?"
-_REGISTER: Final = "INSERT INTO workflow_engines (started_at, pid, host) VALUES (CAST(strftime('%s', 'now') AS INTEGER) * 1000000, ?, ?)"
+_REGISTER: Final = """
+    INSERT INTO workflow_engines (started_at, pid, host)
+    VALUES (CAST(strftime('%s', 'now') AS INTEGER) * 1000000, ?, ?)
+"""
 _OTHERS: Final = "SELECT id, driver FROM workflow_engines WHERE (driver = id AND id <> ?) OR driver IS NULL ORDER BY id"
 _DRIVEN: Final = "SELECT id FROM workflow_engines WHERE driver = ? ORDER BY id"
 # Waiting runs are not counted: a crash in which they took no part must not bring them nearer to quarantine.
@@ -63,21 +66,22 @@ class Membership:
         try:
             engine_id = connection.execute(_REGISTER, (os.getpid(), socket.gethostname())).lastrowid or 0
             connection.execute(_TAKE, (engine_id, engine_id, engine_id))
-            self._lock = FileLock(self._lock_path(engine_id))
-            if not self._lock.try_acquire():
-                raise StoreUnavailable(
-                    f"another process holds {self._lock.path!r}, which no engine before had a reason to make"
-                )
+            self._lock = self._locked(engine_id)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            if self._lock is not None:
-                self._lock.close()
-                self._lock = None
+            self.close()
             raise
         self.engine_id = engine_id
         self.drivers = {engine_id: engine_id}
+
+    def _locked(self, engine_id: int) -> FileLock:
+        lock = FileLock(self._lock_path(engine_id))
+        if not lock.try_acquire():
+            lock.close()
+            raise StoreUnavailable(f"another process holds {lock.path!r}, which only this engine has a reason to make")
+        return lock
 
     def _lock_path(self, engine_id: int) -> str:
         return f"{self._path}-engine-{engine_id}"
@@ -91,8 +95,8 @@ class Membership:
         row = connection.execute(_FENCE, (self.engine_id,)).fetchone()
         if row is None or row[0] != self.engine_id:
             raise OwnershipLost(
-                f"engine {self.engine_id} of {self._path!r} was taken for dead and its runs were taken over; nothing was written:"
-                " stop its work and open a new engine"
+                f"engine {self.engine_id} of {self._path!r} was taken for dead and its runs were taken over;"
+                " nothing was written: stop its work and open a new engine"
             )
 
     def find_dead(self, connection: sqlite3.Connection) -> list[tuple[_Other, FileLock | None]]:
@@ -110,7 +114,7 @@ class Membership:
         return dead
 
     def take_over(self, connection: sqlite3.Connection, dead: list[tuple[_Other, FileLock | None]]) -> list[int]:
-        """Become the driver of the runs of dead engines, inside a transaction; return those that were still to be had."""
+        """Become the driver of dead engines' runs, inside a transaction; return those that were still to be had."""
         self.check(connection)
         still = set(map(_Other._make, connection.execute(_OTHERS, (self.engine_id,)).fetchall()))
         taken = [other for other, _ in dead if other in still]

@@ -3,6 +3,8 @@
 A run stays as long as the run that started it is unfinished: the parent may have to undo it.
 """
 
+# ruff: noqa: S608 - the pieces are names of columns and constants of this file.
+
 from __future__ import annotations
 
 import sqlite3
@@ -14,8 +16,8 @@ from typing import Any, Final
 import msgspec
 
 from ..dsl.errors import UsageError
-from .models import ArchiveModel, ExecutionModel, SignalModel, StepModel
-from .rows import columns
+from .models import ArchiveModel, ExecutionModel, SignalModel, StepModel, columns
+from .rows import listed
 
 __all__ = ["FINAL_STATES", "archive", "cleanup"]
 
@@ -34,16 +36,16 @@ _DELETE: Final = (
     f"DELETE FROM workflow_signals WHERE execution IN {_IN}",
     f"DELETE FROM workflow_executions WHERE id IN {_IN}",
 )
-_RUNS: Final = f"SELECT {columns(ExecutionModel)} FROM workflow_executions WHERE id IN {_IN} ORDER BY id"
-_STEPS: Final = f"SELECT {columns(StepModel)} FROM workflow_steps WHERE execution IN {_IN} ORDER BY execution, position"
-_SIGNALS: Final = f"SELECT {columns(SignalModel)} FROM workflow_signals WHERE execution IN {_IN} ORDER BY execution, id"
+_RUNS: Final = f"SELECT {listed(ExecutionModel)} FROM workflow_executions WHERE id IN {_IN} ORDER BY id"
+_STEPS: Final = f"SELECT {listed(StepModel)} FROM workflow_steps WHERE execution IN {_IN} ORDER BY execution, position"
+_SIGNALS: Final = f"SELECT {listed(SignalModel)} FROM workflow_signals WHERE execution IN {_IN} ORDER BY execution, id"
 _ARCHIVE: Final = (
-    f"INSERT INTO workflow_executions_archive ({columns(ArchiveModel)})"
-    f" VALUES ({', '.join('?' * (len(ArchiveModel._meta.sorted_fields) - 1))}"
+    f"INSERT INTO workflow_executions_archive ({listed(ArchiveModel)})"
+    f" VALUES ({', '.join('?' * (len(columns(ArchiveModel)) - 1))}"
     ", coalesce(?, CAST(strftime('%s', 'now') AS INTEGER) * 1000000))"
 )
-_STEP_NAMES: Final = [field.column_name for field in StepModel._meta.sorted_fields]
-_SIGNAL_NAMES: Final = [field.column_name for field in SignalModel._meta.sorted_fields]
+_STEP_NAMES: Final = columns(StepModel)
+_SIGNAL_NAMES: Final = columns(SignalModel)
 _JSON_COLUMNS: Final = frozenset({"value", "error", "payload"})
 
 

@@ -1,9 +1,11 @@
-"""Plain data made into the types that an annotation names: what came as JSON from outside, or lost its class on the way.
+"""Plain data made into the types that an annotation names.
 
-A value that already fits is returned as it is. Constructors and pydantic's validators do run here, unlike in `codec`: this is data that
-somebody sent. It is user code, so it belongs in the crew.
+Data comes plain as JSON from outside, or when it lost its class on the way. A value that already fits is returned as
+it is. Constructors and pydantic's validators do run here, unlike in `codec`: this is data that somebody sent. It is
+user code, so it belongs in the crew.
 
-This file must never make a value fit by losing something: text is not cut, numbers are not rounded, fields are not dropped.
+This file must never make a value fit by losing something: text is not cut, numbers are not rounded, fields are not
+dropped.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from uuid import UUID
 import msgspec
 
 from ..dsl.errors import SchemaError, did_you_mean
-from .classes import annotations_of, real_class
+from .classes import annotations_of, real_class, shown
 
 __all__ = ["revive"]
 
@@ -38,7 +40,8 @@ def revive(value: object, annotation: object) -> Any:
 
     Args:
         value: What `decode` gave, or plain data from outside.
-        annotation: A type, a generic such as ``list[Order]``, a union, or anything that says nothing, such as None or ``Any``.
+        annotation: A type, a generic such as ``list[Order]``, a union, or anything that says nothing, such as None or
+            ``Any``.
 
     Raises:
         SchemaError: The value does not fit; says where, what was expected and what was found.
@@ -54,10 +57,7 @@ def revive(value: object, annotation: object) -> Any:
 
 def _misfit(path: str, expected: object, value: object) -> SchemaError:
     wanted = getattr(expected, "__qualname__", None) or str(expected)
-    shown = repr(value)
-    if len(shown) > 60:
-        shown = shown[:57] + "..."
-    return SchemaError(f"{path}: expected {wanted}, got {type(value).__qualname__} {shown}")
+    return SchemaError(f"{path}: expected {wanted}, got {type(value).__qualname__} {shown(value)}")
 
 
 def _reviver_of(annotation: object) -> _Reviver | None:
@@ -156,14 +156,14 @@ def _built(cls: type, build: Callable[[Any], Any]) -> _Reviver:
             return build(value)
         except Exception as error:  # the user's validators, and every library's own error class
             raise SchemaError(
-                f"{path}: {cls.__qualname__} refused {type(value).__qualname__} {value!r:.60}: {error}"
+                f"{path}: {cls.__qualname__} refused {type(value).__qualname__} {shown(value)}: {error}"
             ) from error
 
     return built
 
 
 def _record(cls: type, names: Mapping[str, str | None], optional: Collection[str]) -> _Reviver:
-    """A class with named fields; `names` says what its constructor calls each, where that differs."""
+    # `names` says what the constructor calls each field, where that differs.
 
     def record(value: Any, path: str) -> Any:
         if isinstance(value, cls):
@@ -237,22 +237,23 @@ def _union(annotation: Any) -> _Reviver | None:
             try:
                 item = _inner(value, member, path)
             except SchemaError as error:
-                errors.append(error)
+                if member is not types.NoneType:
+                    errors.append(error)
                 continue
             if item is value:
                 return value  # one that fits already goes before one that can be made to fit
             made.append(item)
         if made:
             return made[0]
-        if len(errors) == 2 and types.NoneType in members:
-            raise errors[members[0] is types.NoneType]
+        if len(errors) == 1:
+            raise errors[0]  # of something or None: where inside the something
         raise _misfit(path, annotation, value)
 
     return union
 
 
 def _mapping(cls: Any, arguments: tuple[Any, ...]) -> _Reviver:
-    of_key, of_item = (*arguments, None, None)[:2] if cls is not Counter else (*arguments, None)[:1] + (int,)
+    of_key, of_item = (*arguments, None, None)[:2] if cls is not Counter else (*(*arguments, None)[:1], int)
     key_reviver, item_reviver = _reviver_of(of_key), _reviver_of(of_item)
 
     def key_of(key: Any, path: str) -> Any:
@@ -317,7 +318,7 @@ def _collection(cls: Any, arguments: tuple[Any, ...]) -> _Reviver:
 
 
 def _tuple(arguments: tuple[Any, ...]) -> _Reviver:
-    if len(arguments) == 2 and arguments[1] is Ellipsis:
+    if arguments[1:] == (Ellipsis,):
         return _collection(tuple, arguments[:1])
     if not arguments:
         return _collection(tuple, ())

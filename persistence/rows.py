@@ -10,19 +10,19 @@ from functools import cache
 from typing import Any, Final
 
 import msgspec
-from peewee import EXCLUDED, CompositeKey, Model
+from peewee import EXCLUDED, Model
 
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus
-from .models import ExecutionModel
+from .models import ExecutionModel, columns, key_of
 from .records import ExecutionRow, SignalRow
 
 __all__ = [
-    "columns",
     "error_text",
     "execution_parameters",
     "execution_row",
     "fact",
     "fact_parameters",
+    "listed",
     "signal_row",
     "upsert",
 ]
@@ -38,29 +38,25 @@ _KINDS: Final = {kind.value: kind for kind in FactKind}
 _STATUSES: Final = {status.value: status for status in FactStatus}
 
 
-def columns(model: type[Model], table: str = "") -> str:
+def listed(model: type[Model]) -> str:
     """Return the columns of a model, in their order, as SQL."""
-    prefix = f"{table}." if table else ""
-    return ", ".join(f'{prefix}"{field.column_name}"' for field in model._meta.sorted_fields)
+    return ", ".join(f'"{name}"' for name in columns(model))
 
 
 @cache
 def upsert(model: type[Model], rows: int, condition: str = "") -> str:
     """Return the statement that inserts so many rows, or replaces those whose primary key exists.
 
-    Every other constraint that fails is an error. With a condition, rows that exist and do not meet it are left alone, and are
-    missing from the statement's row count.
+    Every other constraint that fails is an error. With a condition, rows that exist and do not meet it are left
+    alone, and are missing from the statement's row count.
     """
-    fields = model._meta.sorted_fields
-    primary: Any = model._meta.primary_key
-    key = primary.field_names if isinstance(primary, CompositeKey) else (primary.name,)
+    names, key = columns(model), key_of(model)
     kept = {*key, *(_STARTED_WITH if model is ExecutionModel else ())}
-    query = model.insert_many([[None] * len(fields)], fields=fields).on_conflict(
-        conflict_target=[model._meta.fields[name] for name in key],
-        update={field: getattr(EXCLUDED, field.column_name) for field in fields if field.name not in kept},
+    query = model.insert_many([[None] * len(names)], fields=names).on_conflict(
+        conflict_target=key, update={name: getattr(EXCLUDED, name) for name in names if name not in kept}
     )
     sql: str = query.sql()[0]
-    values = f"({', '.join('?' * len(fields))})"
+    values = f"({', '.join('?' * len(names))})"
     sql = sql.replace(f"VALUES {values}", f"VALUES {', '.join([values] * rows)}")
     return f"{sql} WHERE {condition}" if condition else sql
 

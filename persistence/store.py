@@ -1,10 +1,12 @@
 """The store: the few operations by which runs are kept.
 
-Two sorts of callers. Whoever holds the core (one thread at a time, not always the same) may call everything, and reads what it wrote.
-Any other thread may call what is listed as such; it reads what was committed.
+Two sorts of callers. Whoever holds the core (one thread at a time, not always the same) may call everything, and
+reads what it wrote. Any other thread may call what is listed as such; it reads what was committed.
 
 This file must never decide what a run does next: it keeps what it is given, whole or not at all.
 """
+
+# ruff: noqa: S608 - the pieces are names of columns, constants of this file and numbers of engines.
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from .database import BUSY_SECONDS, Database, Durability
 from .models import ExecutionModel, SignalModel, StepModel
 from .ownership import Membership
 from .records import Batch, ExecutionRow, Stored, TimerRow
-from .rows import columns, execution_parameters, execution_row, fact, fact_parameters, signal_row, upsert
+from .rows import execution_parameters, execution_row, fact, fact_parameters, listed, signal_row, upsert
 
 __all__ = ["Durability", "Store"]
 
@@ -32,14 +34,14 @@ _LARGEST_STATEMENT: Final = 64
 _FOREVER: Final = 2**63 - 1
 _FIRST_TIMER: Final = TimerRow(-(2**63), 0, "")
 
-_RUN: Final = f"SELECT {columns(ExecutionModel)} FROM workflow_executions"
+_RUN: Final = f"SELECT {listed(ExecutionModel)} FROM workflow_executions"
 _RUN_BY_ID: Final = f"{_RUN} WHERE id = ?"
 _RUN_BY_NAME: Final = f"{_RUN} WHERE execution_id = ?"
 _RUN_BY_KEY: Final = f"{_RUN} WHERE workflow = ? AND idempotency_key = ?"
 _CHILDREN: Final = f"{_RUN} WHERE parent_id = ? ORDER BY id"
 _UNFINISHED: Final = f"{_RUN} WHERE owner = ? AND state = ? AND finished_at IS NULL AND id > ? ORDER BY id LIMIT ?"
-_FACTS: Final = f"SELECT {columns(StepModel)} FROM workflow_steps WHERE execution = ? ORDER BY position, key"
-_SIGNALS: Final = f"SELECT {columns(SignalModel)} FROM workflow_signals WHERE execution = ? ORDER BY id"
+_FACTS: Final = f"SELECT {listed(StepModel)} FROM workflow_steps WHERE execution = ? ORDER BY position, key"
+_SIGNALS: Final = f"SELECT {listed(SignalModel)} FROM workflow_signals WHERE execution = ? ORDER BY id"
 _NAME: Final = "SELECT execution_id FROM workflow_executions WHERE id = ?"
 _ARCHIVED: Final = "SELECT count(*) FROM workflow_executions_archive"
 
@@ -93,7 +95,8 @@ class Store:
     def close(self) -> None:
         """Give the unfinished runs to whoever comes next and close the database. Harmless the second time.
 
-        Never raises because the engine was fenced off or the disk failed: then the runs are found by its lock, which is free now.
+        Never raises because the engine was fenced off or the disk failed: then the runs are found by its lock, which
+        is free now.
         """
         if self.engine_id:
             with contextlib.suppress(StoreError):
@@ -113,8 +116,8 @@ class Store:
     def take_over(self) -> list[int]:
         """Become the driver of all runs whose engine has died or was closed; return those engines.
 
-        One transaction: the engines lose their right to write, their runs are this engine's, and those that were running or
-        compensating when their engine died have one adoption more.
+        One transaction: the engines lose their right to write, their runs are this engine's, and those that were
+        running or compensating when their engine died have one adoption more.
 
         Raises:
             OwnershipLost: This engine was itself taken over; nothing was written.
@@ -157,14 +160,16 @@ class Store:
     def commit(self, batch: Batch) -> None:
         """Write a batch in one transaction: all of it is on disk when this returns, or none of it after an error.
 
-        Rows replace those with the same primary key, except for what a run was started with (ids, workflow, input, keys, parent,
-        created_at), which never changes. This engine becomes the owner of every run it writes.
+        Rows replace those with the same primary key, except for what a run was started with (ids, workflow, input,
+        keys, parent, created_at), which never changes. This engine becomes the owner of every run it writes.
 
         Raises:
-            OwnershipLost: This engine was taken over, or a run in the batch belongs to another one; nothing was written.
-            DuplicateRow: Another run has the execution id or idempotency key, or another signal the key; nothing was written.
-            StoreUnavailable: Locked, full, read-only: nothing was written. An I/O error: the message says that the outcome is
-                unknown; the connection is opened anew, so what is read next is what is there.
+            OwnershipLost: This engine was taken over, or a run in the batch belongs to another one; nothing was
+                written.
+            DuplicateRow: Another run has the execution id or idempotency key, or another signal the key; nothing was
+                written.
+            StoreUnavailable: Locked, full, read-only: nothing was written. An I/O error: the message says that the
+                outcome is unknown; the connection is opened anew, so what is read next is what is there.
             StoreCorrupt: The file is damaged.
             StoreError: The file was deleted or replaced; nothing was written.
         """
@@ -189,7 +194,8 @@ class Store:
     def cleanup(self, *, older_than: int, states: frozenset[str], limit: int = 1000) -> int:
         """Delete runs that finished before an instant, oldest first, with their facts and signals; return how many.
 
-        One transaction. Only final states; a run whose parent is unfinished stays. Call again until it returns less than `limit`.
+        One transaction. Only final states; a run whose parent is unfinished stays. Call again until it returns less
+        than `limit`.
 
         Raises:
             UsageError: A state is not final.
@@ -225,7 +231,7 @@ class Store:
     # Reading: the core's holder only ---------------------------------------------------------------------------------
 
     def load(self, execution: int) -> Stored | None:
-        """Return a run with its facts, in their order, and its signals, in order of acceptance; None if it is not there."""
+        """Return a run with its facts, in their order, and its signals, in order of acceptance."""
         return self._database.consult(lambda connection: self._load(connection, _RUN_BY_ID, execution))
 
     def find(self, execution_id: str) -> ExecutionRow | None:
@@ -340,8 +346,8 @@ class Store:
 def _insert(connection: sqlite3.Connection, model: Any, rows: list[Any], condition: str = "") -> int:
     """Insert or replace rows by as few statements as powers of two allow; return how many were written.
 
-    Few statements, because each gives the GIL up, which beside a busy thread can cost 5 ms to get back; powers of two, so that
-    every one is prepared once.
+    Few statements, because each gives the GIL up, which beside a busy thread can cost 5 ms to get back; powers of
+    two, so that every one is prepared once.
     """
     written = begin = 0
     while begin < len(rows):

@@ -1,7 +1,7 @@
 """The first schema.
 
-A migration is history: once released it is never edited. Times are microseconds since the epoch; values are text in the codec's
-form; states and kinds are text, so that the tables can be read without us.
+A migration is history: once released it is never edited. Times are microseconds since the epoch; values are text in
+the codec's form; states and kinds are text, so that the tables can be read without us.
 """
 
 from __future__ import annotations

@@ -45,6 +45,12 @@ class Plain:
 
 
 class Zone(tzinfo):
+    def tzname(self, moment: datetime | None) -> str:
+        return "Zone"
+
+    def dst(self, moment: datetime | None) -> timedelta:
+        return timedelta(0)
+
     def utcoffset(self, moment: datetime | None) -> timedelta:
         return timedelta(0)
 
@@ -85,7 +91,7 @@ for _ in range(10_000):
     [
         (object(), "$", "builtins.object"),
         ({"lines": [1, {"price": Fraction(1, 3)}]}, "$.lines[1].price", "fractions.Fraction"),
-        ((x for x in ()), "$", "builtins.generator"),
+        ((x for x in [1]), "$", "builtins.generator"),
         ([threading.Lock()], "$[0]", "_thread.lock"),
         (Holder(threading.Lock()), "$.lock", "_thread.lock"),
         (Text("a"), "$", f"{__name__}.Text"),

@@ -1,4 +1,4 @@
-"""When the disk, another program or a person gets in the way: a typed error that says what was written, and no harm done."""
+"""When the disk, another program or a person gets in the way: a typed error that says what was written, and no harm."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_lock_that_another_program_holds_is_waited_for_and_then_named(
     store = open_store()
     run = rows.run(store)
     connection = locker()
-    with pytest.raises(StoreUnavailable, match="locked by another program .*nothing was written"):
+    with pytest.raises(StoreUnavailable, match=r"locked by another program .*nothing was written"):
         store.commit(rows.batch(run))
     assert store.load(run.id) is None
     connection.execute("ROLLBACK")
@@ -50,11 +50,12 @@ def test_the_side_lock_of_another_process_is_waited_for_and_then_named(
 ) -> None:
     store = open_store()
     holder = child(
-        "from perdure.persistence.locks import FileLock\nlock = FileLock(sys.argv[1])\nassert lock.try_acquire()\nprint('held', flush=True)\ninput()",
+        "from perdure.persistence.locks import FileLock\nlock = FileLock(sys.argv[1])\nassert lock.try_acquire()\n"
+        "print('held', flush=True)\ninput()",
         f"{path}-lock",
     )
     assert holder.line() == "held"
-    with pytest.raises(StoreUnavailable, match="another process has held the lock .* nothing was written"):
+    with pytest.raises(StoreUnavailable, match=r"another process has held the lock .* nothing was written"):
         store.commit(rows.batch(rows.run(store)))
     holder.kill()
     store.commit(rows.batch(rows.run(store)))
@@ -72,7 +73,7 @@ def test_reading_goes_on_while_another_program_writes(open_store: Any, rows: Any
 
 @pytest.mark.parametrize("replace", [False, True], ids=["deleted", "replaced"])
 def test_a_file_that_is_gone_is_noticed_at_the_next_commit_and_never_made_anew(
-    open_store: Any, rows: Any, path: Path, replace: bool
+    open_store: Any, rows: Any, path: Path, *, replace: bool
 ) -> None:
     store = open_store()
     store.commit(rows.batch(rows.run(store)))
@@ -96,7 +97,7 @@ def test_a_full_disk_is_named_and_nothing_was_written(open_store: Any, rows: Any
     pages = store._database.writer.execute("PRAGMA page_count").fetchone()[0]
     store._database.writer.execute(f"PRAGMA max_page_count = {pages}")
     big = rows.run(store, input='"' + "x" * 100_000 + '"')
-    with pytest.raises(StoreUnavailable, match="full disk .*SQLITE_FULL.*nothing was written"):
+    with pytest.raises(StoreUnavailable, match=r"full disk .*SQLITE_FULL.*nothing was written"):
         store.commit(rows.batch(run._replace(state="waiting"), big))
     assert store.load(run.id).execution == run
     assert store.load(big.id) is None
@@ -121,18 +122,18 @@ class BrokenCommit:
         if self._written:
             self._connection.execute("COMMIT")
         error = sqlite3.OperationalError("disk I/O error")
-        error.sqlite_errorname = "SQLITE_IOERR_FSYNC"  # type: ignore[misc]
+        error.sqlite_errorname = "SQLITE_IOERR_FSYNC"
         raise error
 
 
 @pytest.mark.parametrize("written", [False, True])
 def test_after_an_io_error_at_commit_the_outcome_is_unknown_until_it_is_read(
-    open_store: Any, rows: Any, written: bool
+    open_store: Any, rows: Any, *, written: bool
 ) -> None:
     store = open_store()
     run = rows.run(store)
     store._database._writer = BrokenCommit(store._database.writer, written=written)
-    with pytest.raises(StoreUnavailable, match="I/O error .*whether the last commit was written is unknown"):
+    with pytest.raises(StoreUnavailable, match=r"I/O error .*whether the last commit was written is unknown"):
         store.commit(rows.batch(run))
     assert (store.load(run.id) is not None) == written
     store.commit(rows.batch(rows.run(store)))
@@ -155,7 +156,7 @@ class TestOpening:
         with pytest.raises(StoreCorrupt, match="not a sound database"):
             Store(str(path)).open()
         assert path.read_bytes() == b"Dear diary, " * 1000
-        assert os.listdir(path.parent) == [path.name]
+        assert list(path.parent.iterdir()) == [path]
 
     def test_a_damaged_database_is_refused(self, path: Path) -> None:
         path.write_bytes(b"SQLite format 3\x00" + b"\xff" * 8000)
@@ -172,7 +173,7 @@ class TestOpening:
         damaged[-4096 * 3 : -4096] = b"\xa5" * 8192
         path.write_bytes(damaged)
         store = open_store()
-        with pytest.raises(StoreCorrupt, match="damaged|sound"):
+        with pytest.raises(StoreCorrupt, match=r"damaged|sound"):
             store.verify()
 
     def test_an_empty_file_becomes_a_database(self, open_store: Any, path: Path) -> None:
@@ -186,7 +187,7 @@ class TestOpening:
             Store(str(path)).open()
 
     def test_a_missing_folder_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(StoreUnavailable, match="there is no folder .*nowhere"):
+        with pytest.raises(StoreUnavailable, match=r"there is no folder .*nowhere"):
             Store(str(tmp_path / "nowhere" / "runs.db")).open()
 
     def test_a_folder_is_no_file(self, tmp_path: Path) -> None:
@@ -225,7 +226,7 @@ except Exception as error:
             path.parent.chmod(0o755)
         assert line.startswith("StoreUnavailable")
         assert "read-only" in line
-        assert os.listdir(path.parent) == [path.name]
+        assert list(path.parent.iterdir()) == [path]
         assert path.read_bytes() == before
 
     def test_a_file_that_is_locked_for_long_is_named(self, open_store: Any, path: Path, locker: Any) -> None:

@@ -1,9 +1,10 @@
-"""One engine at a time drives a run; what a dead engine leaves is taken over at once, and the dead can write nothing more."""
+"""One engine at a time drives a run; what a dead one leaves is taken over at once, and the dead can write no more."""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ store = Store(sys.argv[1], durability="normal")
 store.open()
 runs = []
 for state in sys.argv[2:]:
-    run = ExecutionRow(store.new_id(), f"child-{len(runs)}", "order", None, "f", state, "{}", *[None] * 7, 0, 0, 0, 1, 1, None)
+    number, nothing = store.new_id(), [None] * 7
+    run = ExecutionRow(number, f"child-{len(runs)}", "order", None, "f", state, "{}", *nothing, 0, 0, 0, 1, 1, None)
     runs.append(run)
 store.commit(Batch({run.id: run for run in runs}))
 print(store.engine_id, flush=True)
@@ -99,7 +101,7 @@ def test_an_engine_that_was_taken_for_dead_can_write_nothing(open_store: Any, ro
     store.commit(rows.batch(run))
     store._membership._lock.release()  # as when somebody removes the side file, or the file system drops its locks
     assert heir.take_over() == [store.engine_id]
-    attempts = [
+    attempts: list[Callable[[], object]] = [
         lambda: store.commit(rows.batch(run)),
         lambda: store.commit(rows.batch(facts={run.id: [rows.fact()]})),
         lambda: store.commit(rows.batch(rows.run(store))),

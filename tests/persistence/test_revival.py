@@ -7,7 +7,7 @@ import enum
 from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NewType, NotRequired, Optional, Protocol, TypedDict, TypeVar
@@ -79,7 +79,7 @@ ID = "00000000-0000-0000-0000-000000000001"
 @pytest.mark.parametrize(
     ("value", "annotation", "expected"),
     [
-        ("2024-02-29T12:00:00Z", datetime, datetime(2024, 2, 29, 12, tzinfo=timezone.utc)),
+        ("2024-02-29T12:00:00Z", datetime, datetime(2024, 2, 29, 12, tzinfo=UTC)),
         ("2024-02-29", date, date(2024, 2, 29)),
         ("12:30", time, time(12, 30)),
         (90, timedelta, timedelta(seconds=90)),
@@ -149,7 +149,7 @@ def test_plain_data_becomes_what_is_asked_for(value: Any, annotation: Any, expec
         (Person(name="a", age=1), Person),
         (Parcel(1.0, date(2024, 1, 1)), Parcel),
         (Colour.RED, Colour),
-        (datetime(2024, 1, 1), date),
+        (datetime(2024, 1, 1, tzinfo=UTC), date),
         (3, UserId),
         (3, T),
         ({"x"}, "Unresolved"),
