@@ -19,7 +19,7 @@ def perdure() -> None:
 
 @perdure.command()
 def demo() -> None:
-    """Watch four orders: one works, one is killed, one is undone, one waits.
+    """Watch four orders, one of them killed in mid-run.
 
     Takes a few seconds, needs no configuration, and leaves nothing behind. The exit code is 0 if everything it says of
     itself came true.

@@ -1,7 +1,7 @@
 """The demo's stage: the folder and database an act plays on, the lines it speaks, and the promises it is held to.
 
-Lines are spoken by the thread that plays, which takes the events from a queue: so they stand in order, and an act goes on
-exactly when it has told what it waited for.
+Lines are spoken by the thread that plays, which takes the events from a queue: so they stand in order, and an act goes
+on exactly when it has told what it waited for.
 """
 
 from __future__ import annotations

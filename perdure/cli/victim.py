@@ -1,7 +1,7 @@
 """The process that the demo kills: it runs an order up to the worst possible moment.
 
-``python -m perdure.cli.victim FOLDER ORDER`` prints a line for each event and then `TAKEN`: the money has changed hands,
-the result of the step has not been recorded, and nothing more will happen until somebody kills it.
+``python -m perdure.cli.victim FOLDER ORDER`` prints a line for each event and then `TAKEN`: the money has changed
+hands, the result of the step has not been recorded, and nothing more will happen until somebody kills it.
 """
 
 from __future__ import annotations
