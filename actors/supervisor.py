@@ -116,6 +116,7 @@ class Supervisor(CoreActor):
         self.logger_for = logger_for
         self._definitions: dict[tuple[str, str | None], Definition] = {}
         self._latest: dict[str, Definition] = {}
+        self._drivable: dict[tuple[str, str | None], Definition] = {}
         self._live: dict[int, ExecutionActor] = {}
         self._ids: dict[str, int] = {}
         self._crashes: dict[int, int] = {}
@@ -162,9 +163,16 @@ class Supervisor(CoreActor):
         if known is None:
             self._definitions[key] = definition
             self._latest[definition.name] = definition
+            # A run is left untouched until everything it may start is known: it would fail for want of its children.
+            self._drivable = {each: one for each, one in self._definitions.items() if self._is_whole(one, set())}
             self.timekeeper.reload()
             self._adopt(0)
         return None
+
+    def _is_whole(self, definition: Definition, seen: set[str]) -> bool:
+        fresh = definition.children - seen
+        seen |= fresh
+        return all(child in self._latest and self._is_whole(self._latest[child], seen) for child in fresh)
 
     # ---- starting
 
@@ -274,7 +282,7 @@ class Supervisor(CoreActor):
         if stored is None:
             return None
         row = stored.execution
-        definition = self._definitions.get((row.workflow, row.version))
+        definition = self._drivable.get((row.workflow, row.version))
         actor = self._bring_to_life(stored, definition)
         if definition is not None and row.state not in FINAL:
             self._hand(actor, msg.Restore())
@@ -369,7 +377,7 @@ class Supervisor(CoreActor):
         """Restore running and compensating runs, oldest first, a few hundred at a time."""
         rows = self.core.store.unfinished((State.RUNNING, State.COMPENSATING), after=after, limit=_ADOPT)
         for row in rows:
-            definition = self._definitions.get((row.workflow, row.version))
+            definition = self._drivable.get((row.workflow, row.version))
             if row.id in self._live or definition is None:
                 continue
             if row.adoptions > _POISON:
@@ -394,7 +402,7 @@ class Supervisor(CoreActor):
         stored = self.core.store.load(run)
         if stored is None:
             return
-        actor = self._bring_to_life(stored, self._definitions.get((stored.execution.workflow, stored.execution.version)))
+        actor = self._bring_to_life(stored, self._drivable.get((stored.execution.workflow, stored.execution.version)))
         self._hand(actor, msg.SetAside(error))
 
     def actor_crashed(self, actor: ExecutionActor, error: BaseException) -> None:
