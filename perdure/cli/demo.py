@@ -157,11 +157,11 @@ def _undone(stage: Stage) -> None:
     with stage.engine(workflow) as engine:
         run = engine.start(workflow, _KETTLE, id="order-3")
         stage.tell_until(WorkflowFailed)
-        execution = run.wait(PATIENCE)
+        rollback = run.wait(PATIENCE).rollback
     undone = [event.step for event in stage.told if isinstance(event, CompensationCompleted)]
     stage.promise(
         "undone in reverse order: first charge, then reserve",
-        found=(undone, execution.rollback),
+        found=(undone, rollback),
         due=(["charge", "reserve"], "complete"),
     )
     stage.promise(
@@ -187,8 +187,8 @@ def _approved(stage: Stage) -> None:
         stage.promise("still waiting", found=run.state, due=State.WAITING)
         run.signal(APPROVAL, "yes, says Grace")
         stage.tell_until(WorkflowCompleted)
-        execution = run.wait(PATIENCE)
-    stage.promise("the approval was taken", found=dict(execution.signals), due={"approval": "yes, says Grace"})
+        taken = dict(run.wait(PATIENCE).signals)
+    stage.promise("the approval was taken", found=taken, due={"approval": "yes, says Grace"})
     stage.promise("1 payment in the ledger", found=len(shop.payments("order-4")), due=1)
 
 
