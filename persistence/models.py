@@ -6,6 +6,8 @@ other.
 """
 
 # ruff: noqa: SLF001 - `_meta` is how peewee is asked about a table.
+# A `Meta` in each model is how it is told.
+# pyright: reportIncompatibleVariableOverride=false
 
 from __future__ import annotations
 

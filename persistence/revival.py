@@ -98,10 +98,11 @@ def _class(cls: Any, arguments: tuple[Any, ...]) -> _Reviver | None:
     if issubclass(cls, Enum):
         return _built(cls, cls)
     if issubclass(cls, tuple):
+        names = getattr(cls, "_fields", None)
         return (
-            _record(cls, dict.fromkeys(cls._fields), cls._field_defaults)
-            if hasattr(cls, "_fields")
-            else _tuple(arguments)
+            _tuple(arguments)
+            if names is None
+            else _record(cls, dict.fromkeys(names), getattr(cls, "_field_defaults", {}))
         )
     if dataclasses.is_dataclass(cls):
         fields = [field for field in dataclasses.fields(cls) if field.init]
