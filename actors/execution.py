@@ -29,6 +29,7 @@ from ..dsl.programs import DELAY, after, roll_back
 from ..dsl.scope import Scope
 from ..dsl.states import FINAL, State
 from ..dsl.walk import Walk
+from ..persistence.codec import encode
 from ..persistence.records import ExecutionRow, SignalRow, Stored
 from . import clock
 from .bus import Notice
@@ -368,7 +369,9 @@ class ExecutionActor(CoreActor):
     def _ask_signal(self, effect: WaitFor, fact: Fact | None) -> None:
         if fact is None:
             due = None if effect.timeout is None else self._now + round(effect.timeout * _MICROS)
-            fact = self._new_fact(effect.place, FactKind.GATE, FactStatus.WAITING, due_at=due)
+            # The key does not tell the event: names may hold what marks items and second gates.
+            event = encode(effect.signal.name)
+            fact = self._new_fact(effect.place, FactKind.GATE, FactStatus.WAITING, value=event, due_at=due)
             if not self._take_signal(effect, fact):
                 if effect.timeout == 0:
                     self._expire_gate(effect, fact)
@@ -563,7 +566,7 @@ class ExecutionActor(CoreActor):
     def _expire_gate(self, effect: WaitFor, fact: Fact) -> None:
         self._emit(ev.SignalTimedOut, event=effect.signal.name)
         error = error_record(SignalTimeout(effect.signal.name, effect.timeout or 0), fact.name)
-        self._settle(fact._replace(error=error), FactStatus.FAILED)
+        self._settle(fact._replace(value=None, error=error), FactStatus.FAILED)
 
     # ---- signals
 

@@ -92,7 +92,7 @@ class Fact(NamedTuple):
         order: Position in the run's order of starts, for compensation.
         attempts: How often the handler began.
         interruptions: How many of those attempts a crash or shutdown cut short.
-        value: Encoded result, decision, payload or child id.
+        value: Encoded result, decision or payload; of a gate that still waits, its event.
         error: Why it failed, or why the last attempt did.
         started_at: When it was first asked for.
         completed_at: When it was settled.

@@ -326,10 +326,10 @@ class Engine:
         rows = self._store.list_rows(
             workflow=workflow, state=None if state is None else _state(state), limit=limit, offset=offset
         )
-        return [self.view(row) for row in rows]
+        return [self.view(row).loaded() for row in rows]
 
     def view(self, row: ExecutionRow) -> Execution:
-        """Return what a run's row shows; its steps and signals are read when they are looked at."""
+        """Return what a run's row shows; its steps and signals are read when they are asked for."""
 
         def load() -> Stored:
             return self._store.snapshot(row.execution_id) or Stored(row, [], [])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from .actors.clock import from_micros
 from .dsl.events import WaitingFor
@@ -81,6 +81,11 @@ class Execution:
     def _stored(self) -> Stored:
         return self._load()
 
+    def loaded(self) -> Self:
+        """Read the steps and signals now, if they have not been read, so that they can be looked at later."""
+        _ = self._stored
+        return self
+
     @cached_property
     def updated_at(self) -> datetime:
         """When it last recorded anything."""
@@ -141,7 +146,7 @@ class Execution:
 def _step_record(fact: Fact, undone: FactStatus | None) -> StepRecord:
     return StepRecord(
         status=str(fact.status),
-        result=None if fact.value is None else codec.decode(fact.value),
+        result=None if fact.value is None or fact.status is FactStatus.WAITING else codec.decode(fact.value),
         error=fact.error,
         attempts=fact.attempts,
         interruptions=fact.interruptions,
@@ -152,8 +157,6 @@ def _step_record(fact: Fact, undone: FactStatus | None) -> StepRecord:
 
 
 def _waiting_for(fact: Fact) -> WaitingFor:
-    event = None
-    if fact.kind is FactKind.GATE:
-        event = fact.name.removeprefix("__waitFor:").partition("#")[0]
+    event = codec.decode(fact.value) if fact.kind is FactKind.GATE and fact.value is not None else None
     deadline = None if fact.due_at is None else from_micros(fact.due_at)
     return WaitingFor(fact.name, event, from_micros(fact.started_at), deadline)

@@ -78,6 +78,9 @@ class Run(Generic[R_co]):
             WouldDeadlock: called where it would wait for itself: in a handler of this run, or in a listener.
             ExecutionNotFound: it was cleaned up or archived.
         """
+        return self._reach(timeout, until).loaded()
+
+    def _reach(self, timeout: float | None, until: str | Collection[str] | None = None) -> Execution:
         self._engine.check_may_wait(self.id)
         wanted = _ENDS if until is None else frozenset({State(until)} if isinstance(until, str) else map(State, until))
         changes: queue.SimpleQueue[ExecutionRow | None] = queue.SimpleQueue()
@@ -125,7 +128,7 @@ class Run(Generic[R_co]):
             WaitTimeout: it did not end in time; the run itself goes on.
             WouldDeadlock: called where it would wait for itself.
         """
-        return self._outcome(self.wait(timeout))
+        return self._outcome(self._reach(timeout))
 
     def _outcome(self, execution: Execution) -> R_co:
         match execution.state:
