@@ -1,0 +1,103 @@
+"""The command line: ``python -m benchmarks --help``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from .catalogue import CASES, Case
+from .peers.install import PEERS, install, is_installed
+from .running import Measurement, machine, measure, medians
+from .table import print_tables
+
+_RESULTS = Path(__file__).resolve().parent / "results" / "latest.json"
+
+
+def main() -> int:
+    """Do what the arguments say; return the exit code."""
+    arguments = _parser().parse_args()
+    match arguments.command:
+        case "install":
+            for peer in arguments.peers:
+                install(peer)
+        case "page":
+            from .page import write_page
+
+            write_page(json.loads(Path(arguments.results).read_text()))
+        case "profile":
+            from .profiling import profile
+
+            profile(arguments.durability, arguments.in_flight, arguments.seconds)
+        case _:
+            return _run(arguments)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__.splitlines()[0] if __doc__ else None
+    )
+    parser.description = "Measure perdure beside bare sqlite3 and whatever peers are installed."
+    parser.set_defaults(command=None)
+    parser.add_argument("--quick", action="store_true", help="one short round, under a minute: rough figures")
+    parser.add_argument("--rounds", type=int, help="how many rounds the medians are of (3; with --quick 1)")
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help="cases whose name contains this; may be repeated"
+    )
+    parser.add_argument("--long", action="store_true", help="also the cases that take minutes")
+    parser.add_argument("--no-peers", action="store_true", help="perdure and bare sqlite3 only")
+    parser.add_argument("--json", type=Path, default=_RESULTS, metavar="FILE", help="where the results go")
+    parser.add_argument("--list", action="store_true", help="name the cases, measure nothing")
+    commands = parser.add_subparsers(dest="command")
+    installing = commands.add_parser("install", help="install peers, each into an environment of its own")
+    installing.add_argument("peers", nargs="+", choices=list(PEERS))
+    page = commands.add_parser("page", help="write tables and plots into docs/performance.md")
+    page.add_argument("results", nargs="?", default=str(_RESULTS), help="a results file")
+    profiling = commands.add_parser("profile", help="show where the time of a step goes")
+    profiling.add_argument("--durability", default="normal", choices=["full", "normal"])
+    profiling.add_argument("--in-flight", type=int, default=48)
+    profiling.add_argument("--seconds", type=float, default=2.0)
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    cases = _chosen(arguments)
+    if arguments.list or not cases:
+        print("\n".join(case.name for case in (cases or CASES)))
+        return 0 if arguments.list else 2
+    contenders = ["perdure", "raw"]
+    for peer in () if arguments.no_peers or arguments.quick else PEERS:
+        if is_installed(peer):
+            contenders.append(peer)
+        elif any(peer in case.contenders for case in cases):
+            print(f"{peer} is left out: it is not installed (python -m benchmarks install {peer})")
+    rounds = arguments.rounds or (1 if arguments.quick else 3)
+    found: list[Measurement] = []
+    for one in measure(cases, rounds=rounds, quick=arguments.quick, contenders=contenders):
+        found.append(one)
+        figures = "  ".join(f"{name} {value:.4g}" for name, value in one.figures.items())
+        print(f"{one.case:24} {one.contender:10} {figures or 'FAILED: ' + one.error}", flush=True)
+    results = {
+        "machine": machine(contenders),
+        "medians": medians(found),
+        "measurements": [one._asdict() for one in found],
+    }
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(results, indent=1))
+    print_tables(results["medians"], cases)  # type: ignore[arg-type]
+    print(f"\nwritten to {arguments.json}")
+    return 1 if any(one.error for one in found) else 0
+
+
+def _chosen(arguments: argparse.Namespace) -> list[Case]:
+    if arguments.only:
+        return [case for case in CASES if any(name in case.name for name in arguments.only)]
+    return [
+        case for case in CASES if (arguments.long or not case.long) and (not arguments.quick or case.quick is not None)
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

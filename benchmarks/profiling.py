@@ -1,0 +1,105 @@
+"""Where the time of a step goes: a profile of every thread, summed up by what the code is for.
+
+The profiler makes calls of small functions dearer than they are, and statements of SQLite cheaper beside them; the
+shares show where to look, the suite's other figures show what it costs.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import pstats
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .measure import rate
+from .workloads.shared import INPUT, open_engine, straight
+
+__all__ = ["profile", "shares"]
+
+_PLACES = {
+    "sqlite3": "SQLite: statements, commit, fsync",
+    "persistence/codec": "encoding and decoding values",
+    "persistence": "rows and statements of the store",
+    "dsl": "the walk over the graph",
+    "actors/execution": "the actor's turn",
+    "actors/core": "the core: mail, batch, tell, act",
+    "actors/crew": "the crew: calling handlers",
+    "actors/bus": "events",
+    "actors": "hops between threads, counting, timers",
+    "perdure": "the face: start, result",
+    "locks": "taking and giving back locks",
+    "benchmarks": "the benchmark's own callers and handlers",
+}
+
+
+def profile(durability: str, in_flight: int, seconds: float) -> None:
+    """Print the shares and the dearest functions."""
+    stats, runs = _profiled(durability, in_flight, seconds)
+    total = sum(shares(stats).values())
+    print(
+        f"{runs} runs of 3 steps, {in_flight} in flight, {durability}; {total / runs / 3 * 1e6:.0f} µs of work a step\n"
+    )
+    for place, spent in shares(stats).most_common():
+        print(f"{100 * spent / total:5.1f} %  {spent / runs / 3 * 1e6:7.1f} µs/step  {place}")
+    print()
+    stats.sort_stats("tottime").print_stats(25)
+
+
+def _profiled(durability: str, in_flight: int, seconds: float) -> tuple[pstats.Stats, int]:
+    profiles: list[cProfile.Profile] = []
+    plain = threading.Thread.run
+
+    def run(thread: threading.Thread) -> None:
+        profiles.append(cProfile.Profile())
+        profiles[-1].runcall(plain, thread)
+
+    workflow = straight(3)
+
+    def start() -> Callable[[], Any]:
+        return engine.start(workflow.name, INPUT).result
+
+    threading.Thread.run = run  # type: ignore[assignment, method-assign]
+    try:
+        with open_engine(workflow, durability=durability, concurrency=max(5, in_flight)) as engine:
+            # From a thread of its own also when alone, so that the profile has it.
+            found = rate(start, in_flight=in_flight, callers=max(2, min(16, in_flight)), seconds=seconds)
+    finally:
+        threading.Thread.run = plain  # type: ignore[method-assign]
+    whole = pstats.Stats(profiles[0])
+    for one in profiles[1:]:
+        whole.add(one)
+    return whole, found.runs
+
+
+def shares(stats: pstats.Stats) -> Counter[str]:
+    """Return the seconds of work by place; waiting for locks, queues and sleeps is left out."""
+    found: Counter[str] = Counter()
+    for (file, _, name), (_, _, own, _, _) in stats.stats.items():  # type: ignore[attr-defined]
+        if not _waits(name):
+            found[_place(file, name)] += own
+    return found
+
+
+def _waits(name: str) -> bool:
+    signs = ("'acquire' of '_thread", "'__enter__' of '_thread", "'get' of '_queue", "built-in method time.sleep")
+    return any(sign in name for sign in signs)
+
+
+def _place(file: str, name: str) -> str:
+    if "sqlite3" in name:
+        return _PLACES["sqlite3"]
+    if (
+        "_thread.lock" in name
+        or "_thread.RLock" in name
+        or "_queue" in name
+        or file.endswith(("threading.py", "queue.py"))
+    ):
+        return _PLACES["locks"]
+    checkout = str(Path(__file__).resolve().parent.parent)
+    if not file.startswith(checkout):
+        return "Python: builtins and the standard library"
+    inside = file[len(checkout) + 1 :].removeprefix("perdure/").removesuffix(".py")
+    return next((what for place, what in _PLACES.items() if inside.startswith(place)), _PLACES["perdure"])
