@@ -119,8 +119,7 @@ class Membership:
         still = set(map(_Other._make, connection.execute(_OTHERS, (self.engine_id,)).fetchall()))
         taken = [other for other, _ in dead if other in still]
         for other in taken:
-            if other.driver is not None:
-                connection.execute(_COUNT_ADOPTIONS, (other.id,))
+            connection.execute(_COUNT_ADOPTIONS, (other.id,))  # none, if it was closed: then it drives nothing any more
             connection.execute(_TAKE, (self.engine_id, other.id, other.id))
         connection.execute(_FORGET, (self.engine_id, self.engine_id))
         return [other.id for other in taken]

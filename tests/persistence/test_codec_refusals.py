@@ -147,6 +147,8 @@ def test_cycles_and_bottomless_values_are_refused(value: Any) -> None:
         '{"$datetime":"yesterday"}',
         '{"$datetime":["2024-01-01T00:00:00","../../etc/passwd",0]}',
         '{"$datetime":["2024-01-01T00:00:00","Nowhere/Land",0]}',
+        '{"$datetime":["2024-01-01T00:00:00","Europe",0]}',
+        '{"$datetime":["2024-01-01T00:00:00","\\u0000",0]}',
         '{"$datetime":{}}',
         '{"$tuple":5}',
         '{"$map":[[1]]}',

@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import math
 from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -249,6 +250,12 @@ def test_the_stored_text_can_be_read_by_people(value: Any, text: str) -> None:
 @pytest.mark.parametrize("value", [[10**5000], [-(7**9999)], [{"n": 2**20000}]])
 def test_integers_of_any_size_come_back(value: Any) -> None:
     assert decode(encode(value)) == value
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: {"a": x}, lambda x: [x], lambda x: {"a": [{"b": x}]}])
+def test_numbers_that_json_does_not_know_are_never_null(number: float, wrap: Callable[[float], Any]) -> None:
+    assert same(decode(encode(wrap(number))), wrap(number))
 
 
 def test_order_and_type_of_keys_are_kept() -> None:

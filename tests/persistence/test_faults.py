@@ -140,6 +140,18 @@ def test_after_an_io_error_at_commit_the_outcome_is_unknown_until_it_is_read(
     assert store.count() == 1 + written
 
 
+def test_a_connection_that_is_opened_anew_never_makes_a_new_file(open_store: Any, rows: Any, path: Path) -> None:
+    store = open_store()
+    store._database._writer = BrokenCommit(store._database.writer, written=False)
+    with pytest.raises(StoreUnavailable):
+        store.commit(rows.batch(rows.run(store)))
+    path.unlink()
+    for call in (lambda: store.commit(rows.batch(rows.run(store))), lambda: store.find("x")):
+        with pytest.raises(StoreError, match="deleted or replaced"):
+            call()
+    assert not path.exists()
+
+
 def test_after_a_refused_batch_the_connection_is_fit_for_the_next(open_store: Any, rows: Any) -> None:
     store = open_store()
     run = rows.run(store)
@@ -243,6 +255,30 @@ except Exception as error:
         assert folder.exists()
         store.close()
         assert not folder.exists()
+
+    def test_a_forked_child_that_exits_leaves_its_parents_private_database(self, child: Any) -> None:
+        code = """
+store = Store(None)
+store.open()
+process = os.fork()
+if process == 0:
+    sys.exit()
+os.waitpid(process, 0)
+print(os.path.exists(store.path), flush=True)
+store.close()
+"""
+        assert child(code).line() == "True"
+
+    def test_a_link_and_the_file_it_leads_to_are_one_database(self, open_store: Any, rows: Any, path: Path) -> None:
+        store = open_store()
+        link = path.with_name("link.db")
+        link.symlink_to(path)
+        other = Store(str(link))
+        other.open()
+        other.commit(rows.batch(rows.run(other)))
+        other.close()
+        assert store.count() == 1
+        assert [file.name for file in path.parent.glob("*-lock")] == [f"{path.name}-lock"]
 
     def test_the_tables_of_others_in_the_file_are_left_alone(self, open_store: Any, path: Path) -> None:
         connection = sqlite3.connect(path)

@@ -164,6 +164,19 @@ def test_of_two_heirs_one_gets_the_runs(open_store: Any, path: Path, child: Any)
     assert sorted(len(heir.unfinished({"running"})) for heir in heirs) == [0, 1]
 
 
+def test_of_two_heirs_that_saw_the_same_closed_engine_one_gets_its_runs(open_store: Any, rows: Any) -> None:
+    former, heir, late = open_store(), open_store(), open_store()
+    run = rows.run(former)
+    former.commit(rows.batch(run))
+    former.close()
+    seen = late._database.consult(late._membership.find_dead)
+    assert heir.take_over() == [former.engine_id]
+    assert late._database.write(lambda connection: late._membership.take_over(connection, seen)) == []
+    assert late.take_over() == []
+    assert [row.id for row in heir.unfinished({"running"})] == [run.id]
+    assert late.unfinished({"running"}) == []
+
+
 def test_numbers_of_dead_engines_are_never_given_again(open_store: Any, rows: Any) -> None:
     numbers = []
     for _ in range(3):

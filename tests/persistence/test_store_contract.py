@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -298,6 +299,8 @@ class TestRetiring:
         assert getattr(store, verb)(older_than=2**60, states=self.FINAL) == 0
         assert store.count() == 1
         assert store.archived_count() == (3 if verb == "archive" else 0)
+        for table, left in (("workflow_steps", 2), ("workflow_signals", 1)):
+            assert store._database.writer.execute(f"SELECT count(*) FROM {table}").fetchone() == (left,)  # noqa: S608
 
     @pytest.mark.parametrize("verb", ["cleanup", "archive"])
     def test_a_call_takes_the_oldest_up_to_its_limit(self, store: Store, runs: list[Any], verb: str) -> None:
@@ -329,6 +332,15 @@ class TestRetiring:
         store.commit(rows.batch(again))
         assert store.snapshot(old.execution_id) == (again, [], [])
         assert store.load(old.id) is None
+
+    def test_an_archived_run_keeps_all_its_facts_and_signals_readably(self, store: Store, runs: list[Any]) -> None:
+        assert store.archive(older_than=11, states=self.FINAL, archived_at=99) == 1
+        [(run, steps, signals, at)] = store._database.writer.execute(
+            "SELECT execution_id, steps, signals, archived_at FROM workflow_executions_archive"
+        ).fetchall()
+        assert (run, at) == (runs[0].execution_id, 99)
+        assert [(step["key"], step["value"]) for step in json.loads(steps)] == [("a", 1), ("b", {"$set": [1]})]
+        assert [(signal["event"], signal["payload"]) for signal in json.loads(signals)] == [("paid", None)]
 
 
 class TestLife:
