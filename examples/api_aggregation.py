@@ -103,13 +103,13 @@ def main() -> None:
         Engine(sys.argv[1] if sys.argv[1:] else f"{folder}/pages.db", *workflows) as engine,
     ):
         ends = drive(engine)
-    lisbon, atlantis = ends["Lisbon"], ends["Atlantis"]
-    page: Page = lisbon.result
-    print(f"Lisbon: {page.degrees} degrees, {page.concerts} concerts, hotels from {page.hotel_cents / 100:.2f}")
-    assert atlantis.error
-    print(f"Atlantis: {atlantis.state}")
-    for cause in sorted(atlantis.error.causes):
-        print(f"  {cause.step}: {cause.type.rpartition('.')[2]}")
+        lisbon, atlantis = ends["Lisbon"], ends["Atlantis"]
+        page: Page = lisbon.result
+        print(f"Lisbon: {page.degrees} degrees, {page.concerts} concerts, hotels from {page.hotel_cents / 100:.2f}")
+        assert atlantis.error
+        print(f"Atlantis: {atlantis.state}")
+        for cause in sorted(atlantis.error.causes, key=lambda cause: cause.step or ""):
+            print(f"  {cause.step}: {cause.type.rpartition('.')[2]}")
 
 
 if __name__ == "__main__":

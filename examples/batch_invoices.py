@@ -122,14 +122,14 @@ def main() -> None:
         Engine(sys.argv[1] if sys.argv[1:] else f"{folder}/billing.db", *workflows) as engine,
     ):
         ends = drive(engine)
-    march, april = ends["march"], ends["april"]
-    mailed = [record.result for name, record in march.steps.items() if name.startswith("mail:")]
-    print(f"march: {march.state}, {len(mailed)} invoices over {march.steps['total'].result / 100:.2f}")
-    print(f"  mailed to {', '.join(sorted(mailed))}")
-    assert april.error
-    print(f"april: {april.state} at {april.error.step}, {april.error.message}")
-    voided = [record.result.number for record in april.steps.values() if record.compensation == "completed"]
-    print(f"  voided: {', '.join(reversed(voided))}")
+        march, april = ends["march"], ends["april"]
+        mailed = [record.result for name, record in march.steps.items() if name.startswith("mail:")]
+        print(f"march: {march.state}, {len(mailed)} invoices over {march.steps['total'].result / 100:.2f}")
+        print(f"  mailed to {', '.join(sorted(mailed))}")
+        assert april.error
+        print(f"april: {april.state} at {april.error.step}, {april.error.message}")
+        voided = [record.result.number for record in april.steps.values() if record.compensation == "completed"]
+        print(f"  voided: {', '.join(reversed(voided))}")
 
 
 if __name__ == "__main__":

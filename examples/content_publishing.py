@@ -12,10 +12,11 @@ editor is early, late, or answers while the process is down.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 
-from perdure import Context, Engine, Execution, Signal, Workflow, step
+from perdure import Context, Engine, Execution, ExecutionFinished, Signal, Workflow, step
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def drive(engine: Engine) -> dict[str, Execution]:
     for title, verdicts in reviews.items():
         run = engine.start(articles, Draft(title, "..."), id=title)
         for number, verdict in enumerate(verdicts, 1):
-            run.signal("review", verdict, key=f"review-{number}")
+            with suppress(ExecutionFinished):
+                run.signal(review, verdict, key=f"review-{number}")
         ends[title] = run.wait()
     return ends
 
@@ -120,12 +122,12 @@ def main() -> None:
         Engine(sys.argv[1] if sys.argv[1:] else f"{folder}/articles.db", *workflows) as engine,
     ):
         ends = drive(engine)
-    for title, end in ends.items():
-        published = [name for name in end.steps if name.startswith("publish_")]
-        print(f"{title}: {'published' if published else 'rejected'}")
-        if published:
-            print(f"  revised: {'; '.join(end.steps['revise'].result)}")
-            print(f"  public on: {', '.join(end.steps[name].result for name in published)}")
+        for title, end in ends.items():
+            published = [name for name in end.steps if name.startswith("publish_")]
+            print(f"{title}: {'published' if published else 'rejected'}")
+            if published:
+                print(f"  revised: {'; '.join(end.steps['revise'].result)}")
+                print(f"  public on: {', '.join(end.steps[name].result for name in published)}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 
 from freezegun import freeze_time
 
-from perdure import Context, Engine, Execution, NonRetryable, Workflow, WorkflowFailed, step
+from perdure import Context, Engine, Execution, NonRetryable, Workflow, events, step
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def drive(engine: Engine) -> dict[str, Execution]:
     return ends
 
 
-def alarm(event: WorkflowFailed) -> None:
+def alarm(event: events.WorkflowFailed) -> None:
     """Wake somebody up."""
     print(f"alarm: {event.execution_id}, {event.error.message if event.error else 'no reason given'}")
 
@@ -121,17 +121,17 @@ def main() -> None:
         TemporaryDirectory() as folder,
         Engine(sys.argv[1] if sys.argv[1:] else f"{folder}/etl.db", *workflows) as engine,
     ):
-        engine.on(WorkflowFailed, alarm)
+        engine.on(events.WorkflowFailed, alarm)
         engine.on_any(lambda event: seen.update([event.type]))
         ends = drive(engine)
         archived = engine.archive(timedelta(hours=36))
         listed = [execution.id for execution in engine.list_executions("etl")]
-    for name, end in ends.items():
-        result: Load | None = end.result
-        print(f"{name}: " + (f"{result.loaded} rows loaded, {result.dropped} dropped" if result else end.state))
-    for event in ("workflow:completed", "workflow:failed", "step:completed"):
-        print(f"{event} x {seen[event]}")
-    print(f"archived {archived}, still listed: {', '.join(listed)}")
+        for name, end in ends.items():
+            result: Load | None = end.result
+            print(f"{name}: " + (f"{result.loaded} rows loaded, {result.dropped} dropped" if result else end.state))
+        for kind in ("workflow:completed", "workflow:failed", "step:completed"):
+            print(f"{kind} x {seen[kind]}")
+        print(f"archived {archived}, still listed: {', '.join(listed)}")
 
 
 if __name__ == "__main__":

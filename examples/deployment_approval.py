@@ -3,8 +3,8 @@
 A waiting run costs a row, not a thread, and survives any number of restarts. When the answer is no, or the run is
 cancelled at the gate, staging goes back to the version it had before.
 
-    1.1: completed, approved by grace, production runs 1.1
-    1.2: failed in check_approval, grace says: too many errors
+    1.1: completed, approved by grace
+    1.2: failed, grace says: too many errors
       staging back on 1.1
     1.3: cancelled
       staging back on 1.1
@@ -13,10 +13,11 @@ cancelled at the gate, staging goes back to the version it had before.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 
-from perdure import Context, Engine, Execution, NonRetryable, Signal, State, Workflow, step
+from perdure import Context, Engine, Execution, ExecutionFinished, NonRetryable, Signal, State, Workflow, step
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ approval = Signal("approval", Approval)
 
 @step(timeout=600)
 def run_tests(ctx: Context[Release]) -> int:
-    """Run the tests and return how many passed."""
+    """Return how many tests have passed."""
     return 412
 
 
@@ -109,13 +110,13 @@ def drive(engine: Engine) -> dict[str, Execution]:
     ends = {}
     for version, answer in answers.items():
         run = engine.start(deployments, Release(version), id=version)
-        run.signal("approval", answer, key="the-answer")
+        with suppress(ExecutionFinished):
+            run.signal(approval, answer, key="the-answer")
         ends[version] = run.wait()
     run = engine.start(deployments, Release("1.3"), id="1.3")
-    if run.wait(until=State.WAITING).state is State.WAITING:
+    if run.wait(until=(State.WAITING, State.CANCELLED)).state is State.WAITING:
         run.cancel()
-    ends["1.3"] = run.wait()
-    return ends
+    return {**ends, "1.3": run.wait()}
 
 
 def main() -> None:
@@ -125,15 +126,13 @@ def main() -> None:
         Engine(sys.argv[1] if sys.argv[1:] else f"{folder}/deployments.db", *workflows) as engine,
     ):
         ends = drive(engine)
-    for version, end in ends.items():
-        if end.state is State.COMPLETED:
-            print(
-                f"{version}: completed, approved by {end.steps['check_approval'].result}, production runs {end.result}"
-            )
-            continue
-        print(f"{version}: {end.state}" + (f" in {end.error.step}, {end.error.message}" if end.error else ""))
-        if end.steps["deploy_to_staging"].compensation == "completed":
-            print(f"  staging back on {end.steps['deploy_to_staging'].result}")
+        for version, end in ends.items():
+            if end.state is State.COMPLETED:
+                print(f"{version}: completed, approved by {end.steps['check_approval'].result}")
+            else:
+                print(f"{version}: {end.state}" + (f", {end.error.message}" if end.error and end.error.step else ""))
+            if end.steps["deploy_to_staging"].compensation == "completed":
+                print(f"  staging back on {end.steps['deploy_to_staging'].result}")
 
 
 if __name__ == "__main__":

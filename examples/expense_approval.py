@@ -12,13 +12,14 @@ once: the engine moves it from deadline to deadline and does what falls due, exa
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from tempfile import TemporaryDirectory
 
 from freezegun import freeze_time
 
-from perdure import Context, Engine, Execution, NonRetryable, Signal, Workflow, step
+from perdure import Context, Engine, Execution, ExecutionFinished, NonRetryable, Signal, Workflow, step
 
 LIMIT = timedelta(days=3)
 
@@ -58,8 +59,7 @@ class Finance:
 
     def pay(self, key: str, hold: str) -> int:
         """Pay out what was set aside, once."""
-        self.paid[key] = self.held[hold]
-        return self.paid[key]
+        return self.paid.setdefault(key, self.held[hold])
 
     def write(self, key: str, to: str) -> str:
         """Ask somebody to look at it."""
@@ -114,8 +114,9 @@ def drive(engine: Engine) -> dict[str, Execution]:
     """Hand in three claims, answer two, let the time pass; the clock must be frozen."""
     bought = ("train ticket", "golden pen", "office plant")
     runs = {what: engine.start(claims, Claim(what, 80_00), id=what) for what in bought}
-    runs["train ticket"].signal("answer", Answer("Ada", approved=True), key="the-answer")
-    runs["golden pen"].signal("answer", Answer("Ada", approved=False), key="the-answer")
+    for what, approved in {"train ticket": True, "golden pen": False}.items():
+        with suppress(ExecutionFinished):
+            runs[what].signal(answer, Answer("Ada", approved), key="the-answer")
     engine.advance(LIMIT)
     return {what: run.wait() for what, run in runs.items()}
 
@@ -128,11 +129,11 @@ def main() -> None:
         Engine(sys.argv[1] if sys.argv[1:] else f"{folder}/claims.db", *workflows) as engine,
     ):
         ends = drive(engine)
-    for what, end in ends.items():
-        if end.error is None:
-            print(f"{what}: {end.result}")
-        else:
-            print(f"{what}: {end.error.message}; budget released, rollback {end.rollback}")
+        for what, end in ends.items():
+            if end.error is None:
+                print(f"{what}: {end.result}")
+            else:
+                print(f"{what}: {end.error.message}; budget released, rollback {end.rollback}")
 
 
 if __name__ == "__main__":

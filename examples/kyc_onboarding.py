@@ -12,10 +12,11 @@ ran are recorded: when the officer answers a week later, nobody is screened agai
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 
-from perdure import Context, Engine, Execution, Signal, Workflow, step
+from perdure import Context, Engine, Execution, ExecutionFinished, Signal, Workflow, step
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,9 @@ def drive(engine: Engine) -> dict[str, Execution]:
     countries = {"Ada": "Ruritania", "Boris": "Freedonia", "Clyde": "Freedonia", "Dr No": "Ruritania"}
     applicants = [Applicant(name, registry.passports[name], country) for name, country in countries.items()]
     runs = {who.name: engine.start(onboarding, who, id=who.name) for who in applicants}
-    runs["Boris"].signal("decision", Decision("Olga", accept=True), key="decision")
-    runs["Clyde"].signal("decision", Decision("Olga", accept=False), key="decision")
+    for name, accept in {"Boris": True, "Clyde": False}.items():
+        with suppress(ExecutionFinished):
+            runs[name].signal(decision, Decision("Olga", accept), key="the-decision")
     return {name: run.wait() for name, run in runs.items()}
 
 
@@ -129,8 +131,8 @@ def main() -> None:
         Engine(sys.argv[1] if sys.argv[1:] else f"{folder}/onboarding.db", *workflows) as engine,
     ):
         ends = drive(engine)
-    for name, end in ends.items():
-        print(f"{name}: {end.steps['risk'].result} risk, {end.result}")
+        for name, end in ends.items():
+            print(f"{name}: {end.steps['risk'].result} risk, {end.result}")
 
 
 if __name__ == "__main__":

@@ -98,14 +98,14 @@ def main() -> None:
         Engine(sys.argv[1] if sys.argv[1:] else f"{folder}/transfers.db", *workflows) as engine,
     ):
         ends = drive(engine)
-    rent = ends.pop("rent")
-    alice, bob = rent.steps["debit"].result, rent.steps["credit"].result
-    print(f"rent: {rent.state}, alice has {alice / 100:.2f}, bob has {bob / 100:.2f}")
-    for name, end in ends.items():
-        assert end.error
-        print(f"{name}: {end.state} in {end.error.step}, {end.error.message}")
-        undone = end.steps["debit"].compensation
-        print(f"  debit undone, rollback {end.rollback}" if undone else "  nothing to undo")
+        rent = ends.pop("rent")
+        alice, bob = rent.steps["debit"].result, rent.steps["credit"].result
+        print(f"rent: {rent.state}, alice has {alice / 100:.2f}, bob has {bob / 100:.2f}")
+        for name, end in ends.items():
+            assert end.error
+            print(f"{name}: {end.state} in {end.error.step}, {end.error.message}")
+            undone = end.steps["debit"].compensation
+            print(f"  debit undone, rollback {end.rollback}" if undone else "  nothing to undo")
 
 
 if __name__ == "__main__":

@@ -119,13 +119,13 @@ def main() -> None:
         Engine(sys.argv[1] if sys.argv[1:] else f"{folder}/checkout.db", *workflows) as engine,
     ):
         ends = drive(engine)
-    for goods, end in ends.items():
-        if end.error is None:
-            print(f"{goods}: {end.state}, {end.steps['sub:payment'].result['capture']}, {end.result}")
-            continue
-        print(f"{goods}: {end.state} in {end.error.step}")
-        undone = [name for name, record in end.steps.items() if record.compensation == "completed"]
-        print(f"  undone: {', '.join(reversed(undone))}")
+        for goods, end in ends.items():
+            if end.error is None:
+                print(f"{goods}: {end.state}, {end.steps['sub:payment'].result['capture']}, {end.result}")
+                continue
+            print(f"{goods}: {end.state} in {end.error.step}")
+            undone = [name for name, record in end.steps.items() if record.compensation == "completed"]
+            print(f"  undone: {', '.join(reversed(undone))}")
 
 
 if __name__ == "__main__":

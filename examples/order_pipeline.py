@@ -127,13 +127,13 @@ def main() -> None:
         Engine(sys.argv[1] if sys.argv[1:] else f"{folder}/orders.db", *workflows) as engine,
     ):
         ends = drive(engine)
-    ada, neptune = ends["order-ada"], ends["order-neptune"]
-    told = ", ".join(ada.steps[name].result for name in ("customer", "warehouse", "accounting"))
-    print(f"order-ada: {ada.state}\n  ships as {ada.steps['book_parcel'].result}; told {told}")
-    undone = [name for name, record in neptune.steps.items() if record.compensation == "completed"]
-    assert neptune.error
-    print(f"order-neptune: {neptune.state} in {neptune.error.step}, {neptune.error.message}")
-    print(f"  undone: {', '.join(reversed(undone))}; rollback {neptune.rollback}")
+        ada, neptune = ends["order-ada"], ends["order-neptune"]
+        told = ", ".join(ada.steps[name].result for name in ("customer", "warehouse", "accounting"))
+        print(f"order-ada: {ada.state}\n  ships as {ada.steps['book_parcel'].result}; told {told}")
+        undone = [name for name, record in neptune.steps.items() if record.compensation == "completed"]
+        assert neptune.error
+        print(f"order-neptune: {neptune.state} in {neptune.error.step}, {neptune.error.message}")
+        print(f"  undone: {', '.join(reversed(undone))}; rollback {neptune.rollback}")
 
 
 if __name__ == "__main__":

@@ -114,11 +114,11 @@ def main() -> None:
         Engine(sys.argv[1] if sys.argv[1:] else f"{folder}/rendering.db", *workflows) as engine,
     ):
         ends = drive(engine)
-    sunrise, eclipse = ends["sunrise"], ends["eclipse"]
-    print(f"sunrise: {sunrise.state} after {sunrise.steps['look'].result.looks} looks, film at {sunrise.result}")
-    print(f"eclipse: {eclipse.state}, still not done after {eclipse.steps['look'].result.looks} looks")
-    if eclipse.steps["submit"].compensation == "completed":
-        print("  job called off")
+        sunrise, eclipse = ends["sunrise"], ends["eclipse"]
+        print(f"sunrise: {sunrise.state} after {sunrise.steps['look'].result.looks} looks, film at {sunrise.result}")
+        print(f"eclipse: {eclipse.state}, still not done after {eclipse.steps['look'].result.looks} looks")
+        if eclipse.steps["submit"].compensation == "completed":
+            print("  job called off")
 
 
 if __name__ == "__main__":

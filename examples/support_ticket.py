@@ -127,8 +127,8 @@ def main() -> None:
         Engine(sys.argv[1] if sys.argv[1:] else f"{folder}/tickets.db", *workflows) as engine,
     ):
         ends = drive(engine)
-    for text, end in ends.items():
-        print(f"{text}: {end.result}")
+        for text, end in ends.items():
+            print(f"{text}: {end.result}")
 
 
 if __name__ == "__main__":

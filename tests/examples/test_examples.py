@@ -25,9 +25,10 @@ def promised_output(path: Path) -> str:
 
 
 def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run an example the way a reader would, warnings being errors."""
-    command = [sys.executable, "-W", "error", str(path), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=50, cwd=path.parent)
+    """Run an example as a reader would, but with warnings as errors, and also where the package is not installed."""
+    command = [sys.executable, "-W", "error", os.fspath(path), *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.fspath(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=50, env=environment)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
