@@ -103,7 +103,7 @@ def _nodes(kind: str, must: float, want: float) -> Case:
         "nodes",
         {"durability": "normal", "kind": kind, "seconds": 1.0},
         {"p50": Figure("ms", targets=(Target(must, want),)), "p99": Figure("ms")},
-        contenders=("bunqueue", "dbos"),
+        contenders=("bunqueue",) if kind == "parallel" else ("bunqueue", "dbos"),
     )
 
 
@@ -173,6 +173,13 @@ CASES: tuple[Case, ...] = (
             "resume": Figure("s", targets=(Target(4, 2),)),
         },
         quick={"count": 1000},
+    ),
+    Case(
+        "waiting-1000",
+        "waiting",
+        {"durability": "normal", "count": 1000},
+        {name: Figure("s") for name in ("create", "restart", "resume")},
+        quick=None,
         contenders=("unhinged", "bunqueue"),
     ),
     Case(
