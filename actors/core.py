@@ -17,7 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 import pykka
 from pykka import messages as pykka_messages
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .bus import Bus, Notice
     from .lanes import Lanes
 
-__all__ = ["Core", "CoreActor", "Letter", "Turn"]
+__all__ = ["Core", "CoreActor", "Letter", "Mail", "Turn"]
 
 logger = logging.getLogger("perdure")
 
@@ -90,6 +90,10 @@ class Letter:
         self.reply_to = reply_to
 
 
+Mail = Union["Letter", "Envelope[Any]"]
+"""What stands in an inbox: our own letters, and pykka's envelopes from whoever uses an actor's reference."""
+
+
 class _Mailbox:
     """An actor's inbox: putting a letter in makes the actor ready and has the core run."""
 
@@ -97,12 +101,12 @@ class _Mailbox:
 
     def __init__(self, actor: CoreActor) -> None:
         self.actor = actor
-        self.letters: deque[Envelope[Any]] = deque()
+        self.letters: deque[Mail] = deque()
 
-    def put(self, envelope: Envelope[Any], /) -> None:
+    def put(self, envelope: Mail, /) -> None:
         self.actor.core.post(self.actor, envelope)
 
-    def get(self) -> Envelope[Any]:
+    def get(self) -> Any:
         return self.letters.popleft()
 
     def empty(self) -> bool:
@@ -161,7 +165,7 @@ class CoreActor(pykka.Actor):
     def _start_actor_loop(self) -> None:
         """Do nothing: an actor is started by its first letter."""
 
-    def receive(self, envelope: Envelope[Any]) -> None:
+    def receive(self, envelope: Mail) -> None:
         """Take one letter; what it decides goes into the turn. Runs on the core."""
         if isinstance(envelope.message, pykka_messages._ActorStop):  # noqa: SLF001 - how pykka says stop
             self.actor_stopped.set()
@@ -201,7 +205,7 @@ class Core:
         """Tell whether any actor has mail."""
         return bool(self._ready)
 
-    def post(self, actor: CoreActor, envelope: Envelope[Any]) -> None:
+    def post(self, actor: CoreActor, envelope: Mail) -> None:
         """Put a letter into an actor's inbox, stamped; from any thread."""
         self.lanes.hold()
         message = envelope.message
@@ -232,7 +236,7 @@ class Core:
                 self.lanes.release()
         return bool(self._ready)
 
-    def _next(self) -> tuple[CoreActor, list[Envelope[Any]]]:
+    def _next(self) -> tuple[CoreActor, list[Mail]]:
         with self._mail:
             actor = self._ready.popleft()
             actor.ready = False
@@ -241,7 +245,7 @@ class Core:
             inbox.clear()
         return actor, mail
 
-    def _decide(self, actor: CoreActor, mail: list[Envelope[Any]]) -> None:
+    def _decide(self, actor: CoreActor, mail: list[Mail]) -> None:
         for envelope in mail:
             if actor.turn.error is not None or actor.actor_stopped.is_set():
                 actor.undelivered(envelope.message)
@@ -270,7 +274,7 @@ class Core:
     def _committed(self, turns: list[Turn], error: BaseException | None) -> None:
         if error is None:
             self._tell_and_act(turns)
-        elif isinstance(error, DuplicateRow) and len(turns) > 1:
+        elif isinstance(error, (DuplicateRow, OwnershipLost)) and len(turns) > 1:
             for turn in turns:  # one of them is to blame: it must not take the others with it
                 self._remember([turn])
         else:

@@ -26,11 +26,9 @@ from ..dsl.errors import EngineError, NonRetryable, NotStorable, RetryAfter, Sch
 from ..dsl.facts import ErrorRecord
 from ..dsl.messages import StepCompleted, StepFailed, StepInterrupted
 from . import clock
-from .core import Letter
+from .core import CoreActor, Letter
 
 if TYPE_CHECKING:
-    import pykka
-
     from ..dsl.effects import Decide, Invoke, RunChild, WaitUntil
     from .lanes import ThreadLanes
 
@@ -66,7 +64,7 @@ class Attempt:
     effect: Invoke | Decide | RunChild | WaitUntil
     number: int
     facts: RunFacts
-    actor: pykka.ActorRef[Any]
+    actor: CoreActor
     failure: ErrorRecord | None = None
     began: int | None = None
     abandoned: bool = False
@@ -98,8 +96,8 @@ class Crew:
         """Run a handler as soon as there is a slot; called by the core."""
         with self._slots:
             if self._closed:
-                return
-            if attempt.run in self._busy:
+                pass  # it is reported as not begun
+            elif attempt.run in self._busy:
                 self._busy[attempt.run] += 1
             elif self._free > 0:
                 self._free -= 1
@@ -108,13 +106,12 @@ class Crew:
                 self._lanes.hold()  # a queued attempt is in flight too
                 self._queue.append(attempt)
                 return
-            attempt.holds_slot = True
+            attempt.holds_slot = not self._closed
         self._submit(attempt)
 
     def ask(self, attempt: Attempt) -> None:
         """Run a selector, condition, extractor or mapper; they need no slot."""
-        if not self._closed:
-            self._submit(attempt)
+        self._submit(attempt)
 
     def abandon(self, attempt: Attempt) -> None:
         """Stop waiting for an attempt: an asynchronous one is cancelled, the outcome of another is thrown away."""
@@ -130,12 +127,14 @@ class Crew:
             self._lanes.call_in_loop(task.cancel)
 
     def close(self) -> None:
-        """Start nothing more."""
+        """Start nothing more; attempts that queue are reported as not begun."""
         with self._slots:
             self._closed = True
-            for _ in self._queue:
-                self._lanes.release()
+            queued = list(self._queue)
             self._queue.clear()
+        for attempt in queued:
+            self._finish(attempt, _not_begun(attempt))
+            self._lanes.release()
 
     def _give_back(self, attempt: Attempt) -> None:
         queued = None
@@ -182,7 +181,7 @@ class Crew:
 
     def _run_sync(self, attempt: Attempt, function: Callable[..., Any]) -> None:
         if attempt.abandoned or self._closed:
-            self._finish(attempt, StepInterrupted(attempt.key, attempt.number))
+            self._finish(attempt, _not_begun(attempt))
             return
         attempt.began = clock.micros()
         _current.attempt = attempt
@@ -206,7 +205,7 @@ class Crew:
 
     async def _run_async(self, attempt: Attempt, function: Callable[..., Any]) -> None:
         if attempt.abandoned or self._closed:
-            self._finish(attempt, StepInterrupted(attempt.key, attempt.number))
+            self._finish(attempt, _not_begun(attempt))
             return
         attempt.began = clock.micros()
         try:
@@ -220,6 +219,7 @@ class Crew:
         import asyncio
 
         attempt.task = asyncio.current_task()
+        outcome: StepCompleted | StepFailed | StepInterrupted
         try:
             outcome = self._completed(attempt, await awaitable)
         except asyncio.CancelledError:
@@ -248,7 +248,7 @@ class Crew:
     def _finish(self, attempt: Attempt, outcome: StepCompleted | StepFailed | StepInterrupted) -> None:
         self._give_back(attempt)
         self._lanes.pool.about_to_report()
-        attempt.actor.actor_inbox.put(Letter(outcome))
+        attempt.actor.core.post(attempt.actor, Letter(outcome))
         self._lanes.pool.reported()
 
 
@@ -323,6 +323,10 @@ def _failed(attempt: Attempt, error: BaseException) -> StepFailed:
     )
     delay = error.seconds if isinstance(error, RetryAfter) else None
     return StepFailed(attempt.key, attempt.number, error_record(error, attempt.effect.place.name), retryable, delay)
+
+
+def _not_begun(attempt: Attempt) -> StepInterrupted:
+    return StepInterrupted(attempt.key, attempt.number, began=False)
 
 
 def _interrupted(attempt: Attempt, error: BaseException) -> StepInterrupted:

@@ -106,7 +106,7 @@ class ExecutionActor(CoreActor):
             case msg.ChildEnded():
                 self._child_ended(message)
             case msg.StepInterrupted():
-                self._attempts.pop(message.key, None)
+                self._interrupted(message)
             case msg.Cancel():
                 answer = self._cancel(message)
             case msg.Undo():
@@ -159,9 +159,9 @@ class ExecutionActor(CoreActor):
     def _go_on(self) -> None:
         """Ask for what the walk owes until it rests or ends."""
         while self._walk is not None:
-            if self._office.closing:
-                return
             if self._walk.fresh:
+                if self._office.closing:
+                    return
                 effect = self._walk.fresh.pop(0)
                 self._drop_ask(effect) if self._halted else self._ask(effect)
             elif self._walk.ended:
@@ -351,7 +351,7 @@ class ExecutionActor(CoreActor):
 
     def _new_attempt(self, effect: Any, number: int) -> Attempt:
         failure = self.row.error if effect.kind is FactKind.UNDO else None
-        attempt = Attempt(self.run_id, effect, number, self._run_facts, self.actor_ref, failure)
+        attempt = Attempt(self.run_id, effect, number, self._run_facts, self, failure)
         self._attempts[effect.place.key] = attempt
         return attempt
 
@@ -362,7 +362,7 @@ class ExecutionActor(CoreActor):
         self._ask_crew(effect)
 
     def _ask_crew(self, effect: Decide | RunChild | WaitUntil) -> None:
-        attempt = Attempt(self.run_id, effect, 0, self._run_facts, self.actor_ref)
+        attempt = Attempt(self.run_id, effect, 0, self._run_facts, self)
         self._attempts[effect.place.key] = attempt
         self.turn.acts.append(lambda: self._office.crew.ask(attempt))
 
@@ -457,6 +457,17 @@ class ExecutionActor(CoreActor):
                 self._start_child(effect, message.value)
             case WaitUntil():
                 self._sleep_until(effect, clock.to_micros(self._office.codec.decode(message.value)))
+
+    def _interrupted(self, message: msg.StepInterrupted) -> None:
+        """Leave an attempt that began as it stands, for the next start to find; take back one that did not."""
+        attempt = self._attempts.get(message.key)
+        if attempt is None or attempt.number != message.attempt:
+            return
+        del self._attempts[message.key]
+        fact = self._journal.facts.get(message.key)
+        if isinstance(attempt.effect, Invoke) and fact is not None and not message.began:
+            status = FactStatus.RETRYING
+            self._record(fact._replace(status=status, attempts=fact.attempts - 1, due_at=self._now))
 
     def _told_completed(self, effect: Invoke, fact: Fact) -> None:
         if effect.kind is FactKind.UNDO:

@@ -27,14 +27,12 @@ from ..dsl.states import FINAL, State
 from ..persistence.records import ExecutionRow, Stored
 from . import clock
 from .bus import Notice
-from .core import Core, CoreActor, Letter
+from .core import Core, CoreActor, Letter, Mail
 from .execution import ExecutionActor, child_ended
 from .reader import CodecReader
 from .timekeeper import Timekeeper
 
 if TYPE_CHECKING:
-    from pykka._envelope import Envelope
-
     from ..dsl.definition import Definition
     from ..dsl.effects import RunChild
     from .crew import Crew
@@ -125,7 +123,7 @@ class Supervisor(CoreActor):
 
     # ---- messages
 
-    def receive(self, envelope: Envelope[Any]) -> None:
+    def receive(self, envelope: Mail) -> None:
         """Take one letter; one that is for a run is handed on with whoever waits for the answer. Runs on the core."""
         match envelope.message:
             case ToRun(execution_id, message):
@@ -191,11 +189,10 @@ class Supervisor(CoreActor):
 
     def _existing(self, message: Start) -> Any:
         """Return the id of the run that the same id or key has started, or the error that it exists."""
-        row = None
+        row, why = None, "under this id"
         if message.execution_id is not None:
             run = self._ids.get(message.execution_id)
             row = self._live[run].row if run is not None else self.core.store.find(message.execution_id)
-            why = "under this id"
         if row is None and message.key is not None:
             row = self._find_key(message.workflow, message.key)
             why = f"with the idempotency key {message.key!r}"
@@ -262,6 +259,9 @@ class Supervisor(CoreActor):
             row = self.core.store.find(execution_id)
             if row is None:
                 self.turn.replies.append((reply, ExecutionNotFound(execution_id)))
+                return
+            if row.owner != self.core.store.engine_id and row.state not in FINAL:
+                self.turn.replies.append((reply, _driven_elsewhere(row)))
                 return
             run = row.id
         actor = self._live.get(run) or self._wake(run)
@@ -419,3 +419,8 @@ class Supervisor(CoreActor):
         self.timekeeper.arm(clock.micros() + round(delay * 1_000_000), actor.run_id, _RECOVER, attempt=0)
 
 
+def _driven_elsewhere(row: ExecutionRow) -> OwnershipLost:
+    return OwnershipLost(
+        f"execution {row.execution_id!r} is driven by another engine that has this database open: "
+        "call that one, or try again once it is closed; nothing was written"
+    )

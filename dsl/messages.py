@@ -71,10 +71,15 @@ class StepFailed:
 
 @dataclass(slots=True)
 class StepInterrupted:
-    """The crew: the attempt was cut short by the process's own end; it does not count."""
+    """The crew: the attempt was cut short by the process's own end, or never began; it does not count.
+
+    Attributes:
+        began: Whether the handler was called.
+    """
 
     key: str
     attempt: int
+    began: bool = True
     at: int = 0
 
 

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, overload
 
 from .actors import clock
 from .actors.bus import Bus, Listener
@@ -84,7 +84,7 @@ class Engine:
         *workflows: Workflow[Any, Any],
         concurrency: int = 5,
         threads: int = 32,
-        durability: str = "full",
+        durability: Literal["full", "normal"] = "full",
         on_event: Listener | None = None,
         seed: int | None = None,
         switch_interval: float | None = 0.001,

@@ -157,6 +157,6 @@ def _step_record(fact: Fact, undone: FactStatus | None) -> StepRecord:
 
 
 def _waiting_for(fact: Fact) -> WaitingFor:
-    event = codec.decode(fact.value) if fact.kind is FactKind.GATE and fact.value is not None else None
+    event = str(codec.decode(fact.value)) if fact.kind is FactKind.GATE and fact.value is not None else None
     deadline = None if fact.due_at is None else from_micros(fact.due_at)
     return WaitingFor(fact.name, event, from_micros(fact.started_at), deadline)

@@ -156,7 +156,10 @@ class Run(Generic[R_co]):
             if not ended.done():
                 ended.set_result(row)
 
-        stop = self._engine.when_ended(self.id, lambda row: loop.call_soon_threadsafe(tell, row))
+        def hand_over(row: ExecutionRow) -> None:
+            loop.call_soon_threadsafe(tell, row)
+
+        stop = self._engine.when_ended(self.id, hand_over)
         try:
             if not self._engine.is_under_way(self.id) and (execution := self._snapshot()).state in _ENDS:
                 return self._outcome(execution)
