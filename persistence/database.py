@@ -24,7 +24,7 @@ from peewee import PeeweeException, SqliteDatabase
 from ..dsl.errors import StoreCorrupt, StoreError, StoreUnavailable
 from .faults import NOTHING_WRITTEN, OUTCOME_UNKNOWN, explain, needs_reopening
 from .locks import FileLock
-from .migrations import check_version, migrate, version_of
+from .migrations import blank, check_version, migrate, version_of
 
 __all__ = ["BUSY_SECONDS", "Database", "Durability"]
 
@@ -34,9 +34,12 @@ Durability = Literal["full", "normal"]
 
 BUSY_SECONDS: Final = 5.0
 _IDLE_READERS: Final = 4
+_abandoned: Final[dict[str, str]] = {}
+"""Private files whose store was abandoned, each with its folder: private to whoever opens them next."""
 _EXPLAINED: Final = (sqlite3.Error, UnicodeEncodeError, OverflowError)
 """The last two: a value that cannot be bound to a statement."""
 _PRAGMAS: Final = {
+    "synchronous": "full",  # first: what follows writes too
     "journal_mode": "wal",
     "foreign_keys": 0,
     "temp_store": "memory",
@@ -54,9 +57,13 @@ class Database:
     """
 
     def __init__(self, path: str | None, *, durability: Durability, busy_timeout: float = BUSY_SECONDS) -> None:
-        self._private = tempfile.mkdtemp(prefix="perdure-") if path is None else None
-        self.path = str(Path(path).resolve()) if path is not None else f"{self._private}/private.db"
-        self._synchronous = "off" if path is None else durability
+        if path is None:
+            self._private: str | None = tempfile.mkdtemp(prefix="perdure-")
+            self.path = f"{self._private}/private.db"
+        else:
+            self.path = str(Path(path).resolve())
+            self._private = _abandoned.pop(self.path, None)
+        self._synchronous = durability if self._private is None else "off"
         self._remove = weakref.finalize(self, _remove_folder, self._private, os.getpid()) if self._private else None
         self._busy_seconds = busy_timeout
         self._process = os.getpid()
@@ -107,6 +114,8 @@ class Database:
                 f"the folder {folder!r} is read-only: SQLite keeps its -wal file beside the database"
             )
         if not file.exists():
+            if self._private is not None:
+                file.write_bytes(blank())  # an eighth of what it takes to create the tables
             return
         if not os.access(self.path, os.R_OK | os.W_OK):
             raise StoreUnavailable(f"the database {self.path!r} is read-only for this user")
@@ -303,6 +312,12 @@ class Database:
             readers, self._readers = self._readers, []
         for reader in readers:
             reader.close()
+
+    def abandon(self) -> None:
+        """Close as `close` does, but leave a private file to whoever opens it next."""
+        if self._remove is not None and self._remove.detach() is not None and self._private is not None:
+            _abandoned[self.path] = self._private
+        self.close()
 
     def close(self) -> None:
         """Close the connections, which writes the WAL back into the file; remove a private file.

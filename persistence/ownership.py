@@ -134,6 +134,12 @@ class Membership:
         connection.execute(_FORGET, (self.engine_id, 0))
         connection.execute(_RELEASE, (self.engine_id,))
 
+    def die(self) -> None:
+        """Let go of this engine's lock and leave its file, as the death of the process would."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
     def close(self) -> None:
         """Let go of this engine's lock."""
         if self._lock is not None:

@@ -104,6 +104,14 @@ class Store:
         self._database.close()
         self._membership.close()
 
+    def abandon(self) -> None:
+        """Let go of everything as the death of the process would: the next engine finds this one dead; for tests.
+
+        A private file stays, for the store that opens it next.
+        """
+        self._database.abandon()
+        self._membership.die()
+
     @property
     def engine_id(self) -> int:
         """This engine's number in the database."""

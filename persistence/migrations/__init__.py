@@ -10,11 +10,12 @@ import pkgutil
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from ...dsl.errors import SchemaTooNew
 
-__all__ = ["MIGRATIONS", "Migration", "check_version", "migrate", "version_of"]
+__all__ = ["MIGRATIONS", "Migration", "blank", "check_version", "migrate", "version_of"]
 
 
 class Migration(NamedTuple):
@@ -76,6 +77,19 @@ def migrate(connection: sqlite3.Connection, path: str, *, migrations: Sequence[M
     pending = [migration for migration in migrations if migration.number > version]
     if pending:
         _apply(connection, pending)
+
+
+@cache
+def blank() -> bytes:
+    """Return what the file of an empty database at the newest schema holds, ready for a WAL."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        migrate(connection, ":memory:")
+        image = bytearray(connection.serialize())
+    finally:
+        connection.close()
+    image[18:20] = b"\x02\x02"  # the file format's version numbers for reading and writing: 2 is WAL
+    return bytes(image)
 
 
 def _back_up(connection: sqlite3.Connection, path: str) -> None:
