@@ -228,13 +228,19 @@ class Context(Generic[InputT_co]):
     @overload
     def get(self, key: Step[Any, R] | Signal[R]) -> R | None: ...
     @overload
+    def get(self, key: Step[Any, R] | Signal[R], default: R) -> R: ...
+    @overload
     def get(self, key: Step[Any, R] | Signal[R], default: D) -> R | D: ...
     def get(self, key: Any, default: Any = None) -> Any:
         """Return the result of a step, or the payload of a signal, or the default when there is none."""
         view = self.signals if isinstance(key, Signal) else self.steps
         return view.get(key.name, default)
 
-    def results(self, step: Step[Any, R] | str) -> list[R]:
+    @overload
+    def results(self, step: Step[Any, R]) -> list[R]: ...
+    @overload
+    def results(self, step: str) -> list[Any]: ...
+    def results(self, step: Step[Any, Any] | str) -> list[Any]:
         """Return the results of every item of a ``for_each``, in order of the items."""
         prefix = f"{step if isinstance(step, str) else step.name}:"
         found = {}

@@ -10,13 +10,14 @@ from typing import Any, Literal
 
 from .errors import DefinitionError
 
-__all__ = ["AttemptPolicy", "Compensation", "OnInterrupted", "Retry", "retry_policy", "seconds"]
+__all__ = ["AttemptPolicy", "Compensation", "Duration", "OnInterrupted", "Retry", "retry_policy", "seconds"]
 
 OnInterrupted = Literal["repeat", "fail"]
+Duration = float | timedelta
 _YEAR = 366 * 24 * 3600
 
 
-def seconds(duration: float | timedelta, what: str, *, positive: bool = False) -> float:
+def seconds(duration: Duration, what: str, *, positive: bool = False) -> float:
     """Turn a duration given by the user into seconds.
 
     Raises:
@@ -68,9 +69,9 @@ class Retry:
     """
 
     attempts: int = 3
-    initial: float | timedelta = 0.5
+    initial: Duration = 0.5
     factor: float = 2.0
-    maximum: float | timedelta = 30.0
+    maximum: Duration = 30.0
     jitter: float = 0.5
     on: type[BaseException] | tuple[type[BaseException], ...] | None = None
     never_on: type[BaseException] | tuple[type[BaseException], ...] = ()
@@ -131,7 +132,7 @@ class Compensation:
 
     handler: Callable[..., Any]
     retry: int | Retry | None = None
-    timeout: float | timedelta | None = None
+    timeout: Duration | None = None
 
 
 @dataclass(frozen=True, slots=True)

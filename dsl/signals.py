@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from .errors import DefinitionError
 
@@ -12,7 +12,7 @@ __all__ = ["Signal"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Signal(Generic[T]):
     """An event a workflow can wait for, with the type of its payload.
 
@@ -27,10 +27,22 @@ class Signal(Generic[T]):
     """
 
     name: str
-    payload: type[T] | Any = None
+    payload: Any
 
-    def __post_init__(self) -> None:
-        """Refuse a name that nobody could send."""
-        if not isinstance(self.name, str) or not self.name:
-            msg = f"a signal needs a name, got {self.name!r}"
+    @overload
+    def __init__(self: Signal[Any], name: str) -> None: ...
+    @overload
+    def __init__(self, name: str, payload: type[T]) -> None: ...
+    @overload
+    def __init__(self: Signal[Any], name: str, payload: object) -> None: ...
+    def __init__(self, name: str, payload: Any = None) -> None:
+        """Make a signal.
+
+        Raises:
+            DefinitionError: the name is one that nobody could send.
+        """
+        if not isinstance(name, str) or not name:
+            msg = f"a signal needs a name, got {name!r}"
             raise DefinitionError(msg)
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "payload", payload)

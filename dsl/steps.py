@@ -5,36 +5,23 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 from typing import Any, Generic, TypeVar, overload
 
 from .context import Context
 from .errors import DefinitionError
 from .names import check_name
 from .nodes.step import StepNode
-from .policies import AttemptPolicy, Compensation, OnInterrupted, Retry, retry_policy, seconds
+from .options import StepOptions
+from .policies import AttemptPolicy, Compensation, Duration, OnInterrupted, Retry, retry_policy, seconds
 from .schema import as_schema
 
-__all__ = ["Step", "StepOptions", "annotations_of", "check_handler", "make_step", "step"]
+__all__ = ["Step", "annotations_of", "check_handler", "make_step", "step"]
 
 InputT = TypeVar("InputT")
 InputT_contra = TypeVar("InputT_contra", contravariant=True)
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-
-
-@dataclass(frozen=True, slots=True)
-class StepOptions:
-    """What may be said about a step besides its name and handler; see `step` for each."""
-
-    retry: int | Retry | None = None
-    timeout: float | timedelta | None = None
-    compensate: Callable[..., Any] | Compensation | None = None
-    input_schema: Any = None
-    output_schema: Any = None
-    on_interrupted: OnInterrupted = "repeat"
-    compensate_on_failure: bool = False
 
 
 def check_handler(handler: Callable[..., Any], what: str, *, arguments: int = 1) -> Callable[..., Any]:
@@ -184,7 +171,7 @@ def step(
     /,
     *,
     retry: int | Retry | None = None,
-    timeout: float | timedelta | None = None,
+    timeout: Duration | None = None,
     compensate: Callable[..., Any] | Compensation | None = None,
     input_schema: Any = None,
     output_schema: Any = None,
@@ -196,7 +183,7 @@ def step(
     /,
     *,
     retry: int | Retry | None = None,
-    timeout: float | timedelta | None = None,
+    timeout: Duration | None = None,
     compensate: Callable[..., Any] | Compensation | None = None,
     input_schema: Any = None,
     output_schema: Any = None,

@@ -1,0 +1,256 @@
+"""A draft: what has been said of a workflow so far, every mistake found while it is said.
+
+`Workflow` is its typed face: it knows how a definition is spelt, the draft knows what is allowed. This file must never
+call a handler, and of what the user gives it asks only whether it could be called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from .definition import Definition, define
+from .errors import DefinitionError
+from .graph import Body, Node
+from .names import check_name
+from .nodes.branch import BranchNode
+from .nodes.for_each import ForEachNode
+from .nodes.loop import DoUntilNode, DoWhileNode
+from .nodes.map import MapNode
+from .nodes.parallel import ParallelNode
+from .nodes.pivot import PivotNode
+from .nodes.sleep import SleepNode
+from .nodes.sub_workflow import SubWorkflowNode
+from .nodes.wait_for import WaitForNode
+from .options import StepOptions
+from .policies import Duration, seconds
+from .signals import Signal
+from .steps import Step, annotations_of, check_handler, make_step
+
+__all__ = ["Draft"]
+
+Handler = Callable[..., Any]
+
+
+class Draft:
+    """The nodes of a workflow, or of a block inside one, until they are frozen.
+
+    Every method that adds raises `DefinitionError` when a name, option or function cannot be used.
+
+    Attributes:
+        name: Name of the workflow.
+        version: Version of the definition, or None.
+        nodes: The nodes added so far.
+        types: Types whose values may have to be revived from the database.
+    """
+
+    def __init__(self, name: str, version: str | None, input_type: Any) -> None:
+        self.name = check_name(name, "workflow")
+        if version is not None:
+            check_name(version, "version")
+        self.version = version
+        self._input_type = input_type
+        self.nodes: list[Node] = []
+        self.types: list[Any] = [] if input_type is None else [input_type]
+        self._definition: Definition | None = None
+
+    def freeze(self) -> Definition:
+        """Return the definition; nothing can be added any more.
+
+        Raises:
+            DefinitionError: the workflow as a whole is wrong.
+        """
+        if self._definition is None:
+            self.check_complete()
+            self._definition = define(
+                self.name, self.nodes, version=self.version, input_type=self._input_type, types=self.types
+            )
+        return self._definition
+
+    # ---- nodes
+
+    def add_step(self, name: Step[Any, Any] | str, handler: Handler | None, options: StepOptions) -> None:
+        """Add a step that brings its own name, or make one of a handler."""
+        self._add(self._step(name, handler, options))
+
+    def _step(self, name: Step[Any, Any] | str, handler: Any, options: StepOptions) -> Node:
+        if isinstance(name, Step):
+            if handler is not None or options != StepOptions():
+                msg = f"step {name.name!r} brings its own handler and options: give them to @step"
+                raise DefinitionError(msg)
+            node = name.node()
+        else:
+            if isinstance(handler, Step):
+                msg = f"step {name!r}: {handler!r} has a name of its own; write .step({handler.name})"
+                raise DefinitionError(msg)
+            node = make_step(name, handler, options)
+        self.types.append(node.policy.returns)
+        return node
+
+    def add_map(self, name: str, transform: Handler) -> None:
+        """Add a transformation."""
+        check_name(name, "map")
+        self.types.append(annotations_of(check_handler(transform, f"map {name!r}")))
+        self._add(MapNode(name, transform))
+
+    def add_parallel(self, fragments: Sequence[Draft]) -> None:
+        """Add a group: one fragment whose nodes are the strands, or a fragment for each."""
+        bodies = [self._body(fragment, "parallel") for fragment in fragments]
+        if len(bodies) == 1:
+            bodies = [Body((node,)) for node in bodies[0].nodes]
+        if not bodies:
+            msg = f"workflow {self.name!r}: an empty parallel group; give it at least one step"
+            raise DefinitionError(msg)
+        strands = tuple((body.nodes[0].name, body) for body in bodies)
+        self._add(ParallelNode(f"parallel({','.join(label for label, _ in strands)})", strands, automatic=True))
+
+    def add_for_each(
+        self,
+        items: Handler,
+        name: Step[Any, Any] | str,
+        handler: Handler | None,
+        options: StepOptions,
+        *,
+        fragment: Draft | None,
+        concurrency: int,
+        max_iterations: int,
+    ) -> None:
+        """Add a body for every item: a step, or a fragment under a name."""
+        label = name.name if isinstance(name, Step) else check_name(name, "for_each")
+        what = f"for_each {label!r}"
+        if fragment is None:
+            body = Body((self._step(name, handler, options),))
+        elif handler is None and options == StepOptions() and not isinstance(name, Step):
+            body = self._body(fragment, what)
+        else:
+            msg = f"{what}: give a handler with its options, or a block, not both"
+            raise DefinitionError(msg)
+        check_handler(items, f"{what}: items")
+        _count(concurrency, f"{what}: concurrency")
+        _count(max_iterations, f"{what}: max_iterations")
+        self._add(ForEachNode(label, items, body, concurrency, max_iterations))
+
+    def add_loop(
+        self,
+        kind: type[DoUntilNode | DoWhileNode],
+        condition: Handler,
+        fragment: Draft,
+        *,
+        max_iterations: int,
+        name: str | None,
+    ) -> None:
+        """Add a loop of one kind or the other."""
+        check_handler(condition, f"{kind.kind}: condition", arguments=2)
+        _count(max_iterations, f"{kind.kind}: max_iterations")
+        body = self._body(fragment, kind.kind)
+        label = f"{kind.kind}({body.nodes[0].name})" if name is None else check_name(name, kind.kind)
+        self._add(kind(label, condition, body, max_iterations, automatic=name is None))
+
+    def add_wait(self, event: str | Signal[Any], timeout: Duration | None, on_timeout: Draft | None) -> None:
+        """Add a gate."""
+        signal = event if isinstance(event, Signal) else Signal(event)
+        check_name(signal.name, "signal")
+        if signal.payload is not None:
+            self.types.append(signal.payload)
+        what = f"wait_for {signal.name!r}"
+        limit = None if timeout is None else seconds(timeout, f"{what}: timeout")
+        if on_timeout is not None and limit is None:
+            msg = f"{what}: on_timeout needs a timeout"
+            raise DefinitionError(msg)
+        body = None if on_timeout is None else self._body(on_timeout, f"{what}: on_timeout", may_be_empty=True)
+        self._add(WaitForNode(f"__waitFor:{signal.name}", signal, limit, body, automatic=True))
+
+    def add_sleep(self, name: str, duration: Duration) -> None:
+        """Add a sleep of so long."""
+        check_name(name, "sleep")
+        self._add(SleepNode(name, seconds(duration, f"sleep {name!r}")))
+
+    def add_sleep_until(self, name: str, moment: datetime | Handler) -> None:
+        """Add a sleep until a point in time."""
+        check_name(name, "sleep_until")
+        if not isinstance(moment, datetime):
+            check_handler(moment, f"sleep_until {name!r}")
+        elif moment.tzinfo is None:
+            msg = f"sleep_until {name!r}: {moment!r} has no time zone; say which, for example timezone.utc"
+            raise DefinitionError(msg)
+        self._add(SleepNode(name, moment))
+
+    def add_child(self, name: str, mapper: Handler | None, as_: str | None) -> None:
+        """Add a sub-workflow."""
+        child = check_name(name, "sub-workflow")
+        if mapper is not None:
+            check_handler(mapper, f"sub_workflow {child!r}: mapper")
+        label = check_name(as_, "as_") if as_ is not None else child
+        self._add(SubWorkflowNode(f"sub:{label}", child, mapper))
+
+    def add_pivot(self) -> None:
+        """Add the point of no return."""
+        self._add(PivotNode("pivot", automatic=True))
+
+    # ---- choices
+
+    def add_branch(self, selector: Handler, name: str | None) -> None:
+        """Begin a choice; its paths follow."""
+        check_handler(selector, "branch")
+        label = "branch" if name is None else check_name(name, "branch")
+        self._add(BranchNode(label, selector, (), automatic=name is None))
+
+    def add_path(self, label: str, fragment: Draft) -> None:
+        """Add a path to the choice before."""
+        branch = self._branch(f"path {label!r}")
+        check_name(label, "path")
+        if label in [taken for taken, _ in branch.paths]:
+            msg = f"workflow {self.name!r}: the branch has a path {label!r} already"
+            raise DefinitionError(msg)
+        self.nodes[-1] = branch.with_path(label, self._body(fragment, f"path {label!r}", may_be_empty=True))
+
+    def add_otherwise(self, fragment: Draft) -> None:
+        """Add the path for every other label to the choice before."""
+        branch = self._branch("otherwise")
+        if branch.otherwise is not None:
+            msg = f"workflow {self.name!r}: the branch has an otherwise already"
+            raise DefinitionError(msg)
+        self.nodes[-1] = branch.with_otherwise(self._body(fragment, "otherwise", may_be_empty=True))
+
+    def _branch(self, what: str) -> BranchNode:
+        self._check_open(what)
+        if not self.nodes or not isinstance(self.nodes[-1], BranchNode):
+            msg = f"workflow {self.name!r}: {what} must follow a .branch(...)"
+            raise DefinitionError(msg)
+        return self.nodes[-1]
+
+    def check_complete(self) -> None:
+        """Raise `DefinitionError` when the last node is a choice without paths."""
+        if self.nodes and isinstance(branch := self.nodes[-1], BranchNode) and not branch.bodies():
+            msg = f"workflow {self.name!r}: a branch without paths; add .path(label, block)"
+            raise DefinitionError(msg)
+
+    # ---- building
+
+    def _add(self, node: Node) -> None:
+        self._check_open(node.name)
+        self.check_complete()
+        self.nodes.append(node)
+
+    def _check_open(self, what: str) -> None:
+        if self._definition is not None:
+            msg = f"workflow {self.name!r} is registered and cannot be changed (adding {what!r}); build a new one"
+            raise DefinitionError(msg)
+
+    def _body(self, fragment: Draft, what: str, *, may_be_empty: bool = False) -> Body:
+        if fragment is self:
+            msg = f"workflow {self.name!r}: {what} cannot hold the workflow itself"
+            raise DefinitionError(msg)
+        fragment.check_complete()
+        if not fragment.nodes and not may_be_empty:
+            msg = f"workflow {self.name!r}: the body of {what} is empty"
+            raise DefinitionError(msg)
+        self.types.extend(fragment.types)
+        return Body(tuple(fragment.nodes))
+
+
+def _count(value: Any, what: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        msg = f"{what} must be a whole number of at least 1, got {value!r}"
+        raise DefinitionError(msg)

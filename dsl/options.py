@@ -1,0 +1,70 @@
+"""What may be said about a step besides its name and handler: as a record, and as keywords for type checkers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Required, TypedDict, TypeVar
+
+from .context import Context
+from .policies import Compensation, Duration, OnInterrupted, Retry
+
+__all__ = ["BlindItemOptions", "BlindOptions", "ItemOptions", "Options", "Repetition", "StepOptions", "Turning"]
+
+InputT = TypeVar("InputT")
+
+
+@dataclass(frozen=True, slots=True)
+class StepOptions:
+    """The options of one step as they were given; see `perdure.step` for each."""
+
+    retry: int | Retry | None = None
+    timeout: Duration | None = None
+    compensate: Callable[..., Any] | Compensation | None = None
+    input_schema: Any = None
+    output_schema: Any = None
+    on_interrupted: OnInterrupted = "repeat"
+    compensate_on_failure: bool = False
+
+
+class _Policy(TypedDict, total=False):
+    retry: int | Retry | None
+    timeout: Duration | None
+    input_schema: Any
+    output_schema: Any
+    on_interrupted: OnInterrupted
+    compensate_on_failure: bool
+
+
+class Repetition(TypedDict, total=False):
+    """Keywords of every ``for_each``."""
+
+    concurrency: int
+    max_iterations: int
+
+
+class Turning(TypedDict, total=False):
+    """Keywords of a loop."""
+
+    max_iterations: int
+    name: str | None
+
+
+class Options(_Policy, Generic[InputT], total=False):
+    """Keywords of a step whose compensation, if it has one, takes the context."""
+
+    compensate: Callable[[Context[InputT]], object] | Compensation | None
+
+
+class BlindOptions(_Policy, total=False):
+    """Keywords of a step whose compensation takes nothing."""
+
+    compensate: Required[Callable[[], object]]
+
+
+class ItemOptions(Repetition, Options[InputT], total=False):
+    """Keywords of a ``for_each`` whose compensation, if it has one, takes the context."""
+
+
+class BlindItemOptions(Repetition, BlindOptions, total=False):
+    """Keywords of a ``for_each`` whose compensation takes nothing."""
