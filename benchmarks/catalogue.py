@@ -49,7 +49,7 @@ class Case:
         options: Arguments of the function.
         figures: Those of its results that are of interest, by name.
         quick: Arguments that differ with ``--quick``; None leaves the case out.
-        contenders: Who besides perdure takes part.
+        contenders: Who takes part.
         long: Whether it is left out unless it is asked for.
     """
 
@@ -58,12 +58,12 @@ class Case:
     options: Mapping[str, Any]
     figures: Mapping[str, Figure]
     quick: Mapping[str, Any] | None = field(default_factory=lambda: {"seconds": 0.2})
-    contenders: tuple[str, ...] = ()
+    contenders: tuple[str, ...] = ("perdure",)
     long: bool = False
 
 
 _PEERS = ("dbos", "unhinged", "langgraph", "bunqueue", "temporal")
-_SIDE_BY_SIDE = ("raw", *_PEERS)
+_SIDE_BY_SIDE = ("perdure", "raw", *_PEERS)
 
 
 def _throughput(name: str, durability: str, in_flight: int, callers: int, *targets: Target) -> Case:
@@ -72,7 +72,8 @@ def _throughput(name: str, durability: str, in_flight: int, callers: int, *targe
         "throughput",
         {"durability": durability, "in_flight": in_flight, "callers": callers, "seconds": 2.0},
         {"runs": Figure("runs/s", higher=True, targets=targets), "cpu": Figure("µs CPU/step")},
-        contenders=_SIDE_BY_SIDE if in_flight == 48 else ("raw",),
+        quick={"seconds": 0.2} if in_flight == 48 or targets else None,
+        contenders=_SIDE_BY_SIDE if in_flight == 48 else ("perdure", "raw"),
     )
 
 
@@ -93,7 +94,9 @@ def _signal(burners: int, durability: str, p50: Target, p99: tuple[Target, ...] 
         "signals",
         {"durability": durability, "burners": burners, "seconds": 1.5},
         {"p50": Figure("ms", targets=(p50,)), "p99": Figure("ms", targets=p99)},
-        contenders=("dbos", "unhinged", "bunqueue") if not burners and durability == "normal" else (),
+        contenders=("perdure", "dbos", "unhinged", "bunqueue")
+        if not burners and durability == "normal"
+        else ("perdure",),
     )
 
 
@@ -103,7 +106,7 @@ def _nodes(kind: str, must: float, want: float) -> Case:
         "nodes",
         {"durability": "normal", "kind": kind, "seconds": 1.0},
         {"p50": Figure("ms", targets=(Target(must, want),)), "p99": Figure("ms")},
-        contenders=("bunqueue",) if kind == "parallel" else ("bunqueue", "dbos"),
+        contenders=("perdure", "bunqueue") if kind == "parallel" else ("perdure", "bunqueue", "dbos"),
     )
 
 
@@ -132,6 +135,14 @@ def _age(stored: int) -> Case:
 
 
 CASES: tuple[Case, ...] = (
+    Case(
+        "limits",
+        "limits",
+        {"seconds": 0.3},
+        {name: Figure("µs") for name in ("commit-normal", "commit-full", "hop", "loop")},
+        quick={"seconds": 0.1},
+        contenders=("raw",),
+    ),
     _throughput(
         "throughput-50-full", "full", 48, 16, Target(8000, 15000), Target(0.25, 0.45, "raw"), Target(30, 60, "bunqueue")
     ),
@@ -180,7 +191,7 @@ CASES: tuple[Case, ...] = (
         {"durability": "normal", "count": 1000},
         {name: Figure("s") for name in ("create", "restart", "resume")},
         quick=None,
-        contenders=("unhinged", "bunqueue"),
+        contenders=("perdure", "unhinged", "bunqueue"),
     ),
     Case(
         "parked-100000",
@@ -230,7 +241,7 @@ CASES: tuple[Case, ...] = (
             "close": Figure("ms", targets=(Target(50, 10),)),
         },
         quick={"rounds": 3},
-        contenders=("dbos",),
+        contenders=("perdure", "dbos"),
     ),
     Case("disk", "disk", {"seconds": 1.0}, {"bytes": Figure("bytes/run", targets=(Target(1200, 800),))}),
 )

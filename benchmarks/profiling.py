@@ -11,6 +11,7 @@ import pstats
 import threading
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,10 @@ def _profiled(durability: str, in_flight: int, seconds: float) -> tuple[pstats.S
     threading.Thread.run = run  # type: ignore[assignment, method-assign]
     try:
         with open_engine(workflow, durability=durability, concurrency=max(5, in_flight)) as engine:
+            callers = min(16, in_flight)
             # From a thread of its own also when alone, so that the profile has it.
-            found = rate(start, in_flight=in_flight, callers=max(2, min(16, in_flight)), seconds=seconds)
+            with ThreadPoolExecutor(1) as alone:
+                found = alone.submit(rate, start, in_flight=in_flight, callers=callers, seconds=seconds).result()
     finally:
         threading.Thread.run = plain  # type: ignore[method-assign]
     whole = pstats.Stats(profiles[0])

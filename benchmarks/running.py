@@ -44,7 +44,7 @@ def measure(cases: Sequence[Case], *, rounds: int, quick: bool, contenders: Sequ
     for _ in range(rounds):
         for case in cases:
             options = {**case.options, **(case.quick or {})} if quick else dict(case.options)
-            for contender in ("perdure", *case.contenders):
+            for contender in case.contenders:
                 if contender in contenders:
                     yield _measure(case, contender, options)
 

@@ -29,7 +29,7 @@ def ratios(found: Medians, cases: Sequence[Case] = CASES) -> list[list[str]]:
         results = found.get(case.name, {})
         for name, figure in case.figures.items():
             own = results.get("perdure", {}).get(name)
-            if own is None:
+            if not any(name in figures for figures in results.values()):
                 continue
             cells = [_beside(own, results.get(other, {}).get(name), figure) for other in others]
             rows.append([case.name, name, figure.unit, figure_text(own), *cells])
@@ -43,7 +43,7 @@ def _others(found: Medians) -> list[str]:
     return list(seen)
 
 
-def _beside(own: float, other: float | None, figure: Figure) -> str:
+def _beside(own: float | None, other: float | None, figure: Figure) -> str:
     if other is None:
         return "-"
     if not own or not other:

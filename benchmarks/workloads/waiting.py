@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 from perdure import Engine, Run
 
@@ -12,7 +13,7 @@ from .shared import folder, gated
 _CALLERS = 16
 
 
-def perdure(*, durability: str, count: int) -> dict[str, float]:
+def perdure(*, durability: Literal["full", "normal"], count: int) -> dict[str, float]:
     """Start from several threads, close, open until a waiting run can be looked at, then signal every one."""
     with folder() as path, ThreadPoolExecutor(_CALLERS) as callers:
         database = path / "runs.db"
