@@ -1,4 +1,7 @@
-"""What runs that only wait cost an engine that has them: memory, threads, processor time, writes."""
+"""What runs that only wait cost an engine that has them: memory, threads, processor time, writes.
+
+Each has a deadline, a day away, so that the timers are there too.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from perdure import Engine
+from perdure import Engine, Workflow
 
 from ..measure import resident_bytes
-from .shared import folder, gated, straight
+from .shared import folder, straight
 
 _CALLERS = 16
 
@@ -21,11 +26,12 @@ def perdure(*, count: int, seconds: float) -> dict[str, float]:
     with folder() as path:
         _fill(path, count)
         threads = threading.active_count()
-        with Engine(path / "empty.db", gated(), straight(1)) as empty:
+        with Engine(path / "empty.db", _gated(), straight(1)) as empty:
             empty.start("straight-1").result()
+            empty.start("gated").wait(until="waiting")  # one, so that there is a thread for alarms
             threads = threading.active_count()
             bare = resident_bytes()
-        with Engine(path / "full.db", gated(), straight(1)) as engine:
+        with Engine(path / "full.db", _gated(), straight(1)) as engine:
             engine.start("straight-1").result()
             memory = resident_bytes() - bare
             cpu, calls, began = time.process_time(), _writes(), time.perf_counter()
@@ -39,6 +45,10 @@ def perdure(*, count: int, seconds: float) -> dict[str, float]:
             }
 
 
+def _gated() -> Workflow[Any, Any]:
+    return Workflow("gated").wait_for("go", timeout=timedelta(days=1))
+
+
 def _fill(path: Path, count: int) -> None:
     """Start the runs in a child, so that what they needed to start is not counted as what they need to wait."""
     child = os.fork()
@@ -46,7 +56,7 @@ def _fill(path: Path, count: int) -> None:
         code = 1
         try:
             with (
-                Engine(path / "full.db", gated(), durability="normal") as engine,
+                Engine(path / "full.db", _gated(), durability="normal") as engine,
                 ThreadPoolExecutor(_CALLERS) as callers,
             ):
                 list(callers.map(lambda _: engine.start("gated"), range(count)))
