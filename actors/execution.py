@@ -22,7 +22,15 @@ from ..dsl import events as ev
 from ..dsl import messages as msg
 from ..dsl.context import RunFacts
 from ..dsl.effects import Decide, Effect, Invoke, RunChild, UndoChild, WaitFor, WaitUntil
-from ..dsl.errors import ExecutionFinished, IllegalTransition, SignalTimeout, StepInterrupted, StepTimeout, UnknownSignal
+from ..dsl.errors import (
+    ExecutionFinished,
+    IllegalTransition,
+    SignalTimeout,
+    StepInterrupted,
+    StepTimeout,
+    UnknownSignal,
+    WorkflowTimeout,
+)
 from ..dsl.facts import UNDO, ErrorRecord, Fact, FactKind, FactStatus, Place
 from ..dsl.journal import Journal, ValueReader
 from ..dsl.programs import DELAY, after, roll_back
@@ -45,6 +53,8 @@ __all__ = ["ExecutionActor"]
 
 _MICROS = 1_000_000
 _CANCEL = "__cancel"
+_LIMIT = "__timeout"
+"""Key of the fact that holds the run's deadline; failed once it has passed."""
 
 
 class ExecutionActor(CoreActor):
@@ -71,6 +81,8 @@ class ExecutionActor(CoreActor):
         facts = stored.facts
         self._order = max((fact.order for fact in facts), default=0)
         self._sequence = max(self.row.sequence, max((fact.sequence for fact in facts), default=0))
+        limit = self._journal.facts.get(_LIMIT)
+        self._deadline = None if limit is None else limit.due_at
         self._now = 0
         self._run_facts = RunFacts(self.row.execution_id, self.row.workflow, self.row.input, office.logger_for)
 
@@ -89,6 +101,7 @@ class ExecutionActor(CoreActor):
         """Decide; what is returned is the caller's answer. Runs on the core."""
         self._now = getattr(message, "at", 0) or clock.micros()
         answer: Any = None
+        self._check_deadline()
         match message:
             case msg.StepCompleted():
                 self._completed(message)
@@ -136,7 +149,16 @@ class ExecutionActor(CoreActor):
     def _begin(self, start_at: int | None = None) -> None:
         self._change_row()
         self._emit(ev.WorkflowStarted, input=self.row.input, encoded="input")
+        self._set_deadline(start_at)
         self._start_walk(start_at)
+
+    def _set_deadline(self, start_at: int | None) -> None:
+        assert self.definition is not None
+        if self.definition.timeout is None:
+            return
+        due = self._deadline = max(self._now, start_at or 0) + round(self.definition.timeout * _MICROS)
+        self._record(self._new_fact(Place(_LIMIT, _LIMIT), FactKind.CONTROL, FactStatus.RUNNING, due_at=due))
+        self._act_arm(due, _LIMIT)
 
     def _restore(self) -> None:
         if self.definition is None or self.row.state in FINAL or self.row.state == State.QUARANTINED:
@@ -158,6 +180,7 @@ class ExecutionActor(CoreActor):
 
     def _go_on(self) -> None:
         """Ask for what the walk owes until it rests or ends."""
+        self._check_deadline()
         while self._walk is not None:
             if self._walk.fresh:
                 if self._office.closing:
@@ -180,7 +203,14 @@ class ExecutionActor(CoreActor):
 
     @property
     def _halted(self) -> bool:
-        return not self._rolling_back and _CANCEL in self._journal.facts
+        return not self._rolling_back and self._halting is not None
+
+    @property
+    def _halting(self) -> Fact | None:
+        """The fact for which the run goes no further: it was cancelled, or its deadline has passed."""
+        facts = self._journal.facts
+        limit = facts.get(_LIMIT)
+        return facts.get(_CANCEL) or (limit if limit is not None and limit.status is FactStatus.FAILED else None)
 
     def _busy(self) -> bool:
         """Tell whether anything is in flight that has to end before the run can be undone."""
@@ -203,18 +233,20 @@ class ExecutionActor(CoreActor):
             self._finish(State.COMPLETED, result=self._walk.value or "null")
 
     def _abort(self) -> None:
-        """Stop going forward, where a cancelled run stands; nothing is in flight any longer."""
+        """Stop going forward, where a cancelled or belated run stands; nothing is in flight any longer."""
         assert self._walk is not None
+        stop = self._halting
+        assert stop is not None
         for effect in self._walk.open:
             fact = self._journal.answer(effect.place)
             if fact is not None and fact.due_at is not None:
                 self._record(fact._replace(due_at=None))
                 self._act_disarm(fact.key)
         self._walk.close()
-        cancel = self._journal.facts[_CANCEL]
-        self._roll_back(cancel.error, compensate=cancel.value == "true")
+        self._roll_back(stop.error, compensate=stop.value == "true")
 
     def _roll_back(self, error: ErrorRecord | None, *, compensate: bool = True) -> None:
+        self._drop_deadline()
         debts = self._scope.debts() if compensate else []
         if not debts:
             self._finish(self._bad_end, error=error, rollback="none")
@@ -238,6 +270,7 @@ class ExecutionActor(CoreActor):
     ) -> None:
         undone = self.row.finished_at is not None
         self._walk = None
+        self._drop_deadline()
         self._change_row(state=state, result=result, error=error, rollback=rollback, finished_at=self._now)
         match state:
             case State.COMPLETED:
@@ -539,6 +572,10 @@ class ExecutionActor(CoreActor):
     # ---- time
 
     def _timed_out(self, message: msg.Timeout) -> None:
+        if message.key == _LIMIT:
+            if message.due == self._deadline:
+                self._expire()
+            return
         effect = self._walk.asks(message.key) if self._walk is not None else None
         if message.attempt is not None:
             self._limit_reached(effect, message)
@@ -573,6 +610,27 @@ class ExecutionActor(CoreActor):
         error = StepTimeout(effect.place.name, effect.policy.timeout or 0)
         retryable = effect.policy.retry.allows(error)
         self._attempt_failed(effect, error_record(error, effect.place.name), retryable=retryable)
+
+    def _check_deadline(self) -> None:
+        # Invariant: timestamps decide races, not arrival. The timer may be late, or have fired while nobody could act.
+        if self._deadline is not None and self._now > self._deadline:
+            self._expire()
+
+    def _expire(self) -> None:
+        """Stop the run as a whole, as a cancel does; but it ends as failed."""
+        if self._walk is None or self._halted or self.definition is None:
+            return
+        fact = self._journal.facts[_LIMIT]
+        error = error_record(WorkflowTimeout(self.row.workflow, self.definition.timeout or 0))
+        self._drop_deadline()
+        self._halt(fact._replace(status=FactStatus.FAILED, value="true", due_at=None, error=error), error.message)
+
+    def _drop_deadline(self) -> None:
+        """Forget the deadline: the run has ended, or is being undone."""
+        if self._deadline is not None:
+            self._deadline = None
+            self._act_disarm(_LIMIT)
+            self._record(self._journal.facts[_LIMIT]._replace(status=FactStatus.COMPLETED, due_at=None))
 
     def _expire_gate(self, effect: WaitFor, fact: Fact) -> None:
         self._emit(ev.SignalTimedOut, event=effect.signal.name)
@@ -653,14 +711,20 @@ class ExecutionActor(CoreActor):
             return None
         error = ErrorRecord("perdure.WorkflowCancelled", message.reason)
         fact = self._new_fact(Place(_CANCEL, _CANCEL), FactKind.CONTROL, FactStatus.COMPLETED)
-        self._record(fact._replace(value="true" if message.compensate else "false", error=error))
+        self._halt(fact._replace(value="true" if message.compensate else "false", error=error), message.reason)
+        return None
+
+    def _halt(self, stop: Fact, reason: str) -> None:
+        """Record why the run goes no further, and stop what is in flight."""
+        assert self._walk is not None
+        self._record(stop)
+        message = msg.Cancel(stop.value == "true", reason)
         for attempt in self._attempts.values():
             self.turn.acts.append(lambda attempt=attempt: self._office.crew.cancel(attempt))  # type: ignore[misc]
         for effect in self._walk.open:
             if isinstance(effect, RunChild) and self._journal.answer(effect.place) is not None:
                 key = effect.place.key
                 self.turn.acts.append(lambda key=key: self._office.cancel_child(self.run_id, key, message))  # type: ignore[misc]
-        return None
 
     def _undo(self, message: msg.Undo) -> None:
         """Undo a completed run, because its parent failed; an answer is owed in every case."""

@@ -34,6 +34,7 @@ class Definition:
         body: Its nodes.
         input_type: Type of its input, or None.
         types: Every type whose values may have to be revived from the database.
+        timeout: Seconds a run may take as a whole, or None.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Definition:
     body: Body
     input_type: Any
     types: tuple[Any, ...] = ()
+    timeout: float | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -80,7 +82,13 @@ class Definition:
 
 
 def define(
-    name: str, nodes: Iterable[Node], *, version: str | None, input_type: Any, types: Iterable[Any]
+    name: str,
+    nodes: Iterable[Node],
+    *,
+    version: str | None,
+    input_type: Any,
+    types: Iterable[Any],
+    timeout: float | None = None,
 ) -> Definition:
     """Check the nodes as a whole and return the definition.
 
@@ -93,7 +101,7 @@ def define(
         raise DefinitionError(msg)
     body, taken = _settle(body, {}, f"workflow {name!r}")
     _check_items(body, taken, name)
-    return Definition(name, version, body, input_type, tuple(types))
+    return Definition(name, version, body, input_type, tuple(types), timeout)
 
 
 def _settle(body: Body, taken: dict[str, str], where: str) -> tuple[Body, dict[str, str]]:

@@ -41,15 +41,17 @@ class Draft:
     Attributes:
         name: Name of the workflow.
         version: Version of the definition, or None.
+        timeout: Seconds a run may take as a whole, or None.
         nodes: The nodes added so far.
         types: Types whose values may have to be revived from the database.
     """
 
-    def __init__(self, name: str, version: str | None, input_type: Any) -> None:
+    def __init__(self, name: str, version: str | None, input_type: Any, timeout: Duration | None = None) -> None:
         self.name = check_name(name, "workflow")
         if version is not None:
             check_name(version, "version")
         self.version = version
+        self.timeout = None if timeout is None else seconds(timeout, f"workflow {name!r}: timeout", positive=True)
         self._input_type = input_type
         self.nodes: list[Node] = []
         self.types: list[Any] = [] if input_type is None else [input_type]
@@ -64,7 +66,12 @@ class Draft:
         if self._definition is None:
             self.check_complete()
             self._definition = define(
-                self.name, self.nodes, version=self.version, input_type=self._input_type, types=self.types
+                self.name,
+                self.nodes,
+                version=self.version,
+                input_type=self._input_type,
+                types=self.types,
+                timeout=self.timeout,
             )
         return self._definition
 
@@ -241,6 +248,12 @@ class Draft:
     def _body(self, fragment: Draft, what: str, *, may_be_empty: bool = False) -> Body:
         if fragment is self:
             msg = f"workflow {self.name!r}: {what} cannot hold the workflow itself"
+            raise DefinitionError(msg)
+        if fragment.timeout is not None:
+            msg = (
+                f"workflow {self.name!r}: {what} has a timeout, which is for runs of its own; "
+                "add it as a sub_workflow, or leave the timeout out"
+            )
             raise DefinitionError(msg)
         fragment.check_complete()
         if not fragment.nodes and not may_be_empty:

@@ -13,6 +13,7 @@
     ├── StepError                  the handler
     │   ├── StepFailed, StepTimeout, StepInterrupted, SchemaError, NotStorable, MaxIterationsExceeded
     │   ├── ParallelFailed, SignalTimeout, ChildFailed, UnknownPath, NotIterable, NonRetryable, RetryAfter
+    │   ├── WorkflowTimeout
     ├── StoreError                 the disk
     │   ├── StoreUnavailable, StoreCorrupt, SchemaTooNew, OwnershipLost, DuplicateRow
     └── InternalError              us: please report
@@ -69,6 +70,7 @@ __all__ = [
     "WorkflowCancelled",
     "WorkflowFailed",
     "WorkflowQuarantined",
+    "WorkflowTimeout",
     "WouldDeadlock",
     "did_you_mean",
 ]
@@ -288,6 +290,13 @@ class SignalTimeout(StepError):
 
     def __init__(self, event: str, timeout: float) -> None:
         super().__init__(f"signal {event!r} timed out after {timedelta(seconds=timeout).total_seconds():g} s")
+
+
+class WorkflowTimeout(StepError):
+    """The run as a whole did not end before its deadline."""
+
+    def __init__(self, workflow: str, timeout: float) -> None:
+        super().__init__(f"workflow {workflow!r} timed out: it did not end within {timeout:g} s")
 
 
 class ChildFailed(StepError):

@@ -45,6 +45,7 @@ class Workflow(Generic[InputT, OutputT_co]):
     Attributes:
         name: Name of the workflow.
         version: Version of the definition; two versions may be registered side by side.
+        timeout: Seconds a run may take as a whole, or None.
 
     Example:
         >>> hello = Workflow("hello").step("greet", lambda: "hello").map("shout", lambda ctx: ctx.steps["greet"] + "!")
@@ -53,25 +54,46 @@ class Workflow(Generic[InputT, OutputT_co]):
     """
 
     @overload
-    def __init__(self: Workflow[Any, None], name: str, *, version: str | None = None) -> None: ...
+    def __init__(
+        self: Workflow[Any, None], name: str, *, version: str | None = None, timeout: Duration | None = None
+    ) -> None: ...
     @overload
-    def __init__(self: Workflow[I2, None], name: str, *, input: type[I2], version: str | None = None) -> None: ...
+    def __init__(
+        self: Workflow[I2, None],
+        name: str,
+        *,
+        input: type[I2],
+        version: str | None = None,
+        timeout: Duration | None = None,
+    ) -> None: ...
     @overload
-    def __init__(self: Workflow[Any, None], name: str, *, input: object, version: str | None = None) -> None: ...
-    def __init__(self, name: str, *, input: Any = None, version: str | None = None) -> None:
+    def __init__(
+        self: Workflow[Any, None],
+        name: str,
+        *,
+        input: object,
+        version: str | None = None,
+        timeout: Duration | None = None,
+    ) -> None: ...
+    def __init__(
+        self, name: str, *, input: Any = None, version: str | None = None, timeout: Duration | None = None
+    ) -> None:
         """Begin a workflow.
 
         Args:
             name: Name callers start it by.
             input: Type its input must fit; anything storable goes when it is left out.
             version: Tells definitions of one name apart; runs stay on the version they began with.
+            timeout: Seconds or `timedelta` a run may take as a whole, from its first node on; when they have passed
+                it is stopped and undone, and ends as failed.
 
         Raises:
-            DefinitionError: the name or version cannot be used.
+            DefinitionError: the name, version or timeout cannot be used.
         """
-        self._draft = Draft(name, version, input)
+        self._draft = Draft(name, version, input, timeout)
         self.name = name
         self.version = version
+        self.timeout = self._draft.timeout
 
     def __repr__(self) -> str:
         """Show name and version."""
