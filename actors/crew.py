@@ -58,6 +58,8 @@ class Attempt:
         began: When user code began, or None while it queues.
         abandoned: Whether nobody waits for the outcome any longer.
         cancelled: Whether the run is being cancelled; the outcome is still recorded.
+        on_thread: Whether a ``def`` handler is running.
+        stepped_over: Whether it was left running, and nothing waits for its thread.
     """
 
     run: int
@@ -71,6 +73,8 @@ class Attempt:
     cancelled: bool = False
     task: Any = None
     holds_slot: bool = field(default=False)
+    on_thread: bool = field(default=False)
+    stepped_over: bool = field(default=False)
 
     @property
     def key(self) -> str:
@@ -118,7 +122,12 @@ class Crew:
         attempt.abandoned = True
         if (task := attempt.task) is not None:
             self._lanes.call_in_loop(task.cancel)
+        with self._slots:
+            step_over = attempt.on_thread and not attempt.stepped_over
+            attempt.stepped_over |= step_over
         self._give_back(attempt)
+        if step_over:
+            self._lanes.step_over()
 
     def cancel(self, attempt: Attempt) -> None:
         """Ask an attempt to end early: an asynchronous one is cancelled, another sees ``ctx.cancelled``."""
@@ -185,14 +194,22 @@ class Crew:
             return
         attempt.began = clock.micros()
         _current.attempt = attempt
+        attempt.on_thread = True
         try:
             outcome = self._call(attempt, function)
         finally:
             _current.attempt = None
+            self._leave_thread(attempt)
         if inspect.isawaitable(outcome):
             self._lanes.loop(lambda: self._finish_awaiting(attempt, outcome))
         else:
             self._finish(attempt, outcome)
+
+    def _leave_thread(self, attempt: Attempt) -> None:
+        with self._slots:
+            attempt.on_thread = False
+            if attempt.stepped_over:  # it counts again, until its job is over
+                self._lanes.hold()
 
     def _call(self, attempt: Attempt, function: Callable[..., Any]) -> Any:
         try:

@@ -68,16 +68,23 @@ class Timekeeper:
 
     def next_due(self) -> int | None:
         """Return when the next timer is due."""
-        while self._heap and not self._is_armed(self._heap[0]):
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        while True:
+            while self._heap and not self._is_armed(self._heap[0]):
+                heapq.heappop(self._heap)
+            due = self._heap[0][0] if self._heap else None
+            if self._horizon is None or (due is not None and due <= self._horizon.due_at):
+                return due
+            self._read_on()
+
+    def next_limit(self) -> int | None:
+        """Return when the next attempt's time is up."""
+        limits = [entry[0] for entry in self._heap if entry[4] and self._is_armed(entry)]
+        return min(limits, default=None)
 
     def fire(self, now: int, *, only_one: bool = False) -> int:
         """Tell the runs whose timers are due, in order of due time; return how many were told."""
         fired = 0
         while True:
-            while self._horizon is not None and (self.next_due() or now) >= self._horizon.due_at <= now:
-                self._read_on()
             due = self.next_due()
             if due is None or due > now or (only_one and fired):
                 break
@@ -85,8 +92,6 @@ class Timekeeper:
             del self._armed[run, key]
             self._deliver(run, Timeout(key, due, attempt))
             fired += 1
-        if self._horizon is not None and self.next_due() is None:
-            self._read_on()
         self._set_alarm()
         return fired
 

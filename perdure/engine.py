@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import datetime as dt
 import logging
 import os
 import sys
@@ -20,6 +19,7 @@ from .actors.core import Core, Letter
 from .actors.crew import Crew, running_attempt
 from .actors.endings import Endings
 from .actors.lanes import ThreadLanes
+from .actors.orderly import OrderlyLanes
 from .actors.reply import NoAnswer, Reply
 from .actors.supervisor import FireNext, Register, Start, Supervisor, Tick, ToRun
 from .dsl import messages as msg
@@ -44,6 +44,7 @@ from .dsl.signals import Signal
 from .dsl.states import FINAL, State
 from .dsl.workflow import Workflow
 from .execution import Execution
+from .frozen import FrozenTime, span
 from .persistence import codec
 from .persistence.classes import register_namespace
 from .persistence.records import ExecutionRow, Stored
@@ -63,6 +64,8 @@ RunHandle = Run
 
 _open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 _MOST_UNDELIVERED = 100_000
+_PATIENCE = 0.1
+"""Real seconds after which a handler in flight counts as one that waits for something."""
 
 
 class Engine:
@@ -102,7 +105,8 @@ class Engine:
             threads: How many threads there are at most for ``def`` handlers.
             durability: ``"full"`` survives power loss; ``"normal"`` the death of the process, several times as fast.
             on_event: Listener for every event, as with `on_any`, from the first one on.
-            seed: What ids and jitter are drawn from; for tests that want the same ones each time.
+            seed: What ids and jitter are drawn from; for tests that want the same ones each time. With time frozen,
+                user code then also runs one piece at a time, in order, so that the same test gives the same events.
             switch_interval: Seconds after which Python may switch threads, set for the whole process: CPU-bound
                 handlers would otherwise delay everything by 5 ms a switch. None leaves it as it is.
             data_path: Another name for ``path``.
@@ -124,6 +128,16 @@ class Engine:
         self._pid = os.getpid()
         self._state = threading.RLock()
         self._closing = False
+        self._options = {
+            "concurrency": concurrency,
+            "threads": threads,
+            "durability": durability,
+            "seed": seed,
+            "switch_interval": switch_interval,
+            "queue_name": queue_name,
+        }
+        self._workflows: list[Workflow[Any, Any]] = []
+        self._moving = threading.Lock()
         self._definitions: dict[str, Definition] = {}
         self._signal_types: dict[str, list[Any]] = {}
         self._store = Store(location, durability=durability)
@@ -132,7 +146,8 @@ class Engine:
         if location is None:
             logger.info("no database file was given: runs are kept in a temporary file and are gone when the engine closes")
         self._endings = Endings()
-        self._lanes = ThreadLanes(queue_name or "perdure", threads=threads)
+        lanes = ThreadLanes if seed is None else OrderlyLanes
+        self._lanes = lanes(queue_name or "perdure", threads=threads)
         self._bus = Bus(self._lanes, codec.decode, self._endings.ended)
         self._core = Core(self._store, self._bus, self._lanes)
         self._supervisor = Supervisor(self._core, seed=seed, logger_for=_logger_for)
@@ -170,6 +185,7 @@ class Engine:
                 msg_ = f"register takes workflows, not {workflow!r}"
                 raise UsageError(msg_)
             definitions.append(workflow.definition())
+        self._workflows.extend(workflows)
         for definition in definitions:
             for annotation in definition.types:
                 if annotation is not None:
@@ -514,7 +530,8 @@ class Engine:
     def settle(self, timeout: float = 30) -> None:
         """Fire everything that is due now, in order, and return when nothing is left to do.
 
-        For tests: with time frozen, every mailbox, handler, commit, event and due timer is done when it returns.
+        For tests: with time frozen, every mailbox, handler, commit, event and due timer is done when it returns. A
+        handler whose time limit has come is not waited for any longer.
 
         Args:
             timeout: Real seconds to wait for handlers.
@@ -525,14 +542,25 @@ class Engine:
         """
         self._check_open("settle")
         self.check_may_wait(None)
-        deadline = clock.monotonic() + timeout
         with self._lanes.alarm_paused():
-            while True:
-                if not self._lanes.wait_idle(deadline):
-                    msg_ = f"{self._lanes.in_flight} things are still in flight after {timeout:g} s (a handler that blocks?)"
-                    raise WaitTimeout(msg_)
+            self._settle(timeout, until=None)
+
+    def _settle(self, timeout: float, *, until: datetime | None) -> None:
+        """Settle; a handler that is still at work is left alone if it has a time limit by then."""
+        deadline = clock.monotonic() + timeout
+        while True:
+            if self._lanes.wait_idle(min(deadline, clock.monotonic() + _PATIENCE)):
                 if not self._ask(FireNext(), "settle"):
                     return
+                continue
+            limit = self._lanes.exclusively(self._supervisor.timekeeper.next_limit)
+            if limit is not None and limit <= clock.micros():
+                self._ask(FireNext(), "settle")
+            elif limit is not None and until is not None and limit <= clock.to_micros(until):
+                return
+            elif clock.monotonic() >= deadline:
+                msg_ = f"{self._lanes.in_flight} things are still in flight after {timeout:g} s (a handler that blocks?)"
+                raise WaitTimeout(msg_)
 
     def next_deadline(self) -> datetime | None:
         """Return when the next timer is due, or None if none is pending."""
@@ -540,25 +568,36 @@ class Engine:
         due = self._lanes.exclusively(self._supervisor.timekeeper.next_due)
         return None if due is None else clock.from_micros(due)
 
-    def advance(self, delta: timedelta | None = None, **parts: float) -> None:
+    def advance(self, delta: timedelta | None = None, *, timeout: float = 30, **parts: float) -> None:
         """Move frozen time on from deadline to deadline, so that everything due happens at its own moment; for tests.
 
         Args:
             delta: How far, or
+            timeout: Real seconds to wait for handlers at each deadline.
             parts: the arguments of a `timedelta`, such as ``days=30``.
 
         Raises:
-            UsageError: time is not frozen by freezegun.
-            WaitTimeout: see `settle`.
+            UsageError: time is not frozen by freezegun, would go back, or is being moved by another thread.
+            WaitTimeout: something was still in flight.
+            WouldDeadlock: called in a handler or listener.
         """
-        freezer = _freezer()
-        target = dt.datetime.now(dt.UTC) + (delta if delta is not None else timedelta(**parts))
-        self.settle()
-        while (due := self.next_deadline()) is not None and due <= target:
-            freezer.move_to(due)
-            self.settle()
-        freezer.move_to(target)
-        self.settle()
+        self._check_open("advance")
+        self.check_may_wait(None)
+        frozen = FrozenTime()
+        target = frozen.now() + span(delta, parts)
+        if not self._moving.acquire(blocking=False):
+            msg_ = "another thread is moving the time of this engine; advance() from one thread at a time"
+            raise UsageError(msg_)
+        try:
+            with self._lanes.alarm_paused():
+                self._settle(timeout, until=target)
+                while (due := self.next_deadline()) is not None and frozen.now() < due <= target:
+                    frozen.move_to(due)
+                    self._settle(timeout, until=target)
+                frozen.move_to(target)
+                self._settle(timeout, until=None)
+        finally:
+            self._moving.release()
 
     # ---- life
 
@@ -590,6 +629,32 @@ class Engine:
         self._lanes.close()
         self._lanes.stop_core(self._store.close)
 
+    def abandon(self) -> None:
+        """Stop as the death of the process would: nothing more is recorded, no run is given back; for tests.
+
+        The next engine on the file finds this one dead and takes its runs over. Handlers in flight are not waited
+        for; what they return is thrown away.
+        """
+        with self._state:
+            if self._closing:
+                return
+            self._closing = True
+        _open_engines.discard(self)
+        self._supervisor.closing = True
+        self._lanes.stop_core(self._store.abandon)
+        self._crew.close()
+        self._lanes.close()
+
+    def reopen(self) -> Engine:
+        """Open another engine like this one, with its workflows and options, on the file of this one; for tests.
+
+        Listeners do not come along.
+
+        Raises:
+            StoreError: the file is gone, as that of a private database is once its engine was closed.
+        """
+        return Engine(self.path, *self._workflows, **self._options)  # type: ignore[arg-type]
+
     def __enter__(self) -> Self:
         """Return the engine."""
         return self
@@ -611,6 +676,11 @@ class Engine:
         import asyncio
 
         await asyncio.to_thread(self.close)
+
+    @property
+    def path(self) -> str:
+        """The database file."""
+        return self._store.path
 
     @property
     def closed(self) -> bool:
@@ -635,6 +705,8 @@ class Engine:
             raise EngineClosed(verb)
 
     def _ask(self, message: Any, verb: str) -> Any:
+        if self._options["seed"] is not None and not isinstance(message, FireNext):
+            self._let_everything_happen()
         reply = Reply()
         self._core.post(self._supervisor, Letter(message, reply))
         while True:
@@ -642,6 +714,14 @@ class Engine:
                 return reply.get(timeout=1.0)
             except NoAnswer:
                 self._check_open(verb)
+
+    def _let_everything_happen(self) -> None:
+        """With a seed and frozen time, what comes from outside comes after everything that came before it."""
+        if not clock.is_frozen() or running_attempt() is not None or self._lanes.on_bus():
+            return
+        with self._lanes.alarm_paused():
+            while self._lanes.wait_idle(clock.monotonic() + _PATIENCE) and self._ask(FireNext(), "settle"):
+                pass
 
     def _ring(self) -> None:
         self._core.post(self._supervisor, Letter(Tick()))
@@ -744,15 +824,6 @@ def _logger_for(execution_id: str, workflow: str, step: str) -> logging.LoggerAd
     return logging.LoggerAdapter(
         logging.getLogger("perdure.run"), {"execution_id": execution_id, "workflow": workflow, "step": step}
     )
-
-
-def _freezer() -> Any:
-    freezegun = sys.modules.get("freezegun.api")
-    factories = getattr(freezegun, "freeze_factories", None)
-    if not factories:
-        msg_ = "advance() moves time that freezegun has frozen; freeze it first, with freezegun.freeze_time(...)"
-        raise UsageError(msg_)
-    return factories[-1]
 
 
 @atexit.register
