@@ -492,9 +492,12 @@ class Workflow(Generic[InputT, OutputT_co]):
 
 
 Block: TypeAlias = (
-    Callable[[Workflow[InputT, None]], Workflow[InputT, R]]
+    Callable[[Workflow[InputT, None]], Workflow[InputT, R] | None]
     | Workflow[InputT, R]
     | Step[InputT, R]
     | Sequence[Step[InputT, R]]
 )
-"""The inside of a path, group, loop or item of a workflow whose input is an ``InputT``; it leaves an ``R``."""
+"""The inside of a path, group, loop or item of a workflow whose input is an ``InputT``; it leaves an ``R``.
+
+A builder function may return nothing: what counts is what it has said. Only its value's type is then unknown.
+"""

@@ -86,4 +86,4 @@ __all__ = [
     "MaxIterationsExceeded",
     "StoreError",
     "InternalError",
-]  # noqa: RUF022 - in the order in which a reader meets them
+]

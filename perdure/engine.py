@@ -11,8 +11,9 @@ import weakref
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
+from . import arguments
 from .actors import clock
 from .actors.bus import Bus, Listener
 from .actors.core import Core, Letter
@@ -22,26 +23,22 @@ from .actors.lanes import ThreadLanes
 from .actors.orderly import OrderlyLanes
 from .actors.reply import NoAnswer, Reply
 from .actors.supervisor import FireNext, Register, Start, Supervisor, Tick, ToRun
+from .arguments import IfExists, StartOptions
 from .dsl import messages as msg
 from .dsl.definition import Definition
 from .dsl.errors import (
     EngineClosed,
     EngineForked,
     ExecutionNotFound,
-    InvalidPayload,
-    NotStorable,
-    SchemaError,
     UnknownWorkflow,
     UsageError,
     WaitTimeout,
     WouldDeadlock,
-    did_you_mean,
 )
-from .dsl.events import EVENT_TYPES, Event, EventName
-from .dsl.names import check_name
-from .dsl.policies import seconds
+from .dsl.events import Event, EventName
+from .dsl.policies import Duration
 from .dsl.signals import Signal
-from .dsl.states import FINAL, State
+from .dsl.states import FINAL
 from .dsl.workflow import Workflow
 from .execution import Execution
 from .frozen import FrozenTime, span
@@ -101,7 +98,8 @@ class Engine:
         Args:
             path: The database file. Left out, runs are kept in a temporary file that goes with the engine.
             workflows: Registered at once; see `register`.
-            concurrency: How many runs may have handlers in flight. A parallel group counts once, waiting runs not at all.
+            concurrency: How many runs may have handlers in flight. A parallel group counts once, waiting runs not at
+                all.
             threads: How many threads there are at most for ``def`` handlers.
             durability: ``"full"`` survives power loss; ``"normal"`` the death of the process, several times as fast.
             on_event: Listener for every event, as with `on_any`, from the first one on.
@@ -119,9 +117,9 @@ class Engine:
             StoreError: the database cannot be opened; nothing was changed.
             DefinitionError: a workflow is wrong.
         """
-        location = _location(path, data_path, connection, embedded=embedded)
-        _at_least_one(concurrency, "concurrency")
-        _at_least_one(threads, "threads")
+        location = arguments.locate(path, data_path, connection, embedded=embedded)
+        arguments.check_count(concurrency, "concurrency")
+        arguments.check_count(threads, "threads")
         if durability not in ("full", "normal"):
             msg_ = f"durability must be 'full' or 'normal', not {durability!r}"
             raise UsageError(msg_)
@@ -144,7 +142,9 @@ class Engine:
         self._store.open()
         self._store.take_over()
         if location is None:
-            logger.info("no database file was given: runs are kept in a temporary file and are gone when the engine closes")
+            logger.info(
+                "no database file was given: runs are kept in a temporary file and are gone when the engine closes"
+            )
         self._endings = Endings()
         lanes = ThreadLanes if seed is None else OrderlyLanes
         self._lanes = lanes(queue_name or "perdure", threads=threads)
@@ -202,44 +202,26 @@ class Engine:
 
     @overload
     def start(
-        self,
-        workflow: Workflow[InputT, OutputT],
-        input: InputT = ...,  # noqa: A002
-        *,
-        id: str | None = ...,  # noqa: A002
-        key: str | None = ...,
-        version: str | None = ...,
-        delay: float | timedelta | None = ...,
-        at: datetime | None = ...,
-        tags: Mapping[str, Any] | None = ...,
-        if_exists: str = ...,
+        self, workflow: Workflow[InputT, OutputT], input: InputT, **options: Unpack[StartOptions]
     ) -> Run[OutputT]: ...
     @overload
     def start(
-        self,
-        workflow: str,
-        input: Any = ...,  # noqa: A002
-        *,
-        id: str | None = ...,  # noqa: A002
-        key: str | None = ...,
-        version: str | None = ...,
-        delay: float | timedelta | None = ...,
-        at: datetime | None = ...,
-        tags: Mapping[str, Any] | None = ...,
-        if_exists: str = ...,
-    ) -> Run[Any]: ...
+        self, workflow: Workflow[None, OutputT], input: None = None, **options: Unpack[StartOptions]
+    ) -> Run[OutputT]: ...
+    @overload
+    def start(self, workflow: str, input: Any = None, **options: Unpack[StartOptions]) -> Run[Any]: ...
     def start(
         self,
         workflow: str | Workflow[Any, Any],
-        input: Any = None,  # noqa: A002
+        input: Any = None,
         *,
-        id: str | None = None,  # noqa: A002
+        id: str | None = None,
         key: str | None = None,
         version: str | None = None,
-        delay: float | timedelta | None = None,
+        delay: Duration | None = None,
         at: datetime | None = None,
         tags: Mapping[str, Any] | None = None,
-        if_exists: str = "return",
+        if_exists: IfExists = "return",
     ) -> Run[Any]:
         """Start a run and return once it is on disk.
 
@@ -270,15 +252,15 @@ class Engine:
             msg_ = f"if_exists must be 'return' or 'reject', not {if_exists!r}"
             raise UsageError(msg_)
         if id is not None:
-            check_id(id)
+            arguments.check_id(id)
         request = Start(
             name,
-            _encode(input, definition.input_type, f"the input of workflow {name!r}"),
+            arguments.encode(input, definition.input_type, f"the input of workflow {name!r}"),
             version=version,
             execution_id=id,
             key=key,
-            start_at=_start_at(delay, at),
-            tags=None if tags is None else _encode(dict(tags), None, "tags"),
+            start_at=arguments.start_time(delay, at),
+            tags=None if tags is None else arguments.encode(dict(tags), None, "tags"),
             reject_duplicate=if_exists == "reject",
         )
         while self._bus.backlog > _MOST_UNDELIVERED:  # a slow listener slows starts, it never loses events
@@ -299,7 +281,7 @@ class Engine:
                 raise UnknownWorkflow(child, self._definitions)
             self._check_children(self._definitions[child], seen)
 
-    def run(self, id: str) -> Run[Any]:  # noqa: A002
+    def run(self, id: str) -> Run[Any]:
         """Return a handle on a run that exists.
 
         Raises:
@@ -310,7 +292,7 @@ class Engine:
             raise ExecutionNotFound(id)
         return Run(self, id, execution.workflow_name)
 
-    def get_execution(self, id: str) -> Execution | None:  # noqa: A002
+    def get_execution(self, id: str) -> Execution | None:
         """Return what a run looks like now, or None if there is none of this id.
 
         Raises:
@@ -340,7 +322,7 @@ class Engine:
             msg_ = f"limit must be 1 to 1000 and offset 0 or more, got {limit} and {offset}"
             raise UsageError(msg_)
         rows = self._store.list_rows(
-            workflow=workflow, state=None if state is None else _state(state), limit=limit, offset=offset
+            workflow=workflow, state=None if state is None else arguments.state_named(state), limit=limit, offset=offset
         )
         return [self.view(row).loaded() for row in rows]
 
@@ -353,20 +335,18 @@ class Engine:
         return Execution(row, load, self._store.name_of)
 
     @overload
-    def signal(self, id: str, event: Signal[T], payload: T, *, key: str | None = None) -> None: ...  # noqa: A002
+    def signal(self, id: str, event: Signal[T], payload: T, *, key: str | None = None, strict: bool = True) -> None: ...
     @overload
     def signal(
-        self,
-        id: str,  # noqa: A002
-        event: str,
-        payload: Any = None,
-        *,
-        key: str | None = None,
-        strict: bool = True,
+        self, id: str, event: Signal[None], payload: None = None, *, key: str | None = None, strict: bool = True
+    ) -> None: ...
+    @overload
+    def signal(
+        self, id: str, event: str, payload: Any = None, *, key: str | None = None, strict: bool = True
     ) -> None: ...
     def signal(
         self,
-        id: str,  # noqa: A002
+        id: str,
         event: Any,
         payload: Any = None,
         *,
@@ -396,7 +376,7 @@ class Engine:
             msg_ = f"a signal needs a name that is not empty, got {name!r}"
             raise UsageError(msg_)
         annotation = event.payload if isinstance(event, Signal) else self._signal_type(name, id)
-        encoded = _encode(payload, annotation, f"the payload of signal {name!r}")
+        encoded = arguments.encode(payload, annotation, f"the payload of signal {name!r}")
         self._ask(ToRun(id, msg.Signalled(name, encoded, key, strict)), "signal")
 
     def _signal_type(self, name: str, execution_id: str) -> Any:
@@ -408,7 +388,7 @@ class Engine:
         signals = definition.signals if definition is not None else ()
         return next((signal.payload for signal in signals if signal.name == name), None)
 
-    def cancel(self, id: str, *, compensate: bool = True, reason: str = "cancelled") -> None:  # noqa: A002
+    def cancel(self, id: str, *, compensate: bool = True, reason: str = "cancelled") -> None:
         """Cancel a run: nothing new begins, what is in flight ends, then what was completed is undone.
 
         Returns once the wish is on disk; the run ends as ``cancelled``, its children before it.
@@ -421,7 +401,7 @@ class Engine:
         self._check_open("cancel")
         self._ask(ToRun(id, msg.Cancel(compensate, reason)), "cancel")
 
-    def resume(self, id: str) -> None:  # noqa: A002
+    def resume(self, id: str) -> None:
         """Give a quarantined run another chance.
 
         Raises:
@@ -453,40 +433,40 @@ class Engine:
         Raises:
             UsageError: there is no such type of event.
         """
-        self._bus.connect(_event_class(event), _listener(listener))
+        self._bus.connect(arguments.event_class(event), arguments.check_listener(listener))
 
     def off(self, event: type[Event] | EventName, listener: Callable[[Any], Any]) -> None:
         """Stop calling a listener given to `on`; nothing happens if it is not there."""
-        self._bus.disconnect(_event_class(event), listener)
+        self._bus.disconnect(arguments.event_class(event), listener)
 
     def on_any(self, listener: Callable[[Event], Any]) -> None:
         """Call a listener for every event; those of `on` are called first. See `on`."""
-        self._bus.connect(None, _listener(listener))
+        self._bus.connect(None, arguments.check_listener(listener))
 
     def off_any(self, listener: Callable[[Event], Any]) -> None:
         """Stop calling a listener given to `on_any`."""
         self._bus.disconnect(None, listener)
 
-    def subscribe(self, id: str, listener: Callable[[Event], Any]) -> Callable[[], None]:  # noqa: A002
+    def subscribe(self, id: str, listener: Callable[[Event], Any]) -> Callable[[], None]:
         """Call a listener for every event of one run from now on; returns what ends that.
 
         Subscribe before the start to an id of your own choice to see a run from its first event.
         """
-        self._bus.connect(None, _listener(listener), id)
+        self._bus.connect(None, arguments.check_listener(listener), id)
         return lambda: self._bus.disconnect(None, listener, id)
 
-    def when_ended(self, id: str, callback: Callable[[ExecutionRow], None]) -> Callable[[], None]:  # noqa: A002
+    def when_ended(self, id: str, callback: Callable[[ExecutionRow], None]) -> Callable[[], None]:
         """Have a callback called with a run's row once it has ended; returns what takes that back."""
         return self._endings.when(id, callback)
 
-    def is_under_way(self, id: str) -> bool:  # noqa: A002
+    def is_under_way(self, id: str) -> bool:
         """Tell whether a run is in memory and its end is still to come."""
         self._check_open("wait")
         return self._supervisor.is_under_way(id)
 
     # ---- retention
 
-    def cleanup(self, max_age: float | timedelta = 0, states: Collection[str] | None = None) -> int:
+    def cleanup(self, max_age: Duration = 0, states: Collection[str] | None = None) -> int:
         """Delete runs that ended so long ago; up to 1000 a call.
 
         Args:
@@ -502,23 +482,30 @@ class Engine:
         """
         return self._retire(self._store.cleanup, max_age, states)
 
-    def archive(self, max_age: float | timedelta = 0, states: Collection[str] | None = None) -> int:
+    def archive(self, max_age: Duration = 0, states: Collection[str] | None = None) -> int:
         """Move runs that ended so long ago into the table ``workflow_executions_archive``; up to 1000 a call.
 
         The arguments, result and errors are those of `cleanup`.
         """
         return self._retire(self._store.archive, max_age, states)
 
-    def _retire(self, retire: Callable[..., int], max_age: float | timedelta, states: Collection[str] | None) -> int:
+    def _retire(self, retire: Callable[..., int], max_age: Duration, states: Collection[str] | None) -> int:
         self._check_open("clean up")
-        chosen = FINAL if states is None else frozenset(map(_state, [states] if isinstance(states, str) else states))
+        chosen = (
+            FINAL
+            if states is None
+            else frozenset(map(arguments.state_named, [states] if isinstance(states, str) else states))
+        )
         if living := chosen - FINAL:
-            msg_ = f"only finished runs can be removed, not those that are {', '.join(sorted(living))}; cancel them first"
+            msg_ = (
+                f"only finished runs can be removed, not those that are {', '.join(sorted(living))}; cancel them first"
+            )
             raise UsageError(msg_)
         age = max_age.total_seconds() if isinstance(max_age, timedelta) else float(max_age)
         older_than = clock.micros() - round(age * 1_000_000)
         names = frozenset(map(str, chosen))
-        return self._lanes.exclusively(lambda: retire(older_than=older_than, states=names))  # type: ignore[no-any-return]
+        removed: int = self._lanes.exclusively(lambda: retire(older_than=older_than, states=names))
+        return removed
 
     def get_archived_count(self) -> int:
         """Return how many runs are in the archive."""
@@ -559,7 +546,9 @@ class Engine:
             elif limit is not None and until is not None and limit <= clock.to_micros(until):
                 return
             elif clock.monotonic() >= deadline:
-                msg_ = f"{self._lanes.in_flight} things are still in flight after {timeout:g} s (a handler that blocks?)"
+                msg_ = (
+                    f"{self._lanes.in_flight} things are still in flight after {timeout:g} s (a handler that blocks?)"
+                )
                 raise WaitTimeout(msg_)
 
     def next_deadline(self) -> datetime | None:
@@ -687,7 +676,7 @@ class Engine:
         """Whether the engine is closed, or closing."""
         return self._closing
 
-    def check_may_wait(self, id: str | None) -> None:  # noqa: A002
+    def check_may_wait(self, id: str | None) -> None:
         """Raise `WouldDeadlock` where waiting for this run, or for everything, could never end."""
         attempt = running_attempt()
         if self._lanes.on_bus():
@@ -730,96 +719,6 @@ class Engine:
         logger.error("another engine has taken over this engine's runs; this one stops driving them")
 
 
-def check_id(id: str) -> str:  # noqa: A002
-    """Return the id if a run may have it.
-
-    Raises:
-        UsageError: it is empty, too long or cannot be printed.
-    """
-    try:
-        return check_name(id, "run id") if not isinstance(id, str) or not id.startswith(("__", "sub:")) else id
-    except Exception as error:
-        raise UsageError(str(error)) from None
-
-
-def _location(
-    path: str | os.PathLike[str] | None,
-    data_path: str | os.PathLike[str] | None,
-    connection: Mapping[str, Any] | None,
-    *,
-    embedded: bool,
-) -> str | None:
-    if path is not None and data_path is not None:
-        msg_ = "give the database as path or as data_path, not both"
-        raise UsageError(msg_)
-    location = path if path is not None else data_path
-    if connection is not None or not embedded or (isinstance(location, str) and "://" in location):
-        msg_ = "this version keeps runs in a SQLite file; database servers are not supported yet"
-        raise UsageError(msg_)
-    if location is None or location == ":memory:":
-        return None
-    try:
-        return os.fspath(location)
-    except TypeError:
-        msg_ = f"the database must be a path, not {location!r}"
-        raise UsageError(msg_) from None
-
-
-def _at_least_one(value: Any, what: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        msg_ = f"{what} must be a whole number of at least 1, got {value!r}"
-        raise UsageError(msg_)
-
-
-def _state(name: str) -> State:
-    try:
-        return State(name)
-    except ValueError:
-        msg_ = f"there is no state {name!r}{did_you_mean(str(name), list(State))}"
-        raise UsageError(msg_) from None
-
-
-def _encode(value: Any, annotation: Any, what: str) -> str:
-    try:
-        return codec.encode(codec.revive(value, annotation))
-    except (NotStorable, SchemaError) as error:
-        msg_ = f"{what}: {error}"
-        raise InvalidPayload(msg_) from error
-
-
-def _start_at(delay: float | timedelta | None, at: datetime | None) -> int | None:
-    if delay is not None and at is not None:
-        msg_ = "give delay or at, not both"
-        raise UsageError(msg_)
-    if at is not None:
-        if at.tzinfo is None:
-            msg_ = f"at={at!r} has no time zone; say which, for example timezone.utc"
-            raise UsageError(msg_)
-        return clock.to_micros(at)
-    if delay is None:
-        return None
-    try:
-        return clock.micros() + round(seconds(delay, "delay") * 1_000_000)
-    except Exception as error:
-        raise UsageError(str(error)) from None
-
-
-def _event_class(event: Any) -> type[Event]:
-    if isinstance(event, type) and issubclass(event, Event) and event.type:
-        return event
-    if isinstance(event, str) and event in EVENT_TYPES:
-        return EVENT_TYPES[event]
-    msg_ = f"there is no event {event!r}{did_you_mean(str(event), EVENT_TYPES)}"
-    raise UsageError(msg_)
-
-
-def _listener(listener: Any) -> Listener:
-    if not callable(listener):
-        msg_ = f"a listener must be callable, not {listener!r}"
-        raise UsageError(msg_)
-    return listener  # type: ignore[no-any-return]
-
-
 def _logger_for(execution_id: str, workflow: str, step: str) -> logging.LoggerAdapter[logging.Logger]:
     return logging.LoggerAdapter(
         logging.getLogger("perdure.run"), {"execution_id": execution_id, "workflow": workflow, "step": step}
@@ -833,5 +732,3 @@ def _close_all() -> None:
             engine.close(timeout=5)
         except Exception:
             logger.exception("an engine could not be closed at exit")
-
-

@@ -120,9 +120,7 @@ class Execution:
     @cached_property
     def steps(self) -> Mapping[str, StepRecord]:
         """What is recorded of each step, by name, in order of start."""
-        undone = {
-            fact.key.removeprefix(UNDO): fact.status for fact in self._stored.facts if fact.kind is FactKind.UNDO
-        }
+        undone = {fact.key.removeprefix(UNDO): fact.status for fact in self._stored.facts if fact.kind is FactKind.UNDO}
         shown = sorted((fact for fact in self._stored.facts if fact.kind in _SHOWN), key=lambda fact: fact.order)
         return {fact.name: _step_record(fact, undone.get(fact.key)) for fact in shown}
 
@@ -130,9 +128,7 @@ class Execution:
     def signals(self) -> Mapping[str, Any]:
         """Payloads of the signals taken so far, the last of each name."""
         return {
-            signal.event: codec.decode(signal.payload)
-            for signal in self._stored.signals
-            if signal.taken_by is not None
+            signal.event: codec.decode(signal.payload) for signal in self._stored.signals if signal.taken_by is not None
         }
 
     @cached_property

@@ -14,7 +14,9 @@ from .dsl.errors import (
     WorkflowFailed,
     WorkflowQuarantined,
 )
-from .dsl.events import Event, WorkflowCancelled as CancelledEvent, WorkflowCompleted, WorkflowFailed as FailedEvent
+from .dsl.events import Event, WorkflowCompleted
+from .dsl.events import WorkflowCancelled as CancelledEvent
+from .dsl.events import WorkflowFailed as FailedEvent
 from .dsl.signals import Signal
 from .dsl.states import FINAL, State
 from .execution import Execution
@@ -168,7 +170,11 @@ class Run(Generic[R_co]):
             stop()
 
     @overload
-    def signal(self, event: Signal[T], payload: T, *, key: str | None = None) -> None: ...
+    def signal(self, event: Signal[T], payload: T, *, key: str | None = None, strict: bool = True) -> None: ...
+    @overload
+    def signal(
+        self, event: Signal[None], payload: None = None, *, key: str | None = None, strict: bool = True
+    ) -> None: ...
     @overload
     def signal(self, event: str, payload: Any = None, *, key: str | None = None, strict: bool = True) -> None: ...
     def signal(self, event: Any, payload: Any = None, *, key: str | None = None, strict: bool = True) -> None:
