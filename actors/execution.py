@@ -767,8 +767,8 @@ class ExecutionActor(CoreActor):
 
     def _record(self, fact: Fact) -> None:
         fact = fact._replace(sequence=self._sequence)
-        self._journal.facts[fact.key] = fact
-        self.turn.facts[fact.key] = fact
+        for each in self._journal.enter(fact):
+            self.turn.facts[each.key] = each
         if self.row.adoptions and fact.settled:
             self._change_row(adoptions=0)
 

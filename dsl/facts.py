@@ -12,7 +12,7 @@ import re
 from enum import StrEnum
 from typing import NamedTuple
 
-__all__ = ["UNDO", "ErrorRecord", "Fact", "FactKind", "FactStatus", "Place"]
+__all__ = ["UNDO", "ErrorRecord", "Fact", "FactKind", "FactStatus", "Place", "kept_beside"]
 
 
 UNDO = "__undo:"
@@ -123,3 +123,8 @@ class Fact(NamedTuple):
     def settled(self) -> bool:
         """Whether this fact answers the walk."""
         return self.status is FactStatus.COMPLETED or self.status is FactStatus.FAILED
+
+
+def kept_beside(key: str) -> str:
+    """Return the key of a turn's fact while the next turn's stands in its place: that of turn 0, which no loop has."""
+    return f"{key}.0" if _TURN.search(key) else f"{key}@0"

@@ -1,7 +1,6 @@
 """The facts of one run, as the walk reads them.
 
-This file must never write: the journal is filled by whoever drives the walk, after the facts are on disk or in the same
-turn that puts them there.
+This file must never write to a disk: whoever drives the walk does, in the same turn in which it puts the facts here.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from .facts import Fact, Place
+from .facts import Fact, FactStatus, Place, kept_beside
 
 __all__ = ["Journal", "ValueReader"]
 
@@ -43,6 +42,19 @@ class Journal:
         self.reader = reader
         self.facts: dict[str, Fact] = {fact.key: fact for fact in facts}
         self._asked: set[str] = set()
+
+    def enter(self, fact: Fact) -> tuple[Fact, ...]:
+        """Take a fact in; return what has to be recorded: this fact, and perhaps another one with it.
+
+        What a loop's turn begins stands in the place of what the turn before has left, which handlers still see until
+        there is something new: so the old fact is kept beside, under another key.
+        """
+        old = self.facts.get(fact.key)
+        self.facts[fact.key] = fact
+        if old is None or old.turn == fact.turn or old.status is not FactStatus.COMPLETED or fact.settled:
+            return (fact,)
+        beside = self.facts[kept_beside(old.key)] = old._replace(key=kept_beside(old.key))
+        return (beside, fact)
 
     def answer(self, place: Place) -> Fact | None:
         """Return the fact that stands at a place, in whatever status, unless it is of another turn."""
