@@ -10,7 +10,7 @@ same definitions another way. Rules for a driver:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -100,13 +100,13 @@ class UndoChild:
 class Join:
     """Walk several strands at once, at most ``limit`` of them at a time, until all have ended.
 
-    Yields their values in order. Any that broke make the group break once all have ended; with ``stop_on_failure``
-    no further strand begins after the first that broke.
+    Yields their values in order. Any that broke make the group break once all have ended. With ``begun`` no further
+    strand begins after the first that broke, but those that had begun before it broke: it tells which they are.
     """
 
     strands: Iterable[Walker]
     limit: int | None = None
-    stop_on_failure: bool = False
+    begun: Callable[[], Collection[int]] | None = None
 
 
 Effect = Invoke | Decide | WaitFor | WaitUntil | RunChild | UndoChild

@@ -60,7 +60,7 @@ class _Group:
         """Return the next strand that may begin now, if any."""
         if self.limit is not None and self.running >= self.limit:
             return None
-        if self.errors and self.join.stop_on_failure:
+        if self.errors and self.join.begun is not None and self.started not in self.join.begun():
             return None
         generator = next(self.source, None)
         if generator is None:
@@ -95,12 +95,13 @@ class Walk:
         error: Why the root broke.
     """
 
-    __slots__ = ("_journal", "_ready", "_waiting", "ended", "error", "fresh", "value")
+    __slots__ = ("_journal", "_later", "_ready", "_waiting", "ended", "error", "fresh", "value")
 
     def __init__(self, root: Walker, journal: Journal) -> None:
         self._journal = journal
         self._waiting: dict[str, tuple[Strand, Effect]] = {}
         self._ready: list[tuple[Strand, Any, Broken | None]] = [(Strand(root, None, 0), None, None)]
+        self._later: list[_Group] = []
         self.fresh: list[Effect] = []
         self.ended = False
         self.value: Any = None
@@ -132,8 +133,11 @@ class Walk:
         self.ended = True
 
     def _run(self) -> None:
-        while self._ready:
-            self._advance(*self._ready.pop())
+        while self._ready or self._later:
+            if self._ready:
+                self._advance(*self._ready.pop())
+            else:
+                self._fork(self._later.pop(0))
 
     def _advance(self, strand: Strand, value: Any, broken: Broken | None) -> None:
         generator = strand.generator
@@ -174,7 +178,10 @@ class Walk:
             group.values[strand.index] = value
         else:
             group.errors[strand.index] = error
-        self._fork(group)
+        if group.join.begun is None:
+            self._fork(group)
+        elif group not in self._later:  # what has broken must be known, all of it, before a further strand may begin
+            self._later.append(group)
 
 
 def _answer(fact: Fact) -> tuple[Fact | None, Broken | None]:

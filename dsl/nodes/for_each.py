@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from ..effects import Decide, Join, Walker
 from ..errors import MaxIterationsExceeded, NotIterable
+from ..facts import Fact
 from ..graph import Body, Node
 from ..scope import Scope
 
@@ -38,7 +39,7 @@ class ForEachNode(Node):
                 scope.absorb(layer)
         else:
             layers: list[Scope] = []
-            values = yield Join(self._strands(scope, items, layers), self.concurrency, stop_on_failure=True)
+            values = yield Join(self._strands(scope, items, layers), self.concurrency, lambda: self._begun(scope))
             for layer in layers:
                 scope.absorb(layer)
         return scope.journal.reader.join(value or "null" for value in values)
@@ -47,6 +48,18 @@ class ForEachNode(Node):
         for index, item in enumerate(items):
             layers.append(scope.for_item(index, item))
             yield self.body.walk(layers[-1])
+
+    def _begun(self, scope: Scope) -> set[int]:
+        """Return the indices of the items that have left facts in this turn."""
+        prefixes = tuple(f"{scope.place(name).name}:" for name in self.body.all_names())
+        facts = (fact for fact in scope.journal.facts.values() if fact.turn[: len(scope.turn)] == scope.turn)
+        rests = (fact.name.removeprefix(prefix) for fact in facts for prefix in prefixes if fact.name.startswith(prefix))
+        return {int(index) for rest in rests if (index := rest.partition(":")[0]).isdecimal()}
+
+    def recall(self, scope: Scope, name: str, fact: Fact) -> None:
+        """Drop what the turn before has left, as `walk` does: this turn may have had fewer items."""
+        item = name.removeprefix(self._items_name)
+        scope.forget_items(f"{inside}{item}" for inside in self.body.all_names())
 
     @property
     def _items_name(self) -> str:

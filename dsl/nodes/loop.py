@@ -52,7 +52,8 @@ class _LoopNode(Node):
         if fact is None or fact.turn[:-1] != scope.turn:
             return first
         scope.journal.mark(fact.key)  # the walk skips the turns before and asks for this fact only at the turn's end
-        return self._next_turn(fact.turn[-1], fact.status is FactStatus.COMPLETED and scope.journal.value(fact))
+        turn = fact.turn[-1]
+        return turn if fact.status is FactStatus.FAILED else self._next_turn(turn, scope.journal.value(fact))
 
     def _next_turn(self, turn: int, answer: bool) -> int:  # noqa: FBT001 - it is the recorded answer
         raise NotImplementedError
