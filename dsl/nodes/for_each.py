@@ -51,9 +51,9 @@ class ForEachNode(Node):
 
     def _begun(self, scope: Scope) -> set[int]:
         """Return the indices of the items that have left facts in this turn."""
-        prefixes = tuple(f"{scope.place(name).name}:" for name in self.body.all_names())
+        starts = tuple(f"{scope.place(name).name}:" for name in self.body.all_names())
         facts = (fact for fact in scope.journal.facts.values() if fact.turn[: len(scope.turn)] == scope.turn)
-        rests = (fact.name.removeprefix(prefix) for fact in facts for prefix in prefixes if fact.name.startswith(prefix))
+        rests = (fact.name.removeprefix(start) for fact in facts for start in starts if fact.name.startswith(start))
         return {int(index) for rest in rests if (index := rest.partition(":")[0]).isdecimal()}
 
     def recall(self, scope: Scope, name: str, fact: Fact) -> None:
