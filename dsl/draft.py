@@ -7,6 +7,7 @@ call a handler, and of what the user gives it asks only whether it could be call
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from datetime import datetime
 from typing import Any
 
@@ -74,6 +75,12 @@ class Draft:
                 timeout=self.timeout,
             )
         return self._definition
+
+    def redefined(self, definition: Definition) -> Draft:
+        """Return a draft that is frozen already, with another definition."""
+        other = copy(self)
+        other._definition = definition  # noqa: SLF001 - it is one of us
+        return other
 
     # ---- nodes
 

@@ -10,8 +10,9 @@ what a lambda's argument is.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import copy
 from datetime import datetime
-from typing import Any, Generic, TypeAlias, TypeVar, Unpack, cast, overload
+from typing import Any, Generic, Self, TypeAlias, TypeVar, Unpack, cast, overload
 
 from .context import Context
 from .definition import Definition
@@ -106,6 +107,12 @@ class Workflow(Generic[InputT, OutputT_co]):
             DefinitionError: the workflow as a whole is wrong.
         """
         return self._draft.freeze()
+
+    def redefined(self, definition: Definition) -> Self:
+        """Return a workflow of the same types with another definition, such as one whose handlers were replaced."""
+        other = copy(self)
+        other._draft = self._draft.redefined(definition)  # noqa: SLF001 - it is one of us
+        return other
 
     # ---- steps
 
