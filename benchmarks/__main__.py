@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .catalogue import CASES, Case
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--long", action="store_true", help="also the cases that take minutes")
     parser.add_argument("--no-peers", action="store_true", help="perdure and bare sqlite3 only")
     parser.add_argument("--json", type=Path, default=_RESULTS, metavar="FILE", help="where the results go")
+    parser.add_argument("--add", action="store_true", help="add to the results, do not replace them")
     parser.add_argument("--list", action="store_true", help="name the cases, measure nothing")
     commands = parser.add_subparsers(dest="command")
     installing = commands.add_parser("install", help="install peers, each into an environment of its own")
@@ -67,20 +69,17 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.list or not cases:
         print("\n".join(case.name for case in (cases or CASES)))
         return 0 if arguments.list else 2
-    contenders = ["perdure", "raw"]
-    for peer in () if arguments.no_peers or arguments.quick else PEERS:
-        if is_installed(peer):
-            contenders.append(peer)
-        elif any(peer in case.contenders for case in cases):
-            print(f"{peer} is left out: it is not installed (python -m benchmarks install {peer})")
+    contenders = list(_contenders(cases, with_peers=not (arguments.no_peers or arguments.quick)))
+    found = _earlier(arguments.json) if arguments.add else []
+    before = len(found)
     rounds = arguments.rounds or (1 if arguments.quick else 3)
-    found: list[Measurement] = []
     for one in measure(cases, rounds=rounds, quick=arguments.quick, contenders=contenders):
         found.append(one)
         figures = "  ".join(f"{name} {value:.4g}" for name, value in one.figures.items())
         print(f"{one.case:24} {one.contender:10} {figures or 'FAILED: ' + one.error}", flush=True)
+    everybody = list(dict.fromkeys(one.contender for one in found))
     results = {
-        "machine": machine(contenders),
+        "machine": machine(everybody),
         "medians": medians(found),
         "measurements": [one._asdict() for one in found],
     }
@@ -88,15 +87,33 @@ def _run(arguments: argparse.Namespace) -> int:
     arguments.json.write_text(json.dumps(results, indent=1))
     print_tables(results["medians"], cases)  # type: ignore[arg-type]
     print(f"\nwritten to {arguments.json}")
-    return 1 if any(one.error for one in found) else 0
+    return 1 if any(one.error for one in found[before:]) else 0
+
+
+def _contenders(cases: Sequence[Case], *, with_peers: bool) -> Iterator[str]:
+    yield "perdure"
+    yield "raw"
+    for peer in PEERS if with_peers else ():
+        if is_installed(peer):
+            yield peer
+        elif any(peer in case.contenders for case in cases):
+            print(f"{peer} is left out: it is not installed (python -m benchmarks install {peer})")
+
+
+def _earlier(file: Path) -> list[Measurement]:
+    return [Measurement(**one) for one in json.loads(file.read_text())["measurements"]] if file.exists() else []
 
 
 def _chosen(arguments: argparse.Namespace) -> list[Case]:
     if arguments.only:
-        return [case for case in CASES if any(name in case.name for name in arguments.only)]
+        return [case for case in CASES if any(_is_meant(name, case) for name in arguments.only)]
     return [
         case for case in CASES if (arguments.long or not case.long) and (not arguments.quick or case.quick is not None)
     ]
+
+
+def _is_meant(name: str, case: Case) -> bool:
+    return name == case.name if any(name == other.name for other in CASES) else name in case.name
 
 
 if __name__ == "__main__":
