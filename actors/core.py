@@ -232,8 +232,7 @@ class Core:
             actor.turn = Turn(actor)
         if turns:
             self._remember(turns)
-            for _ in range(letters):
-                self.lanes.release()
+            self.lanes.release(letters)
         return bool(self._ready)
 
     def _next(self) -> tuple[CoreActor, list[Mail]]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..dsl.effects import Decide, Invoke, RunChild, WaitUntil
     from .lanes import ThreadLanes
 
-__all__ = ["Attempt", "Crew", "error_record", "running_attempt"]
+__all__ = ["Attempt", "Crew", "arguments_of", "error_record", "running_attempt"]
 
 logger = logging.getLogger("perdure")
 
@@ -213,7 +213,7 @@ class Crew:
 
     def _call(self, attempt: Attempt, function: Callable[..., Any]) -> Any:
         try:
-            result = _invoke(function, *_arguments(attempt, function))
+            result = _invoke(function, *arguments_of(attempt, function))
             return result if inspect.isawaitable(result) else self._completed(attempt, result)
         except (KeyboardInterrupt, SystemExit) as error:
             return _interrupted(attempt, error)
@@ -226,7 +226,7 @@ class Crew:
             return
         attempt.began = clock.micros()
         try:
-            awaitable = _invoke(function, *_arguments(attempt, function))
+            awaitable = _invoke(function, *arguments_of(attempt, function))
         except BaseException as error:  # noqa: BLE001 - user code, as above
             self._finish(attempt, _failed(attempt, error))
             return
@@ -278,7 +278,12 @@ def _function_of(attempt: Attempt) -> Callable[..., Any]:
     raise AssertionError(msg)
 
 
-def _arguments(attempt: Attempt, function: Callable[..., Any]) -> tuple[Any, ...]:
+def arguments_of(attempt: Attempt, function: Callable[..., Any]) -> tuple[Any, ...]:
+    """Return what user code is called with: its context if it takes one, after the step's input schema.
+
+    Raises:
+        SchemaError: the input does not fit the schema.
+    """
     effect = attempt.effect
     place = getattr(effect, "undoes", None) or effect.place
     context: Context[Any] = Context(

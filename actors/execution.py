@@ -130,6 +130,8 @@ class ExecutionActor(CoreActor):
                 answer = self._resume()
         if not self.actor_stopped.is_set():
             self._go_on()
+        if self.turn.row is not None:  # it changed: let it know the number of the last event, too
+            self.row = self.turn.row = self.row._replace(sequence=self._sequence)
         return answer
 
     def undelivered(self, message: msg.Message) -> None:
@@ -203,10 +205,10 @@ class ExecutionActor(CoreActor):
 
     @property
     def _halted(self) -> bool:
-        return not self._rolling_back and self._halting is not None
+        return not self._rolling_back and self._brake is not None
 
     @property
-    def _halting(self) -> Fact | None:
+    def _brake(self) -> Fact | None:
         """The fact for which the run goes no further: it was cancelled, or its deadline has passed."""
         facts = self._journal.facts
         limit = facts.get(_LIMIT)
@@ -235,12 +237,12 @@ class ExecutionActor(CoreActor):
     def _abort(self) -> None:
         """Stop going forward, where a cancelled or belated run stands; nothing is in flight any longer."""
         assert self._walk is not None
-        stop = self._halting
+        stop = self._brake
         assert stop is not None
         for effect in self._walk.open:
             fact = self._journal.answer(effect.place)
             if fact is not None and fact.due_at is not None:
-                self._record(fact._replace(due_at=None))
+                self._record(fact, due_at=None)
                 self._act_disarm(fact.key)
         self._walk.close()
         self._roll_back(stop.error, compensate=stop.value == "true")
@@ -367,20 +369,20 @@ class ExecutionActor(CoreActor):
 
     def _attempt(self, effect: Invoke, fact: Fact) -> None:
         self._stop_waiting()
-        fact = fact._replace(status=FactStatus.RUNNING, attempts=fact.attempts + 1, due_at=None)
-        attempt = self._new_attempt(effect, fact.attempts)
+        number = fact.attempts + 1
+        attempt = self._new_attempt(effect, number)
         started: type[ev.Event] = ev.StepStarted
-        fields: dict[str, Any] = {"step": effect.place.name, "attempt": fact.attempts}
+        fields: dict[str, Any] = {"step": effect.place.name, "attempt": number}
         if effect.kind is FactKind.UNDO:
             started = ev.CompensationStarted
         else:
             fields["max_attempts"] = effect.policy.retry.attempts
         self._emit(started, **fields)
-        self._record(fact)
+        self._record(fact, status=FactStatus.RUNNING, attempts=number, due_at=None)
         self.turn.acts.append(lambda: self._office.crew.run(attempt))
         if effect.policy.timeout is not None:
             due = self._now + round(effect.policy.timeout * _MICROS)
-            self._act_arm(due, fact.key, attempt=fact.attempts)
+            self._act_arm(due, fact.key, attempt=number)
 
     def _new_attempt(self, effect: Any, number: int) -> Attempt:
         failure = self.row.error if effect.kind is FactKind.UNDO else None
@@ -442,7 +444,7 @@ class ExecutionActor(CoreActor):
         try:
             child = self._office.new_child(self, effect, encoded_input)
         except Exception as error:  # noqa: BLE001 - the child's workflow is unknown: the node's failure, not ours
-            self._settle(fact._replace(error=error_record(error, effect.place.name)), FactStatus.FAILED)
+            self._settle(fact, FactStatus.FAILED, error=error_record(error, effect.place.name))
             return
         self._record(fact)
         self.turn.rows.append(child)
@@ -478,9 +480,9 @@ class ExecutionActor(CoreActor):
             return
         match effect:
             case Invoke():
-                fact = self._journal.facts[message.key]._replace(value=message.value, error=None)
-                self._told_completed(effect, fact)
-                self._settle(fact, FactStatus.COMPLETED)
+                fact = self._journal.facts[message.key]
+                self._told_completed(effect, fact, message.value)
+                self._settle(fact, FactStatus.COMPLETED, value=message.value, error=None)
             case Decide():
                 if effect.kind is FactKind.MAP:
                     self._emit(ev.StepCompleted, step=effect.place.name, result=message.value, encoded="result")
@@ -500,9 +502,9 @@ class ExecutionActor(CoreActor):
         fact = self._journal.facts.get(message.key)
         if isinstance(attempt.effect, Invoke) and fact is not None and not message.began:
             status = FactStatus.RETRYING
-            self._record(fact._replace(status=status, attempts=fact.attempts - 1, due_at=self._now))
+            self._record(fact, status=status, attempts=fact.attempts - 1, due_at=self._now)
 
-    def _told_completed(self, effect: Invoke, fact: Fact) -> None:
+    def _told_completed(self, effect: Invoke, fact: Fact, result: str) -> None:
         if effect.kind is FactKind.UNDO:
             self._emit(ev.CompensationCompleted, step=effect.place.name, attempt=fact.attempts)
         else:
@@ -511,7 +513,7 @@ class ExecutionActor(CoreActor):
                 step=effect.place.name,
                 attempt=fact.attempts,
                 max_attempts=effect.policy.retry.attempts,
-                result=fact.value,
+                result=result,
                 encoded="result",
             )
 
@@ -524,7 +526,7 @@ class ExecutionActor(CoreActor):
             if kind is FactKind.MAP or isinstance(effect, RunChild):
                 self._emit(ev.StepFailed, step=effect.place.name, error=message.error)
             fact = self._new_fact(effect.place, kind, FactStatus.FAILED)
-            self._settle(fact._replace(error=message.error), FactStatus.FAILED)
+            self._settle(fact, FactStatus.FAILED, error=message.error)
 
     def _attempt_failed(
         self, effect: Invoke, error: ErrorRecord, *, retryable: bool = True, delay: float | None = None
@@ -538,7 +540,6 @@ class ExecutionActor(CoreActor):
         if delay is None:
             delay = retry.delay(failures, self._chance(fact))
         due = self._now + round(delay * _MICROS)
-        fact = fact._replace(status=FactStatus.RETRYING, error=error, due_at=due)
         if effect.kind is FactKind.STEP:
             self._emit(
                 ev.StepRetry,
@@ -548,7 +549,7 @@ class ExecutionActor(CoreActor):
                 error=error,
                 next_attempt_at=clock.from_micros(due),
             )
-        self._record(fact)
+        self._record(fact, status=FactStatus.RETRYING, error=error, due_at=due)
         self._act_arm(due, fact.key)
 
     def _chance(self, fact: Fact) -> float:
@@ -567,7 +568,7 @@ class ExecutionActor(CoreActor):
                 max_attempts=effect.policy.retry.attempts,
                 error=error,
             )
-        self._settle(fact._replace(error=error), FactStatus.FAILED)
+        self._settle(fact, FactStatus.FAILED, value=None, error=error)
 
     # ---- time
 
@@ -635,19 +636,19 @@ class ExecutionActor(CoreActor):
     def _expire_gate(self, effect: WaitFor, fact: Fact) -> None:
         self._emit(ev.SignalTimedOut, event=effect.signal.name)
         error = error_record(SignalTimeout(effect.signal.name, effect.timeout or 0), fact.name)
-        self._settle(fact._replace(value=None, error=error), FactStatus.FAILED)
+        self._settle(fact, FactStatus.FAILED, value=None, error=error)
 
     # ---- signals
 
     def _signalled(self, message: msg.Signalled) -> Any:
+        if message.dedup_key is not None and message.dedup_key in self._dedup:
+            return None
         state = State(self.row.state)
         if state in FINAL or state is State.COMPENSATING or self._halted:
             return ExecutionFinished(self.row.execution_id, state, f"take the signal {message.event!r}")
         known = self.definition.events if self.definition is not None else None
         if message.strict and known is not None and message.event not in known:
             return UnknownSignal(self.row.workflow, message.event, known)
-        if message.dedup_key is not None and message.dedup_key in self._dedup:
-            return None
         signal = SignalRow(
             self._office.new_id(), self.run_id, message.event, message.payload, self._now, message.dedup_key
         )
@@ -674,7 +675,7 @@ class ExecutionActor(CoreActor):
             return True
         self._signals.remove(signal)
         self.turn.signals[signal.id] = signal._replace(taken_by=gate.key)
-        self._settle(gate._replace(value=signal.payload), FactStatus.COMPLETED)
+        self._settle(gate, FactStatus.COMPLETED, value=signal.payload)
         return True
 
     # ---- children and control
@@ -687,20 +688,20 @@ class ExecutionActor(CoreActor):
         match effect:
             case RunChild() if message.state == State.COMPLETED:
                 self._emit(ev.StepCompleted, step=effect.place.name, result=message.value, encoded="result")
-                self._settle(fact._replace(value=message.value), FactStatus.COMPLETED)
+                self._settle(fact, FactStatus.COMPLETED, value=message.value)
             case RunChild():
                 why = f": {message.error.message}" if message.error else ""
                 text = f"sub-workflow {effect.workflow!r} {message.state}{why}"
                 causes = (message.error,) if message.error else ()
                 error = ErrorRecord("perdure.ChildFailed", text, fact.name, causes=causes)
                 self._emit(ev.StepFailed, step=effect.place.name, error=error)
-                self._settle(fact._replace(error=error), FactStatus.FAILED)
+                self._settle(fact, FactStatus.FAILED, error=error)
             case UndoChild() if message.error is None:
                 self._emit(ev.CompensationCompleted, step=effect.place.name)
                 self._settle(fact, FactStatus.COMPLETED)
             case UndoChild():
                 self._emit(ev.CompensationFailed, step=effect.place.name, error=message.error)
-                self._settle(fact._replace(error=message.error), FactStatus.FAILED)
+                self._settle(fact, FactStatus.FAILED, error=message.error)
 
     def _cancel(self, message: msg.Cancel) -> Any:
         state = State(self.row.state)
@@ -735,7 +736,7 @@ class ExecutionActor(CoreActor):
             self._start_walk()
             if self._scope.debts():
                 cancel = self._new_fact(Place(_CANCEL, _CANCEL), FactKind.CONTROL, FactStatus.COMPLETED)
-                self._record(cancel._replace(value="true", error=error))
+                self._record(cancel, value="true", error=error)
                 self._roll_back(error)
                 return
             self._walk = None
@@ -765,30 +766,27 @@ class ExecutionActor(CoreActor):
             place.key, kind, status, place.turn, self._order, value=value, started_at=self._now, due_at=due_at
         )
 
-    def _record(self, fact: Fact) -> None:
-        fact = fact._replace(sequence=self._sequence)
+    def _record(self, fact: Fact, **changes: Any) -> None:
+        fact = fact._replace(sequence=self._sequence, **changes)
         for each in self._journal.enter(fact):
             self.turn.facts[each.key] = each
         if self.row.adoptions and fact.settled:
             self._change_row(adoptions=0)
 
-    def _settle(self, fact: Fact, status: FactStatus) -> None:
+    def _settle(self, fact: Fact, status: FactStatus, **changes: Any) -> None:
         """Record the outcome and let the walk go on with it."""
         assert self._walk is not None
         if fact.due_at is not None:
             self._act_disarm(fact.key)
-        fact = fact._replace(status=status, due_at=None, completed_at=self._now)
-        self._record(fact)
-        self._walk.resume(fact)
+        self._record(fact, status=status, due_at=None, completed_at=self._now, **changes)
+        self._walk.resume(self._journal.facts[fact.key])
 
     def _change_row(self, **changes: Any) -> None:
-        self.row = self.row._replace(updated_at=self._now, sequence=self._sequence, **changes)
+        self.row = self.row._replace(updated_at=self._now, **changes)
         self.turn.row = self.row
 
     def _emit(self, event: type[ev.Event], /, *, encoded: str | None = None, **fields: Any) -> None:
         self._sequence += 1
-        if self.turn.row is not None:
-            self.row = self.turn.row = self.row._replace(sequence=self._sequence)
         if not self.core.bus.silent:
             row = self.row
             notice = Notice(event, row.execution_id, row.workflow, self._now, self._sequence, fields, encoded)

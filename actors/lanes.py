@@ -68,8 +68,8 @@ class Lanes(Protocol):
         """Count one thing in flight that no lane knows of."""
         ...
 
-    def release(self) -> None:
-        """Count it as done."""
+    def release(self, count: int = 1) -> None:
+        """Count so many things as done."""
         ...
 
 
@@ -91,7 +91,9 @@ class ThreadLanes:
         self._started: set[str] = set()
         self._alive: list[threading.Thread] = []
         self._in_flight = 0
-        self._count = threading.Condition(threading.Lock())
+        self._counting = threading.Lock()
+        self._count = threading.Condition(self._counting)
+        self._idle_waiters = 0
         self._due: int | None = None
         self._alarm = threading.Condition(threading.Lock())
         self._pauses = 0
@@ -109,14 +111,14 @@ class ThreadLanes:
 
     def hold(self) -> None:
         """Count one thing in flight."""
-        with self._count:
+        with self._counting:
             self._in_flight += 1
 
-    def release(self) -> None:
-        """Count it as done."""
-        with self._count:
-            self._in_flight -= 1
-            if self._in_flight == 0:
+    def release(self, count: int = 1) -> None:
+        """Count so many things as done."""
+        with self._counting:
+            self._in_flight -= count
+            if self._in_flight == 0 and self._idle_waiters:
                 self._count.notify_all()
 
     @property
@@ -126,11 +128,16 @@ class ThreadLanes:
 
     def wait_idle(self, deadline: float) -> bool:
         """Wait until nothing is in flight; False when the monotonic deadline passes first."""
-        with self._count:
-            while self._in_flight:
-                left = deadline - clock.monotonic()
-                if left <= 0 or not self._count.wait(min(left, _LONGEST_WAIT)) and clock.monotonic() >= deadline:
-                    return False
+        with self._counting:
+            self._idle_waiters += 1
+            try:
+                while self._in_flight:
+                    left = deadline - clock.monotonic()
+                    if left <= 0:
+                        return False
+                    self._count.wait(min(left, _LONGEST_WAIT))
+            finally:
+                self._idle_waiters -= 1
         return True
 
     # ---- the core's lane
