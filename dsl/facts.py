@@ -27,6 +27,7 @@ class FactKind(StrEnum):
     STEP = "step"
     MAP = "map"
     DECISION = "decision"
+    ITEMS = "items"
     GATE = "gate"
     SLEEP = "sleep"
     CHILD = "child"

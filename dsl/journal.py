@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from .facts import Fact, FactStatus, Place, kept_beside
+from .facts import Fact, FactKind, FactStatus, Place, kept_beside
 
 __all__ = ["Journal", "ValueReader"]
+
+
+_SEEN = frozenset({FactKind.STEP, FactKind.MAP, FactKind.GATE, FactKind.ITEMS})
+"""Kinds of facts that handlers see, or that say which of the others they see."""
 
 
 class ValueReader(Protocol):
@@ -46,12 +50,12 @@ class Journal:
     def enter(self, fact: Fact) -> tuple[Fact, ...]:
         """Take a fact in; return what has to be recorded: this fact, and perhaps another one with it.
 
-        What a loop's turn begins stands in the place of what the turn before has left, which handlers still see until
-        there is something new: so the old fact is kept beside, under another key.
+        A fact of a loop's next turn stands in the place of what the turn before has left. But that is what a handler of
+        the turn sees that was asked for earlier, and must see again after a restart: so it is kept beside.
         """
         old = self.facts.get(fact.key)
         self.facts[fact.key] = fact
-        if old is None or old.turn == fact.turn or old.status is not FactStatus.COMPLETED or fact.settled:
+        if old is None or old.turn == fact.turn or old.status is not FactStatus.COMPLETED or old.kind not in _SEEN:
             return (fact,)
         beside = self.facts[kept_beside(old.key)] = old._replace(key=kept_beside(old.key))
         return (beside, fact)

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from ..effects import Decide, Join, Walker
 from ..errors import MaxIterationsExceeded, NotIterable
-from ..facts import Fact
+from ..facts import Fact, FactKind
 from ..graph import Body, Node
 from ..scope import Scope
 
@@ -28,7 +28,7 @@ class ForEachNode(Node):
 
     def walk(self, scope: Scope) -> Walker:
         """Ask for the items once, then walk the body in a layer for each."""
-        fact = yield Decide(scope.place(self._items_name), self.items, scope, check=self._check)
+        fact = yield Decide(scope.place(self._items_name), self.items, scope, FactKind.ITEMS, check=self._check)
         scope.forget_items(self.body.all_names())
         items = scope.journal.reader.split(fact.value)
         if self.concurrency == 1:
