@@ -61,7 +61,7 @@ RunHandle = Run
 
 _open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 _MOST_UNDELIVERED = 100_000
-_PATIENCE = 0.1
+_PATIENCE = 0.5
 """Real seconds after which a handler in flight counts as one that waits for something."""
 
 
@@ -126,7 +126,7 @@ class Engine:
         self._pid = os.getpid()
         self._state = threading.RLock()
         self._closing = False
-        self._options = {
+        self._options: dict[str, Any] = {
             "concurrency": concurrency,
             "threads": threads,
             "durability": durability,
@@ -634,15 +634,16 @@ class Engine:
         self._crew.close()
         self._lanes.close()
 
-    def reopen(self) -> Engine:
+    def reopen(self, *, on_event: Listener | None = None) -> Engine:
         """Open another engine like this one, with its workflows and options, on the file of this one; for tests.
 
-        Listeners do not come along.
+        Args:
+            on_event: Listener for every event; those of this engine do not come along.
 
         Raises:
             StoreError: the file is gone, as that of a private database is once its engine was closed.
         """
-        return Engine(self.path, *self._workflows, **self._options)  # type: ignore[arg-type]
+        return Engine(self.path, *self._workflows, on_event=on_event, **self._options)
 
     def __enter__(self) -> Self:
         """Return the engine."""
@@ -665,6 +666,11 @@ class Engine:
         import asyncio
 
         await asyncio.to_thread(self.close)
+
+    @property
+    def name(self) -> str:
+        """What the names of the engine's threads begin with."""
+        return self._options["queue_name"] or "perdure"
 
     @property
     def path(self) -> str:
@@ -709,7 +715,7 @@ class Engine:
         if not clock.is_frozen() or running_attempt() is not None or self._lanes.on_bus():
             return
         with self._lanes.alarm_paused():
-            while self._lanes.wait_idle(clock.monotonic() + _PATIENCE) and self._ask(FireNext(), "settle"):
+            while self._lanes.wait_idle(clock.monotonic() + 4 * _PATIENCE) and self._ask(FireNext(), "settle"):
                 pass
 
     def _ring(self) -> None:

@@ -1,0 +1,62 @@
+"""The same test sees the same events, every time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perdure import Context, Engine, Event, State, Workflow
+from perdure.testing import freeze
+
+
+def fails_before(attempt: int) -> Any:
+    def handler(ctx: Context[Any]) -> int:
+        if ctx.attempt < attempt:
+            raise OSError
+        return attempt
+
+    return handler
+
+
+async def awaited(ctx: Context[Any]) -> str:
+    return "awaited"
+
+
+def workflows() -> tuple[Workflow[Any, Any], ...]:
+    child = (
+        Workflow("child")
+        .step("first", fails_before(2))
+        .parallel(lambda w: w.step("left", fails_before(2)).step("right", lambda: 1))
+    )
+    parent = (
+        Workflow("parent")
+        .parallel(
+            lambda w: w.step("a", fails_before(3)).step("b", fails_before(2)).step("c", awaited).sub_workflow("child")
+        )
+        .for_each(lambda: [1, 2, 3], "item", fails_before(2), concurrency=3)
+        .step("end", lambda: "done")
+    )
+    return parent, child
+
+
+def play() -> list[tuple[Any, ...]]:
+    """Run two parents side by side; return every event with its time, its number and whose it is."""
+    seen: list[tuple[Any, ...]] = []
+
+    def note(event: Event) -> None:
+        seen.append((event.type, event.execution_id, getattr(event, "step", None), event.at, event.sequence))
+
+    with Engine(None, *workflows(), seed=7, on_event=note) as engine:
+        runs = [engine.start("parent"), engine.start("parent")]
+        engine.advance(minutes=5)
+        assert [run.state for run in runs] == [State.COMPLETED] * 2
+    return seen
+
+
+def test_two_hundred_times_the_same_test_gives_two_hundred_times_the_same_events() -> None:
+    tellings = set()
+    for _ in range(200):
+        with freeze():
+            tellings.add(tuple(play()))
+
+    [telling] = tellings
+    assert len(telling) > 80
