@@ -123,10 +123,17 @@ class Step(Generic[InputT_contra, R_co]):
         """Show the name."""
         return f"<Step {self.name!r}>"
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *context: Context[InputT_contra]) -> Any:
         """Call the handler itself."""
-        return self._handler(*args)
+        return self._handler(*context)
 
+    @overload
+    def compensate(
+        self,
+        handler: Callable[[Context[InputT_contra]], R],
+    ) -> Callable[[Context[InputT_contra]], R]: ...
+    @overload
+    def compensate(self, handler: Callable[[], R]) -> Callable[[], R]: ...
     def compensate(self, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Decorate the function that undoes this step; returns it unchanged.
 
