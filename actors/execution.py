@@ -169,9 +169,27 @@ class ExecutionActor(CoreActor):
             self._begin()
             return
         self._start_walk()
-        stray = self._journal.stray(_belongs_to_the_way_back) if self.row.state != State.COMPENSATING else None
+        if (changed := self._changed_definition()) is not None:
+            self._quarantine(changed)
+
+    def _changed_definition(self) -> ErrorRecord | None:
+        """Return what a walk over the recorded facts says against the registered definition, if anything."""
+        assert self._walk is not None
+        stray = self._walk.stray or self._journal.stray(_belongs_to_the_way_back)
+        leads_on = ", ".join(repr(effect.place.name) for effect in self._walk.open)
+        goes_on = f"it would go on at {leads_on}" if leads_on else "it would end"
         if stray is not None:
-            self._quarantine(_changed_definition(stray, self))
+            why = f"{stray.name!r} was recorded, but the definition does not lead there ({goes_on})"
+        elif self.row.state == State.COMPENSATING and leads_on and not self._halted:
+            why = f"the run has failed and is being undone, but by the definition {goes_on}"
+        else:
+            return None
+        return ErrorRecord(
+            "perdure.DefinitionChanged",
+            f"the registered definition of {self.row.workflow!r} does not fit what this run has recorded: {why}. Register "
+            "the definition the run began with, under its version, and resume the run.",
+            stray.name if stray is not None else None,
+        )
 
     def _start_walk(self, start_at: int | None = None) -> None:
         assert self.definition is not None
@@ -200,7 +218,7 @@ class ExecutionActor(CoreActor):
 
     def _drop_ask(self, effect: Effect) -> None:
         """Begin nothing more in a run that is being cancelled; but a child that lives has to end first."""
-        if isinstance(effect, RunChild) and self._journal.answer(effect.place) is not None:
+        if isinstance(effect, RunChild) and self._journal.answer(effect.place, effect.kind) is not None:
             self.turn.acts.append(lambda: self._office.check_child(self.run_id, effect.place.key, cancel=True))
 
     @property
@@ -218,7 +236,7 @@ class ExecutionActor(CoreActor):
         """Tell whether anything is in flight that has to end before the run can be undone."""
         assert self._walk is not None
         return bool(self._attempts) or any(
-            isinstance(effect, RunChild) and self._journal.answer(effect.place) is not None
+            isinstance(effect, RunChild) and self._journal.answer(effect.place, effect.kind) is not None
             for effect in self._walk.open
         )
 
@@ -240,7 +258,7 @@ class ExecutionActor(CoreActor):
         stop = self._brake
         assert stop is not None
         for effect in self._walk.open:
-            fact = self._journal.answer(effect.place)
+            fact = self._journal.answer(effect.place, effect.kind)
             if fact is not None and fact.due_at is not None:
                 self._record(fact, due_at=None)
                 self._act_disarm(fact.key)
@@ -337,7 +355,7 @@ class ExecutionActor(CoreActor):
 
     def _ask(self, effect: Effect) -> None:
         """Begin an effect, or take it up where its fact says it stands."""
-        fact = self._journal.answer(effect.place)
+        fact = self._journal.answer(effect.place, effect.kind)
         match effect:
             case Invoke():
                 self._ask_handler(effect, fact)
@@ -522,10 +540,9 @@ class ExecutionActor(CoreActor):
         if isinstance(effect, Invoke):
             self._attempt_failed(effect, message.error, retryable=message.retryable, delay=message.delay)
         elif effect is not None:
-            kind = effect.kind if isinstance(effect, Decide) else FactKind.DECISION
-            if kind is FactKind.MAP or isinstance(effect, RunChild):
+            if effect.kind in (FactKind.MAP, FactKind.CHILD):
                 self._emit(ev.StepFailed, step=effect.place.name, error=message.error)
-            fact = self._new_fact(effect.place, kind, FactStatus.FAILED)
+            fact = self._new_fact(effect.place, effect.kind, FactStatus.FAILED)
             self._settle(fact, FactStatus.FAILED, error=message.error)
 
     def _attempt_failed(
@@ -660,7 +677,7 @@ class ExecutionActor(CoreActor):
         self._change_row()  # the event's number must not come again after a restart
         for effect in self._walk.open if self._walk is not None else ():
             if isinstance(effect, WaitFor) and effect.signal.name == message.event:
-                fact = self._journal.answer(effect.place)
+                fact = self._journal.answer(effect.place, effect.kind)
                 if fact is not None and not fact.settled and self._take_signal(effect, fact):
                     break
         return None
@@ -723,7 +740,7 @@ class ExecutionActor(CoreActor):
         for attempt in self._attempts.values():
             self.turn.acts.append(lambda attempt=attempt: self._office.crew.cancel(attempt))  # type: ignore[misc]
         for effect in self._walk.open:
-            if isinstance(effect, RunChild) and self._journal.answer(effect.place) is not None:
+            if isinstance(effect, RunChild) and self._journal.answer(effect.place, effect.kind) is not None:
                 key = effect.place.key
                 self.turn.acts.append(lambda key=key: self._office.cancel_child(self.run_id, key, message))  # type: ignore[misc]
 
@@ -816,18 +833,6 @@ def undo_error(row: ExecutionRow, *, known: bool) -> ErrorRecord | None:
 
 def _belongs_to_the_way_back(fact: Fact) -> bool:
     return fact.kind in (FactKind.UNDO, FactKind.CONTROL)
-
-
-def _changed_definition(stray: Fact, actor: ExecutionActor) -> ErrorRecord:
-    open_names = ", ".join(repr(effect.place.name) for effect in actor._walk.open) if actor._walk else ""  # noqa: SLF001
-    where = f"it would go on at {open_names}" if open_names else "it would end"
-    return ErrorRecord(
-        "perdure.DefinitionChanged",
-        f"the registered definition of {actor.row.workflow!r} does not fit what this run has recorded: {stray.name!r} "
-        f"was recorded, but the definition does not lead there ({where}). Register the definition the run began "
-        f"with, under its version, and resume the run.",
-        stray.name,
-    )
 
 
 def _display(key: str) -> str:

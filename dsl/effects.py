@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .facts import FactKind, Place
 
@@ -61,6 +61,8 @@ class Decide:
 class WaitFor:
     """Wait for a signal. Yields a settled fact whose value is the payload."""
 
+    kind: ClassVar[FactKind] = FactKind.GATE
+
     place: Place
     signal: Signal[Any]
     timeout: float | None
@@ -70,6 +72,8 @@ class WaitFor:
 @dataclass(frozen=True, slots=True)
 class WaitUntil:
     """Wait for a point in time: so many seconds from now, an instant, or what the function says."""
+
+    kind: ClassVar[FactKind] = FactKind.SLEEP
 
     place: Place
     until: float | datetime | Callable[..., Any]
@@ -81,6 +85,8 @@ class WaitUntil:
 class RunChild:
     """Start another workflow as an execution of its own and wait for its end. Yields its steps' results."""
 
+    kind: ClassVar[FactKind] = FactKind.CHILD
+
     place: Place
     workflow: str
     mapper: Callable[..., Any] | None
@@ -90,6 +96,8 @@ class RunChild:
 @dataclass(frozen=True, slots=True)
 class UndoChild:
     """Compensate a child that completed before its parent failed."""
+
+    kind: ClassVar[FactKind] = FactKind.UNDO
 
     place: Place
     child: Place

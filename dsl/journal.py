@@ -60,10 +60,10 @@ class Journal:
         beside = self.facts[kept_beside(old.key)] = old._replace(key=kept_beside(old.key))
         return (beside, fact)
 
-    def answer(self, place: Place) -> Fact | None:
-        """Return the fact that stands at a place, in whatever status, unless it is of another turn."""
+    def answer(self, place: Place, kind: FactKind) -> Fact | None:
+        """Return the fact of this kind that stands at a place, in whatever status, unless it is of another turn."""
         fact = self.facts.get(place.key)
-        if fact is None:
+        if fact is None or fact.kind is not kind:
             return None
         self._asked.add(place.key)
         return fact if fact.turn == place.turn else None

@@ -19,7 +19,7 @@ from .effects import Effect, Join, Walker
 from .facts import ErrorRecord, Fact, FactStatus
 from .journal import Journal
 
-__all__ = ["Broken", "Strand", "Walk"]
+__all__ = ["Broken", "Strand", "Strayed", "Walk"]
 
 
 class Broken(Exception):
@@ -28,6 +28,14 @@ class Broken(Exception):
     def __init__(self, error: ErrorRecord) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+class Strayed(Exception):  # noqa: N818 - nor is this
+    """Raised by a node whose recorded answer leads nowhere in this definition, which has changed."""
+
+    def __init__(self, fact: Fact) -> None:
+        super().__init__(fact.key)
+        self.fact = fact
 
 
 class Strand:
@@ -93,9 +101,10 @@ class Walk:
         ended: Whether the root has returned or broken.
         value: What the root returned.
         error: Why the root broke.
+        stray: A fact whose answer leads nowhere: the definition has changed, and the walk cannot go on.
     """
 
-    __slots__ = ("_journal", "_later", "_ready", "_waiting", "ended", "error", "fresh", "value")
+    __slots__ = ("_journal", "_later", "_ready", "_waiting", "ended", "error", "fresh", "stray", "value")
 
     def __init__(self, root: Walker, journal: Journal) -> None:
         self._journal = journal
@@ -106,6 +115,7 @@ class Walk:
         self.ended = False
         self.value: Any = None
         self.error: ErrorRecord | None = None
+        self.stray: Fact | None = None
         self._run()
 
     @property
@@ -150,10 +160,13 @@ class Walk:
             except Broken as failure:
                 self._ended(strand, None, failure.error)
                 return
+            except Strayed as strayed:
+                self.stray = self.stray or strayed.fact
+                return
             if isinstance(effect, Join):
                 self._fork(_Group(strand, effect))
                 return
-            fact = self._journal.answer(effect.place)
+            fact = self._journal.answer(effect.place, effect.kind)
             if fact is None or not fact.settled:
                 self._waiting[effect.place.key] = (strand, effect)
                 self.fresh.append(effect)

@@ -10,6 +10,7 @@ from ..effects import Decide, Walker
 from ..errors import UnknownPath, did_you_mean
 from ..graph import Body, Node
 from ..scope import Scope
+from ..walk import Strayed
 
 __all__ = ["BranchNode"]
 
@@ -29,7 +30,8 @@ class BranchNode(Node):
         fact = yield Decide(scope.place(self.name), self.selector, scope, check=self._check)
         label = scope.journal.value(fact)
         body = next((body for name, body in self.paths if name == label), self.otherwise)
-        assert body is not None  # the answer was checked before it was recorded
+        if body is None:  # the answer was checked before it was recorded, but against another definition
+            raise Strayed(fact)
         return (yield from body.walk(scope))
 
     def _check(self, label: Any) -> Any:

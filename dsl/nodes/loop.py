@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from ..effects import Decide, Walker
 from ..errors import MaxIterationsExceeded
-from ..facts import ErrorRecord, FactStatus
+from ..facts import ErrorRecord, FactKind, FactStatus
 from ..graph import Body, Node
 from ..scope import Scope
 from ..walk import Broken
@@ -49,7 +49,7 @@ class _LoopNode(Node):
 
     def _resume(self, scope: Scope, first: int) -> int:
         fact = scope.journal.facts.get(scope.place(self.name).key)
-        if fact is None or fact.turn[:-1] != scope.turn:
+        if fact is None or fact.kind is not FactKind.DECISION or fact.turn[:-1] != scope.turn:
             return first
         scope.journal.mark(fact.key)  # the walk skips the turns before and asks for this fact only at the turn's end
         turn = fact.turn[-1]

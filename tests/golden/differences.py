@@ -447,6 +447,10 @@ DOCUMENTED: dict[str, Difference] = {
             },
         ),
     ),
+    "sub_mapper_throws": Difference(
+        "Execution: `steps` shows what was recorded of each step, sub-workflow, gate and sleep, one that failed too",
+        changes=({"final": {"r": {"steps": {"sub:child": {"status": "failed", "error": "mapper boom"}}}}},),
+    ),
     "sub_timeout_option": Difference(
         "Names: `.sub_workflow(name, mapper, as_=)`: a limit belongs to the child's own gate",
         base="2.7.10",
