@@ -186,8 +186,8 @@ class ExecutionActor(CoreActor):
             return None
         return ErrorRecord(
             "perdure.DefinitionChanged",
-            f"the registered definition of {self.row.workflow!r} does not fit what this run has recorded: {why}. Register "
-            "the definition the run began with, under its version, and resume the run.",
+            f"the registered definition of {self.row.workflow!r} does not fit what this run has recorded: {why}. "
+            "Register the definition the run began with, under its version, and resume the run.",
             stray.name if stray is not None else None,
         )
 

@@ -30,7 +30,7 @@ class Broken(Exception):
         self.error = error
 
 
-class Strayed(Exception):  # noqa: N818 - nor is this
+class Strayed(Exception):
     """Raised by a node whose recorded answer leads nowhere in this definition, which has changed."""
 
     def __init__(self, fact: Fact) -> None:
