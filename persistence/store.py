@@ -28,6 +28,7 @@ from .rows import execution_parameters, execution_row, fact, fact_parameters, li
 
 __all__ = ["Durability", "Store"]
 
+_EXACT: Final = 8
 _LARGEST_STATEMENT: Final = 64
 """Rows in one statement at most. Measured: beyond that SQLite spends more on each row, not less."""
 
@@ -359,7 +360,8 @@ def _insert(connection: sqlite3.Connection, model: Any, rows: list[Any], conditi
     """
     written = begin = 0
     while begin < len(rows):
-        size = min(1 << (len(rows) - begin).bit_length() - 1, _LARGEST_STATEMENT)
+        left = len(rows) - begin
+        size = left if left <= _EXACT else min(1 << left.bit_length() - 1, _LARGEST_STATEMENT)
         parameters = list(itertools.chain.from_iterable(rows[begin : begin + size])) if size > 1 else rows[begin]
         written += connection.execute(upsert(model, size, condition), parameters).rowcount
         begin += size
