@@ -24,7 +24,7 @@ from pykka import messages as pykka_messages
 
 from ..dsl.errors import DuplicateRow, InternalError, OwnershipLost, StoreError
 from ..dsl.facts import Fact
-from ..persistence.records import Batch, ExecutionRow, SignalRow
+from ..persistence.records import Batch, ExecutionRow, ScheduleChange, SignalRow
 from . import clock
 from .reply import Reply
 
@@ -50,6 +50,8 @@ class Turn:
         row: The run's row, if it changed.
         facts: Facts recorded, by key.
         signals: Signals stored or taken, by id.
+        rows: Rows of runs that this turn starts.
+        schedules: Changes of schedules, by name.
         notices: Events, in order.
         acts: What to do once it is remembered.
         replies: Answers to callers, set once it is remembered.
@@ -61,6 +63,7 @@ class Turn:
     facts: dict[str, Fact] = field(default_factory=dict)
     signals: dict[int, SignalRow] = field(default_factory=dict)
     rows: list[ExecutionRow] = field(default_factory=list)
+    schedules: dict[str, ScheduleChange] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
     acts: list[Callable[[], None]] = field(default_factory=list)
     replies: list[tuple[Any, Any]] = field(default_factory=list)
@@ -78,6 +81,8 @@ class Turn:
                 batch.facts[run, key] = fact
         if self.signals:
             batch.signals.update(self.signals)
+        if self.schedules:
+            batch.schedules.update(self.schedules)
 
 
 class Letter:

@@ -466,7 +466,7 @@ class ExecutionActor(CoreActor):
             return
         self._record(fact)
         self.turn.rows.append(child)
-        self.turn.acts.append(lambda: self._office.begin_child(child))
+        self.turn.acts.append(lambda: self._office.begin(child))
 
     def _ask_undo_child(self, effect: UndoChild, fact: Fact | None) -> None:
         if fact is None:

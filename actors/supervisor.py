@@ -30,6 +30,7 @@ from .bus import Notice
 from .core import Core, CoreActor, Letter, Mail
 from .execution import ExecutionActor, child_ended
 from .reader import CodecReader
+from .schedules import Read, Schedules
 from .timekeeper import Timekeeper
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Supervisor(CoreActor):
         codec: Reads values.
         crew: Runs user code.
         timekeeper: Fires timers.
+        schedules: Starts runs when their time comes.
         seed: What jitter and ids are drawn from.
     """
 
@@ -109,6 +111,7 @@ class Supervisor(CoreActor):
         self.codec = CodecReader()
         self.crew: Crew
         self.timekeeper = Timekeeper(core.store, core.lanes, self.deliver)
+        self.schedules = Schedules(core, self)
         self._random = random.Random(seed)  # noqa: S311 - ids are unique, not secret
         self.seed = self._random.getrandbits(64)
         self.logger_for = logger_for
@@ -165,6 +168,7 @@ class Supervisor(CoreActor):
             self._drivable = {each: one for each, one in self._definitions.items() if self._is_whole(one, set())}
             self.timekeeper.reload()
             self._adopt(0)
+            self.core.post(self.schedules, Letter(Read()))
         return None
 
     def _is_whole(self, definition: Definition, seen: set[str]) -> bool:
@@ -183,7 +187,7 @@ class Supervisor(CoreActor):
         if definition is None:
             self.turn.replies.append((reply, UnknownWorkflow(message.workflow, self._latest)))
             return
-        row = self._new_row(definition, message.input, execution_id=message.execution_id)
+        row = self.new_row(definition, message.input, execution_id=message.execution_id)
         row = row._replace(idempotency_key=message.key, tags=message.tags)
         self._hand(self._bring_to_life(Stored(row, [], []), definition), msg.Begin(message.start_at), reply)
 
@@ -211,9 +215,10 @@ class Supervisor(CoreActor):
     def _find_definition(self, name: str, version: str | None) -> Definition | None:
         return self._latest.get(name) if version is None else self._definitions.get((name, version))
 
-    def _new_row(
+    def new_row(
         self, definition: Definition, encoded_input: str, *, execution_id: str | None = None
     ) -> ExecutionRow:
+        """Return the row of a run that begins."""
         now = clock.micros()
         return ExecutionRow(
             id=self.new_id(),
@@ -270,6 +275,9 @@ class Supervisor(CoreActor):
 
     def deliver(self, run: int, message: Any) -> None:
         """Hand a message to a run, waking it if need be; one that no longer exists is past caring."""
+        if run == self.schedules.run_id:
+            self.core.post(self.schedules, Letter(message))
+            return
         actor = self._live.get(run) or self._wake(run)
         if actor is not None:
             self._hand(actor, message)
@@ -301,6 +309,8 @@ class Supervisor(CoreActor):
             return
         self._crashes.pop(actor.run_id, None)
         self._forget(actor)
+        if actor.row.state in _ENDS:
+            self.schedules.run_ended(actor.row.execution_id)
 
     def _forget(self, actor: ExecutionActor) -> None:
         actor.actor_stopped.set()
@@ -323,6 +333,35 @@ class Supervisor(CoreActor):
         fields = {"step": message.key, "attempt": message.attempt}
         self.turn.notices.append(Notice(StepLate, row.execution_id, row.workflow, message.at, sequence, fields))
 
+    # ---- for the schedules
+
+    def drivable(self, workflow: str, version: str | None) -> Definition | None:
+        """Return the definition that a new run would get, if everything it needs is registered."""
+        definition = self._find_definition(workflow, version)
+        return None if definition is None else self._drivable.get((definition.name, definition.version))
+
+    def revive(self, run: int) -> None:
+        """Make sure that a run lives, if it is on disk."""
+        if run not in self._live:
+            self._wake(run)
+
+    def names(self) -> list[str]:
+        """Return the names of the workflows that are registered."""
+        return list(self._latest)
+
+    def exists(self, execution_id: str) -> bool:
+        """Tell whether there is a run of this id."""
+        return self._row_of(execution_id) is not None
+
+    def has_ended(self, execution_id: str) -> bool:
+        """Tell whether a run is in a state that it does not leave by itself, or is gone."""
+        row = self._row_of(execution_id)
+        return row is None or row.state in _ENDS
+
+    def _row_of(self, execution_id: str) -> ExecutionRow | None:
+        run = self._ids.get(execution_id)
+        return self._live[run].row if run is not None else self.core.store.find(execution_id)
+
     # ---- children
 
     def new_child(self, parent: ExecutionActor, effect: RunChild, encoded_input: str) -> ExecutionRow:
@@ -334,11 +373,11 @@ class Supervisor(CoreActor):
         definition = self._latest.get(effect.workflow)
         if definition is None:
             raise UnknownWorkflow(effect.workflow, self._latest)
-        row = self._new_row(definition, encoded_input)
+        row = self.new_row(definition, encoded_input)
         return row._replace(parent_id=parent.run_id, parent_key=effect.place.key)
 
-    def begin_child(self, row: ExecutionRow) -> None:
-        """Begin a child whose row is on disk."""
+    def begin(self, row: ExecutionRow) -> None:
+        """Begin a run whose row is on disk, written by whoever starts it."""
         actor = self._bring_to_life(Stored(row, [], []), self._definitions[row.workflow, row.version])
         self._hand(actor, msg.Begin())
 

@@ -1,7 +1,8 @@
 """The timekeeper: knows what is due next, and says so to the run it concerns.
 
 Durable timers are rows; only the near ones are also on the heap, so a hundred thousand pending cost no memory. Time
-limits of attempts are on the heap alone: a restart repeats the attempt and its limit with it.
+limits of attempts are on the heap alone: a restart repeats the attempt and its limit with it. So are the next ticks of
+schedules, which are few and have rows of their own.
 
 Everything here is called by whoever holds the core; the alarm only brings mail.
 """

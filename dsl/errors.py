@@ -7,6 +7,7 @@
     ├── UsageError                 the caller
     │   ├── ExecutionNotFound, ExecutionFinished, DuplicateExecution
     │   ├── UnknownWorkflow, UnknownSignal, InvalidPayload, IllegalTransition
+    │   ├── UnknownSchedule, DuplicateSchedule
     │   ├── EngineClosed, EngineForked, WaitTimeout, WouldDeadlock, MissingExtra
     ├── RunError                   the run: what ``run.result()`` raises
     │   ├── WorkflowFailed, WorkflowCancelled, WorkflowQuarantined
@@ -35,6 +36,7 @@ __all__ = [
     "DefinitionError",
     "DuplicateExecution",
     "DuplicateRow",
+    "DuplicateSchedule",
     "EngineClosed",
     "EngineError",
     "EngineForked",
@@ -63,6 +65,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "UnknownPath",
+    "UnknownSchedule",
     "UnknownSignal",
     "UnknownWorkflow",
     "UsageError",
@@ -160,6 +163,22 @@ class UnknownSignal(UsageError):
 
 class InvalidPayload(UsageError):
     """A signal's payload or a run's input does not fit the declared type, or cannot be stored."""
+
+
+class UnknownSchedule(UsageError):
+    """No schedule has this name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"there is no schedule {name!r}{did_you_mean(name, known)}")
+
+
+class DuplicateSchedule(UsageError):
+    """Another schedule already has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"there is a schedule {name!r} already, and it says otherwise; replace=True puts this one in its place"
+        )
 
 
 class EngineClosed(UsageError):
@@ -348,7 +367,7 @@ class OwnershipLost(StoreError):
 
 
 class DuplicateRow(StoreError):
-    """An execution id, idempotency key or signal key exists already; nothing of the batch was written."""
+    """An id or key exists already, or another engine was first to change a schedule; nothing was written."""
 
 
 class InternalError(EngineError):

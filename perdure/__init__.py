@@ -39,6 +39,7 @@ from .engine import Engine, RunHandle
 from .execution import Execution, StepRecord
 from .persistence.codec import register_type
 from .run import Run
+from .schedule import Schedule
 
 __all__ = [
     # Define
@@ -58,6 +59,7 @@ __all__ = [
     "RunHandle",
     "Execution",
     "StepRecord",
+    "Schedule",
     "State",
     "WaitingFor",
     "ErrorRecord",

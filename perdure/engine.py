@@ -12,21 +12,24 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from zoneinfo import ZoneInfo
 
 from . import arguments
 from .actors import clock
 from .actors.bus import Bus, Listener
-from .actors.core import Core, Letter
+from .actors.core import Core, CoreActor, Letter
 from .actors.crew import Crew, running_attempt
 from .actors.endings import Endings
 from .actors.lanes import ThreadLanes
 from .actors.orderly import OrderlyLanes
 from .actors.reply import NoAnswer, Reply
+from .actors.schedules import Pause, ResumeTicks, SetSchedule, Trigger, Unschedule
 from .actors.supervisor import FireNext, Register, Start, Supervisor, Tick, ToRun
 from .arguments import IfExists, StartOptions
 from .dsl import messages as msg
 from .dsl.definition import Definition
 from .dsl.errors import (
+    DuplicateRow,
     EngineClosed,
     EngineForked,
     ExecutionNotFound,
@@ -47,6 +50,7 @@ from .persistence.classes import register_namespace
 from .persistence.records import ExecutionRow, Stored
 from .persistence.store import Store
 from .run import Run
+from .schedule import CatchUp, Overlap, Schedule, ScheduleOptions, wanted_row
 
 __all__ = ["Engine", "RunHandle"]
 
@@ -62,6 +66,7 @@ RunHandle = Run
 _open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 _MOST_UNDELIVERED = 100_000
 _PATIENCE = 0.5
+_MOST_RACES = 10
 """Real seconds after which a handler in flight counts as one that waits for something."""
 
 
@@ -413,6 +418,133 @@ class Engine:
         self._check_open("resume")
         self._ask(ToRun(id, msg.Resume()), "resume")
 
+    # ---- schedules
+
+    @overload
+    def schedule(
+        self, name: str, workflow: Workflow[InputT, Any], *, input: InputT, **options: Unpack[ScheduleOptions]
+    ) -> Schedule: ...
+    @overload
+    def schedule(
+        self, name: str, workflow: Workflow[None, Any], *, input: None = None, **options: Unpack[ScheduleOptions]
+    ) -> Schedule: ...
+    @overload
+    def schedule(
+        self, name: str, workflow: str, *, input: Any = None, **options: Unpack[ScheduleOptions]
+    ) -> Schedule: ...
+    def schedule(
+        self,
+        name: str,
+        workflow: str | Workflow[Any, Any],
+        *,
+        input: Any = None,
+        cron: str | None = None,
+        every: Duration | None = None,
+        tz: str | ZoneInfo | None = None,
+        overlap: Overlap = "skip",
+        catch_up: CatchUp = "last",
+        replace: bool = False,
+    ) -> Schedule:
+        """Have runs of a workflow started at set times, from now on and after every restart.
+
+        Each tick starts one run, whatever crashes and however many engines have the database open; its id is the name
+        of the schedule and the time of the tick, such as ``nightly@2026-11-22T02:00:00Z``. The same call again, at the
+        next start of the program, changes nothing.
+
+        Args:
+            name: Name of the schedule.
+            workflow: A registered workflow, or its name.
+            input: What every run works on; checked against the workflow's input type.
+            cron: Expression of five fields (minute, hour, day of month, month, day of week), or of six with the seconds
+                first; needs the extra ``cron``.
+            every: Seconds or `timedelta` between ticks, counted from this call; instead of ``cron``.
+            tz: Time zone the expression is read in, such as ``"Europe/Rome"``; UTC when left out.
+            overlap: What a tick does while the run before is unfinished: ``"skip"`` it, ``"queue"`` behind it, or
+                ``"allow"`` both at once.
+            catch_up: Which of the ticks that came while no engine could start them are made up for: ``"all"``, the
+                ``"last"`` of them, or ``"none"``.
+            replace: Put this schedule in the place of one that says otherwise; its times begin anew.
+
+        Raises:
+            UsageError: an argument is wrong.
+            DuplicateSchedule: another schedule has the name.
+            UnknownWorkflow: it, or a sub-workflow it needs, is not registered.
+            InvalidPayload: the input does not fit its type or cannot be stored.
+            MissingExtra: cronsim is not installed.
+            StoreError: it could not be written; the message says whether it may have been.
+            EngineClosed: the engine is closed.
+        """
+        self._check_open("schedule")
+        workflow_name = workflow.name if isinstance(workflow, Workflow) else workflow
+        definition = self._definition(workflow_name)
+        wanted = wanted_row(
+            name,
+            workflow=workflow_name,
+            version=workflow.version if isinstance(workflow, Workflow) else None,
+            encoded_input=arguments.encode(input, definition.input_type, f"the input of schedule {name!r}"),
+            cron=cron,
+            every=every,
+            tz=tz,
+            overlap=overlap,
+            catch_up=catch_up,
+        )
+        return Schedule(self._ask_schedules(SetSchedule(wanted, replace), "schedule"))
+
+    def schedules(self) -> list[Schedule]:
+        """Return all schedules, by name, each with its next times and its last run.
+
+        Raises:
+            EngineClosed: the engine is closed.
+        """
+        self._check_open("list schedules")
+        return list(map(Schedule, self._store.list_schedules()))
+
+    def pause_schedule(self, name: str) -> None:
+        """Pass over a schedule's ticks, and leave its queue alone, until `resume_schedule`.
+
+        Raises:
+            UnknownSchedule: there is none of this name.
+            EngineClosed: the engine is closed.
+        """
+        self._ask_schedules(Pause(name), "pause a schedule")
+
+    def resume_schedule(self, name: str) -> None:
+        """Go on with a schedule that was paused; the ticks of the meantime are not made up for.
+
+        Raises:
+            UnknownSchedule: there is none of this name.
+            EngineClosed: the engine is closed.
+        """
+        self._ask_schedules(ResumeTicks(name), "resume a schedule")
+
+    def trigger(self, name: str) -> Run[Any]:
+        """Start a run of a schedule now, paused or not and whatever else runs.
+
+        Raises:
+            UnknownSchedule: there is none of this name.
+            UnknownWorkflow: its workflow is not registered.
+            EngineClosed: the engine is closed.
+        """
+        return self.run(self._ask_schedules(Trigger(name), "trigger a schedule"))
+
+    def unschedule(self, name: str) -> None:
+        """Forget a schedule; the runs it has started go on, the ticks in its queue are dropped.
+
+        Raises:
+            UnknownSchedule: there is none of this name.
+            EngineClosed: the engine is closed.
+        """
+        self._ask_schedules(Unschedule(name), "unschedule")
+
+    def _ask_schedules(self, message: Any, verb: str) -> Any:
+        self._check_open(verb)
+        for _ in range(_MOST_RACES):
+            try:
+                return self._ask(message, verb, actor=self._supervisor.schedules)
+            except DuplicateRow:  # another engine changed the schedule in this very moment: read it again
+                logger.debug("another engine was first: %r again", message)
+        return self._ask(message, verb, actor=self._supervisor.schedules)
+
     # ---- listeners
 
     @overload
@@ -699,11 +831,11 @@ class Engine:
         if self._closing:
             raise EngineClosed(verb)
 
-    def _ask(self, message: Any, verb: str) -> Any:
+    def _ask(self, message: Any, verb: str, *, actor: CoreActor | None = None) -> Any:
         if self._options["seed"] is not None and not isinstance(message, FireNext):
             self._let_everything_happen()
         reply = Reply()
-        self._core.post(self._supervisor, Letter(message, reply))
+        self._core.post(actor or self._supervisor, Letter(message, reply))
         while True:
             try:
                 return reply.get(timeout=1.0)

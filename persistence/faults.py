@@ -30,6 +30,7 @@ _DUPLICATES = {
     "workflow_signals.execution, workflow_signals.dedup_key": (
         "a signal with this key was sent to this execution already"
     ),
+    "workflow_schedules.name": "a schedule of this name exists already",
 }
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "EngineModel",
     "ExecutionModel",
     "MigrationModel",
+    "ScheduleModel",
     "SignalModel",
     "StepModel",
     "columns",
@@ -152,7 +153,35 @@ class SignalModel(_Table):
         primary_key = CompositeKey("execution", "id")
 
 
-MODELS: Final = (MigrationModel, EngineModel, ExecutionModel, ArchiveModel, StepModel, SignalModel)
+class ScheduleModel(_Table):
+    """A schedule: the columns are the fields of `records.ScheduleRow`, in their order."""
+
+    name = TextField(primary_key=True)
+    workflow = TextField()
+    version = TextField(null=True)
+    input = TextField()
+    cron = TextField(null=True)
+    tz = TextField(null=True)
+    every = BigIntegerField(null=True)
+    anchor = BigIntegerField()
+    overlap = TextField()
+    catch_up = TextField()
+    next_due = BigIntegerField(null=True)
+    paused = IntegerField()
+    queued = TextField()
+    running = TextField()
+    last_due = BigIntegerField(null=True)
+    last_run = TextField(null=True)
+    runs = IntegerField()
+    skipped = IntegerField()
+    revision = BigIntegerField()
+    created_at = BigIntegerField()
+
+    class Meta:
+        table_name = "workflow_schedules"
+
+
+MODELS: Final = (MigrationModel, EngineModel, ExecutionModel, ArchiveModel, StepModel, SignalModel, ScheduleModel)
 
 
 def columns(model: type[Model]) -> list[str]:

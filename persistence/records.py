@@ -10,7 +10,16 @@ from typing import NamedTuple
 
 from ..dsl.facts import ErrorRecord, Fact
 
-__all__ = ["Batch", "EngineRow", "ExecutionRow", "SignalRow", "Stored", "TimerRow"]
+__all__ = [
+    "Batch",
+    "EngineRow",
+    "ExecutionRow",
+    "ScheduleChange",
+    "ScheduleRow",
+    "SignalRow",
+    "Stored",
+    "TimerRow",
+]
 
 
 class ExecutionRow(NamedTuple):
@@ -91,6 +100,66 @@ class TimerRow(NamedTuple):
     key: str
 
 
+class ScheduleRow(NamedTuple):
+    """A schedule: what it starts, when, and how far it has come.
+
+    Attributes:
+        name: Name of the schedule.
+        workflow: Name of the workflow whose runs it starts.
+        version: Version it starts, or None for the one registered last.
+        input: Encoded input of every run.
+        cron: The expression, or None.
+        tz: Name of the time zone the expression is read in.
+        every: Microseconds between ticks, where there is no expression.
+        anchor: The instant that ``every`` is counted from.
+        overlap: ``skip``, ``queue`` or ``allow``.
+        catch_up: ``all``, ``last`` or ``none``.
+        next_due: The tick that comes next, or None if none ever comes.
+        paused: Whether ticks are passed over.
+        queued: Ticks that wait for the run before to end.
+        running: Ids of runs that it started and that were not seen to have ended; kept only where overlap matters.
+        last_due: The tick that was handled last.
+        last_run: Id of the run it started last.
+        runs: How many runs it has started.
+        skipped: How many ticks it has skipped because a run was unfinished.
+        revision: Never the same after a change.
+        created_at: When it was made.
+    """
+
+    name: str
+    workflow: str
+    version: str | None
+    input: str
+    cron: str | None
+    tz: str | None
+    every: int | None
+    anchor: int
+    overlap: str
+    catch_up: str
+    next_due: int | None
+    paused: bool
+    queued: tuple[int, ...]
+    running: tuple[str, ...]
+    last_due: int | None
+    last_run: str | None
+    runs: int
+    skipped: int
+    revision: int
+    created_at: int
+
+
+class ScheduleChange(NamedTuple):
+    """What a commit does to one schedule.
+
+    Attributes:
+        row: The new row, or None to delete it.
+        replaces: Revision of the row it stands in for, or None for a schedule that is new.
+    """
+
+    row: ScheduleRow | None
+    replaces: int | None
+
+
 class EngineRow(NamedTuple):
     """An engine that has, or had, this database open."""
 
@@ -116,12 +185,14 @@ class Batch:
         executions: Rows to insert or replace, keyed by integer id: the last one of a run wins.
         facts: Facts to insert or replace, keyed by run and fact key: the last one wins.
         signals: Signals to insert or replace, keyed by id.
+        schedules: Changes of schedules, by name.
     """
 
     executions: dict[int, ExecutionRow] = field(default_factory=dict)
     facts: dict[tuple[int, str], Fact] = field(default_factory=dict)
     signals: dict[int, SignalRow] = field(default_factory=dict)
+    schedules: dict[str, ScheduleChange] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to write."""
-        return bool(self.executions or self.facts or self.signals)
+        return bool(self.executions or self.facts or self.signals or self.schedules)

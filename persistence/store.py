@@ -23,8 +23,9 @@ from . import retention
 from .database import BUSY_SECONDS, Database, Durability
 from .models import ExecutionModel, SignalModel, StepModel
 from .ownership import Membership
-from .records import Batch, ExecutionRow, Stored, TimerRow
+from .records import Batch, ExecutionRow, ScheduleRow, Stored, TimerRow
 from .rows import execution_parameters, execution_row, fact, fact_parameters, listed, signal_row, upsert
+from .schedules import read_one, read_schedules, write_schedules
 
 __all__ = ["Durability", "Store"]
 
@@ -175,8 +176,8 @@ class Store:
         Raises:
             OwnershipLost: This engine was taken over, or a run in the batch belongs to another one; nothing was
                 written.
-            DuplicateRow: Another run has the execution id or idempotency key, or another signal the key; nothing was
-                written.
+            DuplicateRow: Another run has the execution id or idempotency key, or another signal the key, or another
+                engine has changed a schedule since it was read; nothing was written.
             StoreUnavailable: Locked, full, read-only: nothing was written. An I/O error: the message says that the
                 outcome is unknown; the connection is opened anew, so what is read next is what is there.
             StoreCorrupt: The file is damaged.
@@ -199,6 +200,8 @@ class Store:
             _insert(connection, StepModel, fact_parameters(batch.facts.items()))
         if batch.signals:
             _insert(connection, SignalModel, list(batch.signals.values()))
+        if batch.schedules:
+            write_schedules(connection, batch.schedules)
 
     def cleanup(self, *, older_than: int, states: frozenset[str], limit: int = 1000) -> int:
         """Delete runs that finished before an instant, oldest first, with their facts and signals; return how many.
@@ -288,6 +291,14 @@ class Store:
         )
         return list(map(TimerRow._make, rows))
 
+    def schedule(self, name: str) -> ScheduleRow | None:
+        """Return the schedule of this name."""
+        return self._database.consult(lambda connection: read_one(connection, name))
+
+    def schedules(self) -> list[ScheduleRow]:
+        """Return all schedules, by name."""
+        return self._database.consult(read_schedules)
+
     # Reading: any thread ---------------------------------------------------------------------------------------------
 
     def snapshot(self, execution_id: str) -> Stored | None:
@@ -316,6 +327,10 @@ class Store:
     def archived_count(self) -> int:
         """Return how many runs are in the archive. From any thread."""
         return int(self._database.read(lambda connection: connection.execute(_ARCHIVED).fetchone())[0])
+
+    def list_schedules(self) -> list[ScheduleRow]:
+        """Return all schedules as they were last committed, by name. From any thread."""
+        return self._database.read(read_schedules)
 
     def verify(self) -> None:
         """Read the whole file and check its structure. From any thread; takes about a second per gigabyte.

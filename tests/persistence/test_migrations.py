@@ -32,7 +32,8 @@ def fail(connection: sqlite3.Connection) -> None:
     raise ZeroDivisionError
 
 
-NEXT = (*MIGRATIONS, Migration(len(MIGRATIONS) + 1, "0002_add_note", add_note))
+NEWEST = len(MIGRATIONS)
+NEXT = (*MIGRATIONS, Migration(NEWEST + 1, f"{NEWEST + 1:04}_add_note", add_note))
 
 
 def tables(connection: sqlite3.Connection) -> set[str]:
@@ -67,22 +68,22 @@ def test_an_older_schema_is_migrated_and_a_copy_is_kept(
     store.commit(rows.batch(run))
     store.close()
     migrate(connection, str(path), migrations=NEXT)
-    assert version_of(connection) == 2
+    assert version_of(connection) == NEWEST + 1
     assert connection.execute("SELECT execution_id, note FROM workflow_executions").fetchall() == [
         (run.execution_id, None)
     ]
-    copy = sqlite3.connect(f"{path}-backup-v1")
-    assert version_of(copy) == 1
+    copy = sqlite3.connect(f"{path}-backup-v{NEWEST}")
+    assert version_of(copy) == NEWEST
     assert copy.execute("SELECT execution_id FROM workflow_executions").fetchall() == [(run.execution_id,)]
     copy.close()
 
 
 def test_a_migration_that_fails_leaves_the_database_as_it_was(connection: sqlite3.Connection, path: Path) -> None:
     migrate(connection, str(path))
-    steps = (*NEXT, Migration(3, "0003_fail", fail))
+    steps = (*NEXT, Migration(NEWEST + 2, f"{NEWEST + 2:04}_fail", fail))
     with pytest.raises(ZeroDivisionError):
         migrate(connection, str(path), migrations=steps)
-    assert version_of(connection) == 1
+    assert version_of(connection) == NEWEST
     assert "note" not in {name for _, name, *_ in connection.execute("PRAGMA table_info(workflow_executions)")}
     assert "workflow_half_done" not in tables(connection)
 
