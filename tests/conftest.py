@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+import sys
 from pathlib import Path
 
 import pytest
 
-# An installed perdure brings its plugin itself; one that is only a checkout does not.
-_INSTALLED = any(point.value == "perdure.testing.plugin" for point in entry_points(group="pytest11"))
-pytest_plugins = () if _INSTALLED else ("perdure.testing.plugin",)
+# An installed perdure has brought its plugin itself by now; one that is only a checkout has not.
+pytest_plugins = () if "perdure.testing.plugin" in sys.modules else ("perdure.testing.plugin",)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from perdure import Context, Engine, Event, State, Workflow
 from perdure.testing import freeze
 
@@ -52,6 +54,7 @@ def play() -> list[tuple[Any, ...]]:
     return seen
 
 
+@pytest.mark.timeout(180)  # as long as two hundred tests may take
 def test_two_hundred_times_the_same_test_gives_two_hundred_times_the_same_events() -> None:
     tellings = set()
     for _ in range(200):
