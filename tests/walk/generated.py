@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -13,7 +14,8 @@ from perdure import Context, Workflow
 __all__ = ["Plan", "build", "plans"]
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True)
+class Plan:
     """A node to be built.
 
     Attributes:
@@ -44,26 +46,30 @@ _leaves = st.one_of(
 )
 
 
-def _around(inner: st.SearchStrategy[Plan]) -> st.SearchStrategy[Plan]:
-    body = st.lists(inner, min_size=1, max_size=3).map(tuple)
+def _bodies(depth: int, most: int) -> st.SearchStrategy[tuple[Plan, ...]]:
+    if depth == 0:
+        return st.lists(_leaves, min_size=1, max_size=most).map(tuple)
+    body = _bodies(depth - 1, 2)
     one, several = st.tuples(body), st.lists(body, min_size=2, max_size=3).map(tuple)
-    return st.one_of(
+    nodes = st.one_of(
+        _leaves,
         st.builds(Plan, st.sampled_from(["do_until", "do_while"]), st.integers(1, 3), _rarely, inside=one),
         st.builds(Plan, st.just("for_each"), st.integers(0, 4), limit=st.integers(1, 3), inside=one),
         st.builds(Plan, st.just("branch"), st.integers(0, 2), inside=several),
         st.builds(Plan, st.just("parallel"), inside=several),
         st.builds(Plan, st.just("on_timeout"), inside=one),
     )
+    return st.lists(nodes, min_size=1, max_size=most).map(tuple)
 
 
-plans = st.lists(st.recursive(_leaves, _around, max_leaves=6), min_size=1, max_size=4)
+plans = _bodies(2, 4)
 """Bodies of whole workflows."""
 
 
-def build(body: list[Plan]) -> Workflow[Any, Any]:
+def build(body: tuple[Plan, ...]) -> Workflow[Any, Any]:
     """Return the workflow, each node with a name of its own."""
     flow: Workflow[Any, Any] = Workflow("generated")
-    _add(flow, tuple(body), itertools.count())
+    _add(flow, body, itertools.count())
     return flow
 
 

@@ -45,7 +45,7 @@ def check_same(calm: Driver, calm_end: End, later: Driver, later_end: End, where
 
 MOST_CUTS = 20
 small = settings(
-    max_examples=int(os.environ.get("PERDURE_EXAMPLES", "40")),
+    max_examples=int(os.environ.get("PERDURE_EXAMPLES", "150")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
@@ -53,7 +53,7 @@ small = settings(
 
 @small
 @given(body=plans, timeouts=st.booleans())
-def test_a_walk_ends_the_same_though_it_is_cut_short_after_any_fact(*, body: list[Plan], timeouts: bool) -> None:
+def test_a_walk_ends_the_same_though_it_is_cut_short_after_any_fact(*, body: tuple[Plan, ...], timeouts: bool) -> None:
     workflow = build(body)
     end, calm = undisturbed(workflow, timeouts=timeouts)
     assert max(Counter(calm.ledger).values(), default=1) == 1, "nothing is asked twice"
@@ -66,7 +66,7 @@ def test_a_walk_ends_the_same_though_it_is_cut_short_after_any_fact(*, body: lis
 @small
 @given(body=plans, timeouts=st.booleans(), crashes=st.lists(st.integers(0, 12), min_size=2, max_size=6))
 def test_a_walk_ends_the_same_though_it_is_cut_short_again_and_again(
-    *, body: list[Plan], timeouts: bool, crashes: list[int]
+    *, body: tuple[Plan, ...], timeouts: bool, crashes: list[int]
 ) -> None:
     workflow = build(body)
     end, calm = undisturbed(workflow, timeouts=timeouts)
