@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
-from perdure import Compensation, Context, Engine, Execution, Retry, Run, Signal, Step, Workflow, step
+from perdure import Compensation, Context, Engine, Execution, Retry, Run, Schedule, Signal, Step, Workflow, step
 from perdure.events import Event, SignalReceived, StepCompleted, WorkflowFailed
 
 
@@ -300,6 +300,11 @@ def drive(engine: Engine) -> None:
     assert_type(engine.start("order", Order("Ada", 3)), Run[Any])
     assert_type(engine.run("x"), Run[Any])
     engine.start("order", at=datetime(2030, 1, 1, tzinfo=UTC))
+    assert_type(engine.schedule("daily", orders, cron="0 2 * * *", tz="Europe/Rome", input=Order("Ada", 3)), Schedule)
+    engine.schedule("hourly", free, every=timedelta(hours=1), overlap="queue", catch_up="all", replace=True)
+    engine.schedule("often", "order", every=60, input={"anything": 1})
+    assert_type([schedule.next_at for schedule in engine.schedules()], list[datetime | None])
+    assert_type(engine.trigger("daily"), Run[Any])
     engine.signal(run.id, approval, Approval("Ada", granted=True), key="once")
     engine.signal(run.id, "approval", {"by": "Ada"}, strict=False)
     engine.signal(run.id, anything)

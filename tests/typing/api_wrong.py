@@ -178,6 +178,13 @@ def drive(engine: Engine, run: Run[Receipt]) -> None:
     engine.start(orders, Order(3), if_exists="replace")  # E: nothing that can be done about a duplicate
     engine.start("order", Order(3), delay="soon")  # E: no duration
     engine.start(3)  # E: no workflow
+    engine.schedule("daily", orders, cron="0 2 * * *", input=Ticket("x"))  # E: another workflow's input
+    engine.schedule("daily", orders, cron="0 2 * * *")  # E: the input is missing
+    engine.schedule("daily", orders, crom="0 2 * * *", input=Order(3))  # E: a misspelt option
+    engine.schedule("daily", "order", every="daily")  # E: no duration
+    engine.schedule("daily", "order", every=60, overlap="wait")  # E: nothing a tick can do
+    engine.schedule("daily", "order", every=60, catch_up="some")  # E: nothing that can be made up for
+    engine.schedules()[0].nope  # noqa: B018  # E: a schedule has no such attribute
     engine.start(orders.step(charge), Order(3)).result().nope  # noqa: B018  # E: the result has no such attribute
     number: int = run.result()  # E: a receipt
     run.result(time=3)  # E: a misspelt option
