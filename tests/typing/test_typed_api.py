@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,7 +27,11 @@ def mypy(checkout: Path, scratch: Path) -> set[Complaint]:
 
 
 def pyright(checkout: Path, scratch: Path) -> set[Complaint]:
-    command = ["pyright", "--pythonpath", sys.executable, "--outputjson", str(RIGHT), str(WRONG)]
+    for path in (RIGHT, WRONG):  # away from the checkout, whose own settings leave the wrong uses out
+        shutil.copy(path, scratch)
+    settings = {"strict": ["."], "extraPaths": [str(checkout)], "pythonVersion": "3.11"}
+    (scratch / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
+    command = ["pyright", "--project", str(scratch), "--pythonpath", sys.executable, "--outputjson"]
     found = json.loads(_output(command, checkout))["generalDiagnostics"]
     return {(Path(one["file"]).name, one["range"]["start"]["line"] + 1) for one in found if one["severity"] == "error"}
 
