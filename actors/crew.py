@@ -156,8 +156,8 @@ class Crew:
                 del self._busy[attempt.run]
                 self._free += 1
                 queued = self._take_next()
-        for attempt in queued or ():
-            self._submit(attempt)
+        for each in queued or ():
+            self._submit(each)
             self._lanes.release()
 
     def _take_next(self) -> list[Attempt]:
@@ -359,7 +359,8 @@ def _interrupted(attempt: Attempt, error: BaseException) -> StepInterrupted:
 def error_record(error: BaseException, step: str | None = None) -> ErrorRecord:
     """Turn an exception into what is kept of it: text, whatever its ``str()`` does."""
     cls = type(error)
-    module = "" if cls.__module__ == "builtins" else f"{'perdure' if isinstance(error, EngineError) else cls.__module__}."
+    home = "perdure" if isinstance(error, EngineError) else cls.__module__
+    module = "" if home == "builtins" else f"{home}."
     try:
         message = str(error)
     except Exception as broken:  # noqa: BLE001 - user code again

@@ -779,9 +779,7 @@ class ExecutionActor(CoreActor):
         self, place: Place, kind: FactKind, status: FactStatus, *, value: str | None = None, due_at: int | None = None
     ) -> Fact:
         self._order += 1
-        return Fact(
-            place.key, kind, status, place.turn, self._order, value=value, started_at=self._now, due_at=due_at
-        )
+        return Fact(place.key, kind, status, place.turn, self._order, value=value, started_at=self._now, due_at=due_at)
 
     def _record(self, fact: Fact, **changes: Any) -> None:
         fact = fact._replace(sequence=self._sequence, **changes)

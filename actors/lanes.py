@@ -33,6 +33,7 @@ logger = logging.getLogger("perdure")
 Thunk = Callable[[], None]
 _FROZEN_POLL = 0.02
 _LONGEST_WAIT = 1.0
+_GO_ON, _STOP = True, False
 _ALONE = 2
 """A letter, and the job of the worker that brings it."""
 
@@ -74,7 +75,7 @@ class Lanes(Protocol):
 
 
 class ThreadLanes:
-    """One dispatcher thread, a pool of threads, an asyncio loop, a bus thread and an alarm thread, each made on demand."""
+    """A dispatcher, a pool, an asyncio loop, a bus and an alarm, each with its threads made on demand."""
 
     def __init__(self, name: str, *, threads: int) -> None:
         self._name = name
@@ -163,14 +164,14 @@ class ThreadLanes:
         if self._has_mail() and not self._awake and not self._closed:
             self._awake = True
             self._thread("core", self._dispatch)
-            self._wake.put(True)
+            self._wake.put(_GO_ON)
 
     def _dispatch(self) -> None:
         while self._wake.get():
             with self._turn:
                 while self._cycle():
                     pass
-            # Invariant: mail that came while the flag was still up is seen here, mail that comes later puts a new token.
+            # Invariant: mail that came while the flag was up is seen here; mail that comes later puts a new token.
             self._awake = False
             self.wake()
 
@@ -337,7 +338,7 @@ class ThreadLanes:
     def close(self) -> None:
         """Let every thread end that is not in user code, and wait until they have."""
         self._closed = True
-        self._wake.put(False)
+        self._wake.put(_STOP)
         self._deliveries.put(None)
         with self._alarm:
             self._alarm.notify()

@@ -215,9 +215,7 @@ class Supervisor(CoreActor):
     def _find_definition(self, name: str, version: str | None) -> Definition | None:
         return self._latest.get(name) if version is None else self._definitions.get((name, version))
 
-    def new_row(
-        self, definition: Definition, encoded_input: str, *, execution_id: str | None = None
-    ) -> ExecutionRow:
+    def new_row(self, definition: Definition, encoded_input: str, *, execution_id: str | None = None) -> ExecutionRow:
         """Return the row of a run that begins."""
         now = clock.micros()
         return ExecutionRow(

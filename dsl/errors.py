@@ -81,7 +81,7 @@ __all__ = [
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """Return a hint for a misspelt name: the nearest known one, else all of them, else nothing."""
-    names = sorted(known)
+    names = sorted(map(str, known))
     if near := difflib.get_close_matches(wrong, names, n=1):
         return f"; did you mean {near[0]!r}?"
     return f"; known: {', '.join(map(repr, names))}" if names else ""

@@ -142,7 +142,7 @@ class Execution:
 def _step_record(fact: Fact, undone: FactStatus | None) -> StepRecord:
     return StepRecord(
         status=str(fact.status),
-        result=None if fact.value is None or fact.status is FactStatus.WAITING else codec.decode(fact.value),
+        result=codec.decode(fact.value) if fact.value is not None and fact.settled else None,
         error=fact.error,
         attempts=fact.attempts,
         interruptions=fact.interruptions,

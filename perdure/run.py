@@ -7,6 +7,7 @@ from collections.abc import Collection, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from .actors import clock
+from .arguments import state_named
 from .dsl.errors import (
     ExecutionNotFound,
     WaitTimeout,
@@ -76,6 +77,7 @@ class Run(Generic[R_co]):
             until: A state or several, such as ``"waiting"``.
 
         Raises:
+            UsageError: there is no such state.
             WaitTimeout: it did not get there in time; the run itself goes on.
             WouldDeadlock: called where it would wait for itself: in a handler of this run, or in a listener.
             ExecutionNotFound: it was cleaned up or archived.
@@ -84,7 +86,8 @@ class Run(Generic[R_co]):
 
     def _reach(self, timeout: float | None, until: str | Collection[str] | None = None) -> Execution:
         self._engine.check_may_wait(self.id)
-        wanted = _ENDS if until is None else frozenset({State(until)} if isinstance(until, str) else map(State, until))
+        states = [until] if isinstance(until, str) else until
+        wanted = _ENDS if states is None else frozenset(map(state_named, states))
         changes: queue.SimpleQueue[ExecutionRow | None] = queue.SimpleQueue()
         stops = [self._engine.when_ended(self.id, changes.put)]
         if not wanted <= _ENDS:

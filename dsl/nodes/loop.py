@@ -96,13 +96,15 @@ class DoWhileNode(_LoopNode):
 
     def walk(self, scope: Scope) -> Walker:
         """Resume at the recorded turn."""
-        value = None
+        value, walked = None, False
         for turn, turn_scope in self._turns(scope, 1):
             if not (yield from self._ask(turn_scope, turn - 1)):
+                if turn > 1 and not walked:  # resumed after the last turn, whose facts all stand
+                    value = yield from self.body.walk(scope.at_turn(turn - 1, kept=False))
                 return value
             if turn > self.max_iterations:
                 raise self._exceeded()
-            value = yield from self.body.walk(turn_scope)
+            value, walked = (yield from self.body.walk(turn_scope)), True
         return None
 
     def _next_turn(self, turn: int, answer: bool) -> int:  # noqa: FBT001

@@ -146,7 +146,8 @@ def test_a_connection_that_is_opened_anew_never_makes_a_new_file(open_store: Any
     with pytest.raises(StoreUnavailable):
         store.commit(rows.batch(rows.run(store)))
     path.unlink()
-    for call in (lambda: store.commit(rows.batch(rows.run(store))), lambda: store.find("x")):
+    calls: list[Callable[[], object]] = [lambda: store.commit(rows.batch(rows.run(store))), lambda: store.find("x")]
+    for call in calls:
         with pytest.raises(StoreError, match="deleted or replaced"):
             call()
     assert not path.exists()
