@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -93,6 +94,14 @@ class Bus:
         return self._any if event is None else self._signals[event]
 
     # ---- delivering
+
+    def flush(self) -> None:
+        """Return once everything published so far has been delivered; not for the bus's own thread."""
+        if self.backlog == 0:
+            return
+        delivered = threading.Event()
+        self._lanes.bus(delivered.set)
+        delivered.wait()
 
     def publish(self, notices: list[Notice]) -> None:
         """Deliver what one turn has to tell; called by the core after the commit."""

@@ -250,6 +250,10 @@ class Supervisor(CoreActor):
         actor = self._live.get(self._ids.get(execution_id, 0))
         return actor is not None and actor.row.state not in _ENDS
 
+    def is_live(self, execution_id: str) -> bool:
+        """Tell whether a run is in memory; from any thread."""
+        return execution_id in self._ids
+
     def new_id(self) -> int:
         """Return an integer key for a row."""
         return self.core.store.new_id()

@@ -596,6 +596,12 @@ class Engine:
         self._check_open("wait")
         return self._supervisor.is_under_way(id)
 
+    def wait_told(self, id: str) -> None:
+        """Wait until the listeners have been given the last event of a run that has ended."""
+        while self._supervisor.is_live(id) and not self._closing:  # its last turn is on disk, and about to be told of
+            self._lanes.wait_delivered()
+        self._bus.flush()
+
     # ---- retention
 
     def cleanup(self, max_age: Duration = 0, states: Collection[str] | None = None) -> int:

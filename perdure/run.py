@@ -107,6 +107,8 @@ class Run(Generic[R_co]):
             # A run in memory whose end is still to come need not be read: whoever ends it will say so.
             if row is not None or wanted != _ENDS or not self._engine.is_under_way(self.id):
                 execution = self._snapshot() if row is None else self._engine.view(row)
+                if row is None and execution.state in _ENDS:
+                    self._engine.wait_told(self.id)
                 if execution.state in wanted:
                     return execution
                 if execution.state in _ENDS:
@@ -167,6 +169,7 @@ class Run(Generic[R_co]):
         stop = self._engine.when_ended(self.id, hand_over)
         try:
             if not self._engine.is_under_way(self.id) and (execution := self._snapshot()).state in _ENDS:
+                await asyncio.to_thread(self._engine.wait_told, self.id)
                 return self._outcome(execution)
             return self._outcome(self._engine.view(await ended))
         finally:
