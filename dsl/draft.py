@@ -164,7 +164,6 @@ class Draft:
     def add_wait(self, event: str | Signal[Any], timeout: Duration | None, on_timeout: Draft | None) -> None:
         """Add a gate."""
         signal = event if isinstance(event, Signal) else Signal(event)
-        check_name(signal.name, "signal")
         if signal.payload is not None:
             self.types.append(signal.payload)
         what = f"wait_for {signal.name!r}"

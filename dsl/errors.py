@@ -78,6 +78,8 @@ __all__ = [
     "did_you_mean",
 ]
 
+_YEAR = 366 * 24 * 3600
+
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """Return a hint for a misspelt name: the nearest known one, else all of them, else nothing."""
@@ -149,8 +151,13 @@ class IllegalTransition(UsageError):
 class UnknownWorkflow(UsageError):
     """No workflow of this name is registered with the engine."""
 
-    def __init__(self, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"no workflow {name!r} is registered{did_you_mean(name, known)}")
+    def __init__(self, name: str, known: Iterable[str], *, version: str | None = None) -> None:
+        known = set(known)
+        if version is not None and name in known:
+            what = f"no version {version!r} of workflow {name!r} is registered; register it, or start another version"
+        else:
+            what = f"no workflow {name!r} is registered{did_you_mean(name, known)}"
+        super().__init__(what)
 
 
 class UnknownSignal(UsageError):
@@ -339,10 +346,17 @@ class RetryAfter(StepError):
 
     Attributes:
         seconds: The delay in seconds.
+
+    Raises:
+        UsageError: the delay is no number of seconds or `timedelta`, negative, or longer than a year.
     """
 
     def __init__(self, delay: float | timedelta, message: str = "") -> None:
-        self.seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+        seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= _YEAR:
+            msg = f"retry after {delay!r}: expected 0 s to a year, in seconds or as a timedelta (no milliseconds)"
+            raise UsageError(msg)
+        self.seconds = float(seconds)
         super().__init__(message or f"retry after {self.seconds:g} s")
 
 

@@ -15,13 +15,14 @@ __all__ = ["AttemptPolicy", "Compensation", "Duration", "OnInterrupted", "Retry"
 OnInterrupted = Literal["repeat", "fail"]
 Duration = float | timedelta
 _YEAR = 366 * 24 * 3600
+_LONGEST = 1000 * _YEAR
 
 
 def seconds(duration: Duration, what: str, *, positive: bool = False) -> float:
     """Turn a duration given by the user into seconds.
 
     Raises:
-        DefinitionError: it is no duration, negative, not finite, or a number beyond a year.
+        DefinitionError: it is no duration, negative, not finite, a number beyond a year, or beyond 1000 years.
     """
     if isinstance(duration, timedelta):
         value = duration.total_seconds()
@@ -32,6 +33,9 @@ def seconds(duration: Duration, what: str, *, positive: bool = False) -> float:
             raise DefinitionError(msg)
     else:
         msg = f"{what}: expected seconds or a timedelta, got {duration!r}"
+        raise DefinitionError(msg)
+    if value > _LONGEST:
+        msg = f"{what}: {duration!r} is more than 1000 years; leave it out if there is to be no end"
         raise DefinitionError(msg)
     if not math.isfinite(value) or value < 0 or (positive and value == 0):
         msg = f"{what}: {duration!r} must be {'more than zero' if positive else 'zero or more'} and finite"
@@ -133,6 +137,15 @@ class Compensation:
     handler: Callable[..., Any]
     retry: int | Retry | None = None
     timeout: Duration | None = None
+
+    def __post_init__(self) -> None:
+        """Check every field at the moment of definition; what the handler takes is checked by its step."""
+        if not callable(self.handler):
+            msg = f"compensation: expected a function, got {self.handler!r}"
+            raise DefinitionError(msg)
+        retry_policy(self.retry, "compensation")
+        if self.timeout is not None:
+            seconds(self.timeout, "compensation: timeout")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
-from .errors import DefinitionError
+from .names import check_name
 
 __all__ = ["Signal"]
 
@@ -41,8 +41,5 @@ class Signal(Generic[T]):
         Raises:
             DefinitionError: the name is one that nobody could send.
         """
-        if not isinstance(name, str) or not name:
-            msg = f"a signal needs a name, got {name!r}"
-            raise DefinitionError(msg)
-        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "name", check_name(name, "signal"))
         object.__setattr__(self, "payload", payload)

@@ -66,8 +66,8 @@ def make_step(name: str, handler: Callable[..., Any], options: StepOptions) -> S
         DefinitionError: something is wrong, naming the step.
     """
     what = f"step {name!r}"
-    check_name(name, "step")
     check_handler(handler, what)
+    check_name(name, "step")
     timeout = None if options.timeout is None else seconds(options.timeout, f"{what}: timeout")
     if options.on_interrupted not in typing.get_args(OnInterrupted):
         msg = f"{what}: on_interrupted must be one of {typing.get_args(OnInterrupted)}, got {options.on_interrupted!r}"

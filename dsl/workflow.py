@@ -9,6 +9,7 @@ what a lambda's argument is.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from datetime import datetime
@@ -491,11 +492,30 @@ class Workflow(Generic[InputT, OutputT_co]):
             for item in block:
                 fresh.step(item)
         elif callable(block):
-            block(fresh)
+            self._build(block, fresh, what)
         else:
             msg = f"workflow {self.name!r}: {what}: expected a builder function, steps, or a Workflow, got {block!r}"
             raise DefinitionError(msg)
         return fresh._draft
+
+    def _build(self, block: Any, fresh: Workflow[Any, Any], what: str) -> None:
+        hint = 'a block adds nodes to the builder it is given: lambda w: w.step("name", handler)'
+        try:
+            inspect.signature(block).bind(fresh)
+        except TypeError:
+            msg = f"workflow {self.name!r}: {what}: {block.__qualname__!r} does not take one argument; {hint}"
+            raise DefinitionError(msg) from None
+        except ValueError:  # a builtin without a signature
+            pass
+        left = block(fresh)
+        if left is not None and not isinstance(left, Workflow):
+            close = getattr(
+                left, "close", None
+            )  # what an async handler returns: it must not warn that nobody awaits it
+            if callable(close):
+                close()
+            msg = f"workflow {self.name!r}: {what}: {block.__qualname__!r} is a handler, not a block; {hint}"
+            raise DefinitionError(msg)
 
 
 Block: TypeAlias = (
