@@ -348,13 +348,13 @@ class RetryAfter(StepError):
         seconds: The delay in seconds.
 
     Raises:
-        UsageError: the delay is no number of seconds or `timedelta`, negative, or longer than a year.
+        UsageError: the delay is no number of seconds or `timedelta`, negative, or a number beyond a year.
     """
 
     def __init__(self, delay: float | timedelta, message: str = "") -> None:
-        seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= _YEAR:
-            msg = f"retry after {delay!r}: expected 0 s to a year, in seconds or as a timedelta (no milliseconds)"
+        seconds, most = (delay.total_seconds(), 1000 * _YEAR) if isinstance(delay, timedelta) else (delay, _YEAR)
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= most:
+            msg = f"retry after {delay!r}: expected seconds, up to a year (no milliseconds), or a timedelta"
             raise UsageError(msg)
         self.seconds = float(seconds)
         super().__init__(message or f"retry after {self.seconds:g} s")

@@ -6,7 +6,7 @@ Whatever is wrong is a `UsageError` that names the argument. This file must neve
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Literal, TypedDict
 
@@ -23,13 +23,19 @@ __all__ = [
     "IfExists",
     "StartOptions",
     "check_count",
+    "check_fine_points",
     "check_id",
     "check_listener",
+    "check_patience",
+    "check_text",
     "encode",
+    "encode_tags",
     "event_class",
     "locate",
+    "microseconds",
     "start_time",
     "state_named",
+    "states_named",
 ]
 
 IfExists = Literal["return", "reject"]
@@ -52,6 +58,40 @@ def check_count(value: int, what: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         msg = f"{what} must be a whole number of at least 1, got {value!r}"
         raise UsageError(msg)
+
+
+def check_fine_points(
+    seed: int | None, switch_interval: float | None, queue_name: str | None, on_event: Listener | None
+) -> None:
+    """Refuse what an engine can make nothing of, before it has opened anything."""
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        msg = f"seed must be a whole number, got {seed!r}"
+        raise UsageError(msg)
+    if switch_interval is not None and not (isinstance(switch_interval, (int, float)) and switch_interval > 0):
+        msg = f"switch_interval must be seconds, more than zero, got {switch_interval!r}"
+        raise UsageError(msg)
+    if queue_name is not None:
+        check_text(queue_name, "queue_name")
+    if on_event is not None:
+        check_listener(on_event)
+
+
+def check_text(value: str, what: str) -> str:
+    """Return the value if it is a text that is not empty."""
+    if not isinstance(value, str) or not value:
+        msg = f"{what} must be a text that is not empty, got {value!r}"
+        raise UsageError(msg)
+    return value
+
+
+def check_patience(timeout: float | None) -> float | None:
+    """Return for how many real seconds a caller will wait; None for ever."""
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
+        msg = f"timeout must be real seconds, zero or more, got {timeout!r}"
+        raise UsageError(msg)
+    return timeout
 
 
 def check_id(id: str) -> str:
@@ -103,6 +143,16 @@ def state_named(name: str) -> State:
         raise UsageError(msg) from None
 
 
+def states_named(names: str | Collection[str], what: str) -> frozenset[State]:
+    """Return the states of these names, of which there must be one at least."""
+    if isinstance(names, str):
+        return frozenset((state_named(names),))
+    if not isinstance(names, Collection) or not names:
+        msg = f"{what} must be the name of a state or several, got {names!r}"
+        raise UsageError(msg)
+    return frozenset(map(state_named, names))
+
+
 def event_class(event: type[Event] | str) -> type[Event]:
     """Return the class of an event given by its class or its type's name."""
     if isinstance(event, type) and issubclass(event, Event) and event.type:
@@ -122,19 +172,33 @@ def encode(value: Any, annotation: Any, what: str) -> str:
         raise InvalidPayload(msg) from error
 
 
+def encode_tags(tags: Mapping[str, Any]) -> str:
+    """Return a run's tags as they are stored."""
+    if not isinstance(tags, Mapping):
+        msg = f"tags must be a mapping such as {{'customer': 7}}, got {tags!r}"
+        raise UsageError(msg)
+    return encode(dict(tags), None, "tags")
+
+
+def microseconds(duration: Duration, what: str) -> int:
+    """Return a duration in microseconds."""
+    try:
+        return round(seconds(duration, what) * 1_000_000)
+    except DefinitionError as error:
+        raise UsageError(str(error)) from None
+
+
 def start_time(delay: Duration | None, at: datetime | None) -> int | None:
     """Return when a run begins whose start is put off, in microseconds."""
     if delay is not None and at is not None:
         msg = "give delay or at, not both"
         raise UsageError(msg)
     if at is not None:
+        if not isinstance(at, datetime):
+            msg = f"at must be a datetime with a time zone, got {at!r}"
+            raise UsageError(msg)
         if at.tzinfo is None:
             msg = f"at={at!r} has no time zone; say which, for example timezone.utc"
             raise UsageError(msg)
         return clock.to_micros(at)
-    if delay is None:
-        return None
-    try:
-        return clock.micros() + round(seconds(delay, "delay") * 1_000_000)
-    except DefinitionError as error:
-        raise UsageError(str(error)) from None
+    return None if delay is None else clock.micros() + microseconds(delay, "delay")

@@ -128,6 +128,7 @@ class Engine:
         if durability not in ("full", "normal"):
             msg_ = f"durability must be 'full' or 'normal', not {durability!r}"
             raise UsageError(msg_)
+        arguments.check_fine_points(seed, switch_interval, queue_name, on_event)
         self._pid = os.getpid()
         self._state = threading.RLock()
         self._closing = False
@@ -142,6 +143,7 @@ class Engine:
         self._workflows: list[Workflow[Any, Any]] = []
         self._moving = threading.Lock()
         self._definitions: dict[str, Definition] = {}
+        self._versions: dict[tuple[str, str | None], Definition] = {}
         self._signal_types: dict[str, list[Any]] = {}
         self._store = Store(location, durability=durability)
         self._store.open()
@@ -198,7 +200,7 @@ class Engine:
             for namespace in definition.namespaces():
                 register_namespace(namespace)
             self._ask(Register(definition), "register")
-            self._definitions[definition.name] = definition
+            self._definitions[definition.name] = self._versions[definition.name, definition.version] = definition
             for signal in definition.signals:
                 self._signal_types.setdefault(signal.name, []).append(signal.payload)
         return self
@@ -252,12 +254,14 @@ class Engine:
         name = workflow.name if isinstance(workflow, Workflow) else workflow
         if isinstance(workflow, Workflow) and version is None:
             version = workflow.version
-        definition = self._definition(name)
+        definition = self._definition(name, version)
         if if_exists not in ("return", "reject"):
             msg_ = f"if_exists must be 'return' or 'reject', not {if_exists!r}"
             raise UsageError(msg_)
         if id is not None:
             arguments.check_id(id)
+        if key is not None:
+            arguments.check_text(key, "key")
         request = Start(
             name,
             arguments.encode(input, definition.input_type, f"the input of workflow {name!r}"),
@@ -265,17 +269,20 @@ class Engine:
             execution_id=id,
             key=key,
             start_at=arguments.start_time(delay, at),
-            tags=None if tags is None else arguments.encode(dict(tags), None, "tags"),
+            tags=None if tags is None else arguments.encode_tags(tags),
             reject_duplicate=if_exists == "reject",
         )
         while self._bus.backlog > _MOST_UNDELIVERED:  # a slow listener slows starts, it never loses events
             self._lanes.wait_delivered()
         return Run(self, self._ask(request, "start"), name)
 
-    def _definition(self, name: Any) -> Definition:
-        definition = self._definitions.get(name)
+    def _definition(self, name: Any, version: str | None) -> Definition:
+        if not isinstance(name, str):
+            msg_ = f"start takes a workflow or its name, not {name!r}"
+            raise UsageError(msg_)
+        definition = self._definitions.get(name) if version is None else self._versions.get((name, version))
         if definition is None:
-            raise UnknownWorkflow(name, self._definitions)
+            raise UnknownWorkflow(name, self._definitions, version=version)
         self._check_children(definition, set())
         return definition
 
@@ -304,6 +311,7 @@ class Engine:
             EngineClosed: the engine is closed.
         """
         self._check_open("read an execution")
+        arguments.check_text(id, "the id of a run")
         stored = self._store.snapshot(id)
         return None if stored is None else Execution(stored.execution, lambda: stored, self._store.name_of)
 
@@ -323,8 +331,11 @@ class Engine:
             EngineClosed: the engine is closed.
         """
         self._check_open("list executions")
-        if not 1 <= limit <= 1000 or offset < 0:  # noqa: PLR2004 - the documented bound
-            msg_ = f"limit must be 1 to 1000 and offset 0 or more, got {limit} and {offset}"
+        if workflow is not None:
+            arguments.check_text(workflow, "workflow")
+        whole = isinstance(limit, int) and isinstance(offset, int)
+        if not whole or not 1 <= limit <= 1000 or offset < 0:  # noqa: PLR2004 - the documented bound
+            msg_ = f"limit must be 1 to 1000 and offset 0 or more, got {limit!r} and {offset!r}"
             raise UsageError(msg_)
         rows = self._store.list_rows(
             workflow=workflow, state=None if state is None else arguments.state_named(state), limit=limit, offset=offset
@@ -377,9 +388,10 @@ class Engine:
         """
         self._check_open("signal")
         name = event.name if isinstance(event, Signal) else event
-        if not isinstance(name, str) or not name:
-            msg_ = f"a signal needs a name that is not empty, got {name!r}"
-            raise UsageError(msg_)
+        arguments.check_text(id, "the id of a run")
+        arguments.check_text(name, "the name of a signal")
+        if key is not None:
+            arguments.check_text(key, "key")
         annotation = event.payload if isinstance(event, Signal) else self._signal_type(name, id)
         encoded = arguments.encode(payload, annotation, f"the payload of signal {name!r}")
         self._ask(ToRun(id, msg.Signalled(name, encoded, key, strict)), "signal")
@@ -404,6 +416,7 @@ class Engine:
             EngineClosed: the engine is closed.
         """
         self._check_open("cancel")
+        arguments.check_text(id, "the id of a run")
         self._ask(ToRun(id, msg.Cancel(compensate, reason)), "cancel")
 
     def resume(self, id: str) -> None:
@@ -416,6 +429,7 @@ class Engine:
             EngineClosed: the engine is closed.
         """
         self._check_open("resume")
+        arguments.check_text(id, "the id of a run")
         self._ask(ToRun(id, msg.Resume()), "resume")
 
     # ---- schedules
@@ -476,11 +490,12 @@ class Engine:
         """
         self._check_open("schedule")
         workflow_name = workflow.name if isinstance(workflow, Workflow) else workflow
-        definition = self._definition(workflow_name)
+        version = workflow.version if isinstance(workflow, Workflow) else None
+        definition = self._definition(workflow_name, version)
         wanted = wanted_row(
             name,
             workflow=workflow_name,
-            version=workflow.version if isinstance(workflow, Workflow) else None,
+            version=version,
             encoded_input=arguments.encode(input, definition.input_type, f"the input of schedule {name!r}"),
             cron=cron,
             every=every,
@@ -569,7 +584,7 @@ class Engine:
 
     def off(self, event: type[Event] | EventName, listener: Callable[[Any], Any]) -> None:
         """Stop calling a listener given to `on`; nothing happens if it is not there."""
-        self._bus.disconnect(arguments.event_class(event), listener)
+        self._bus.disconnect(arguments.event_class(event), arguments.check_listener(listener))
 
     def on_any(self, listener: Callable[[Event], Any]) -> None:
         """Call a listener for every event; those of `on` are called first. See `on`."""
@@ -577,13 +592,15 @@ class Engine:
 
     def off_any(self, listener: Callable[[Event], Any]) -> None:
         """Stop calling a listener given to `on_any`."""
-        self._bus.disconnect(None, listener)
+        self._bus.disconnect(None, arguments.check_listener(listener))
 
     def subscribe(self, id: str, listener: Callable[[Event], Any]) -> Callable[[], None]:
         """Call a listener for every event of one run from now on; returns what ends that.
 
         Subscribe before the start to an id of your own choice to see a run from its first event.
         """
+        self._check_open("subscribe")
+        arguments.check_text(id, "the id of a run")
         self._bus.connect(None, arguments.check_listener(listener), id)
         return lambda: self._bus.disconnect(None, listener, id)
 
@@ -629,18 +646,13 @@ class Engine:
 
     def _retire(self, retire: Callable[..., int], max_age: Duration, states: Collection[str] | None) -> int:
         self._check_open("clean up")
-        chosen = (
-            FINAL
-            if states is None
-            else frozenset(map(arguments.state_named, [states] if isinstance(states, str) else states))
-        )
+        chosen = FINAL if states is None else arguments.states_named(states, "states")
         if living := chosen - FINAL:
             msg_ = (
                 f"only finished runs can be removed, not those that are {', '.join(sorted(living))}; cancel them first"
             )
             raise UsageError(msg_)
-        age = max_age.total_seconds() if isinstance(max_age, timedelta) else float(max_age)
-        older_than = clock.micros() - round(age * 1_000_000)
+        older_than = clock.micros() - arguments.microseconds(max_age, "max_age")
         names = frozenset(map(str, chosen))
         removed: int = self._lanes.exclusively(lambda: retire(older_than=older_than, states=names))
         return removed
@@ -666,6 +678,7 @@ class Engine:
             WouldDeadlock: called in a handler or listener.
         """
         self._check_open("settle")
+        arguments.check_patience(timeout)
         self.check_may_wait(None)
         with self._lanes.alarm_paused():
             self._settle(timeout, until=None)
@@ -742,6 +755,7 @@ class Engine:
         """
         if os.getpid() != self._pid:
             return
+        arguments.check_patience(timeout)
         if not force:
             self.check_may_wait(None)
         with self._state:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from .actors import clock
-from .arguments import state_named
+from .arguments import check_patience, states_named
 from .dsl.errors import (
     ExecutionNotFound,
     WaitTimeout,
@@ -85,9 +85,9 @@ class Run(Generic[R_co]):
         return self._reach(timeout, until).loaded()
 
     def _reach(self, timeout: float | None, until: str | Collection[str] | None = None) -> Execution:
+        check_patience(timeout)
         self._engine.check_may_wait(self.id)
-        states = [until] if isinstance(until, str) else until
-        wanted = _ENDS if states is None else frozenset(map(state_named, states))
+        wanted = _ENDS if until is None else states_named(until, "until")
         changes: queue.SimpleQueue[ExecutionRow | None] = queue.SimpleQueue()
         stops = [self._engine.when_ended(self.id, changes.put)]
         if not wanted <= _ENDS:
