@@ -105,7 +105,7 @@ def drive(engine: Engine) -> dict[str, Execution]:
         ],
         "Ten weird tricks": [Review("reject")],
     }
-    ends = {}
+    ends: dict[str, Execution] = {}
     for title, verdicts in reviews.items():
         run = engine.start(articles, Draft(title, "..."), id=title)
         for number, verdict in enumerate(verdicts, 1):

@@ -100,7 +100,7 @@ workflows = (etl,)
 
 def drive(engine: Engine) -> dict[str, Execution]:
     """Let three nights pass; the clock must be frozen."""
-    ends = {}
+    ends: dict[str, Execution] = {}
     for date in ("2026-03-01", "2026-03-02", "2026-03-03"):
         run = engine.start(etl, Night(date), id=f"etl-{date}", tags={"team": "data"})
         ends[run.id] = run.wait()

@@ -107,7 +107,7 @@ def drive(engine: Engine) -> dict[str, Execution]:
         "1.1": Approval("grace", granted=True),
         "1.2": Approval("grace", granted=False, remark="too many errors"),
     }
-    ends = {}
+    ends: dict[str, Execution] = {}
     for version, answer in answers.items():
         run = engine.start(deployments, Release(version), id=version)
         with suppress(ExecutionFinished):

@@ -247,7 +247,7 @@ CONTROL = {
         lambda s: s.done.signal("approval", 1), ExecutionFinished, "'done'", "completed", "'approval'", "start a new"
     ),
     "signal(misspelt)": wrong(
-        lambda s: s.waiting.signal("aproval", 1), UnknownSignal, "'gated'", "'aproval'", "did you mean 'approval'"
+        lambda s: s.waiting.signal("approval_", 1), UnknownSignal, "'gated'", "'approval_'", "did you mean 'approval'"
     ),
     "signal('')": wrong(lambda s: s.waiting.signal("", 1), UsageError, "name", "not empty", "''"),
     "signal(event=5)": wrong(lambda s: s.waiting.signal(cast("Any", 5), 1), UsageError, "name", "5"),
