@@ -239,8 +239,9 @@ class Crew:
         outcome: StepCompleted | StepFailed | StepInterrupted
         try:
             outcome = self._completed(attempt, await awaitable)
-        except asyncio.CancelledError:
-            outcome = StepInterrupted(attempt.key, attempt.number)
+        except asyncio.CancelledError as error:
+            wanted = attempt.abandoned or attempt.cancelled or self._closed
+            outcome = _interruption(attempt) if wanted else _failed(attempt, error)
         except (KeyboardInterrupt, SystemExit) as error:
             outcome = _interrupted(attempt, error)
         except BaseException as error:  # noqa: BLE001 - user code, as above
@@ -260,7 +261,7 @@ class Crew:
             except Exception as error:
                 msg = f"the result of step {effect.place.name!r} does not fit its output_schema: {error}"
                 raise SchemaError(msg) from error
-        return StepCompleted(attempt.key, attempt.number, self._encode(result))
+        return StepCompleted(attempt.key, attempt.number, self._encode(result), turn=effect.place.turn)
 
     def _finish(self, attempt: Attempt, outcome: StepCompleted | StepFailed | StepInterrupted) -> None:
         self._give_back(attempt)
@@ -344,16 +345,21 @@ def _failed(attempt: Attempt, error: BaseException) -> StepFailed:
         and policy.retry.allows(error)
     )
     delay = error.seconds if isinstance(error, RetryAfter) else None
-    return StepFailed(attempt.key, attempt.number, error_record(error, attempt.effect.place.name), retryable, delay)
+    place = attempt.effect.place
+    return StepFailed(attempt.key, attempt.number, error_record(error, place.name), retryable, delay, turn=place.turn)
 
 
 def _not_begun(attempt: Attempt) -> StepInterrupted:
-    return StepInterrupted(attempt.key, attempt.number, began=False)
+    return _interruption(attempt, began=False)
 
 
 def _interrupted(attempt: Attempt, error: BaseException) -> StepInterrupted:
     logger.warning("%r in %r of %s: the attempt is left as interrupted", error, attempt.key, attempt.facts.execution_id)
-    return StepInterrupted(attempt.key, attempt.number)
+    return _interruption(attempt)
+
+
+def _interruption(attempt: Attempt, *, began: bool = True) -> StepInterrupted:
+    return StepInterrupted(attempt.key, attempt.number, began=began, turn=attempt.effect.place.turn)
 
 
 def error_record(error: BaseException, step: str | None = None) -> ErrorRecord:

@@ -83,6 +83,7 @@ class ExecutionActor(CoreActor):
         self._sequence = max(self.row.sequence, max((fact.sequence for fact in facts), default=0))
         limit = self._journal.facts.get(_LIMIT)
         self._deadline = None if limit is None else limit.due_at
+        self._recorded = self._sequence
         self._now = 0
         self._run_facts = RunFacts(self.row.execution_id, self.row.workflow, self.row.input, office.logger_for)
 
@@ -130,8 +131,8 @@ class ExecutionActor(CoreActor):
                 answer = self._resume()
         if not self.actor_stopped.is_set():
             self._go_on()
-        if self.turn.row is not None:  # it changed: let it know the number of the last event, too
-            self.row = self.turn.row = self.row._replace(sequence=self._sequence)
+        if self.turn.row is not None or self._sequence != self._recorded:
+            self._record_sequence()
         return answer
 
     def undelivered(self, message: msg.Message) -> None:
@@ -476,11 +477,18 @@ class ExecutionActor(CoreActor):
 
     # ---- answers of the crew
 
+    def _attempt_of(self, message: msg.StepCompleted | msg.StepFailed | msg.StepInterrupted) -> Attempt | None:
+        """Return the attempt a message is about, if it is in flight: not an earlier one, nor one of an earlier turn."""
+        attempt = self._attempts.get(message.key)
+        if attempt is None or (attempt.number, attempt.effect.place.turn) != (message.attempt, message.turn):
+            return None
+        return attempt
+
     def _answered(self, message: msg.StepCompleted | msg.StepFailed) -> Any:
         """Return the effect this is the answer to; an answer nobody waits for is only told of."""
-        attempt = self._attempts.get(message.key)
+        attempt = self._attempt_of(message)
         effect = self._walk.asks(message.key) if self._walk is not None else None
-        if attempt is None or effect is None or attempt.number != message.attempt:
+        if attempt is None or effect is None:
             self._emit(ev.StepLate, step=_display(message.key), attempt=message.attempt)
             return None
         if isinstance(effect, Invoke) and effect.policy.timeout is not None:
@@ -513,8 +521,8 @@ class ExecutionActor(CoreActor):
 
     def _interrupted(self, message: msg.StepInterrupted) -> None:
         """Leave an attempt that began as it stands, for the next start to find; take back one that did not."""
-        attempt = self._attempts.get(message.key)
-        if attempt is None or attempt.number != message.attempt:
+        attempt = self._attempt_of(message)
+        if attempt is None:
             return
         del self._attempts[message.key]
         fact = self._journal.facts.get(message.key)
@@ -783,6 +791,7 @@ class ExecutionActor(CoreActor):
 
     def _record(self, fact: Fact, **changes: Any) -> None:
         fact = fact._replace(sequence=self._sequence, **changes)
+        self._recorded = self._sequence
         for each in self._journal.enter(fact):
             self.turn.facts[each.key] = each
         if self.row.adoptions and fact.settled:
@@ -806,6 +815,18 @@ class ExecutionActor(CoreActor):
             row = self.row
             notice = Notice(event, row.execution_id, row.workflow, self._now, self._sequence, fields, encoded)
             self.turn.notices.append(notice)
+
+    def _record_sequence(self) -> None:
+        """Put the number of the last event on what is recorded anyway, or on the run's row.
+
+        Invariant: an event's number is on disk with the turn that told of it, so that it never comes again.
+        """
+        self._recorded = self._sequence
+        if self.turn.row is None and self.turn.facts:
+            key, fact = self.turn.facts.popitem()
+            self._journal.facts[key] = self.turn.facts[key] = fact._replace(sequence=self._sequence)
+        else:
+            self.row = self.turn.row = self.row._replace(sequence=self._sequence)
 
     def _act_arm(self, due: int, key: str, *, attempt: int | None = None) -> None:
         self.turn.acts.append(lambda: self._office.timekeeper.arm(due, self.run_id, key, attempt=attempt))

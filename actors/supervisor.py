@@ -21,12 +21,10 @@ from ..dsl.errors import (
     StoreError,
     UnknownWorkflow,
 )
-from ..dsl.events import StepLate
 from ..dsl.facts import ErrorRecord
 from ..dsl.states import FINAL, State
 from ..persistence.records import ExecutionRow, Stored
 from . import clock
-from .bus import Notice
 from .core import Core, CoreActor, Letter, Mail
 from .execution import ExecutionActor, child_ended
 from .reader import CodecReader
@@ -323,17 +321,9 @@ class Supervisor(CoreActor):
             self.core.post(self, Letter(Adopt(after)))
 
     def late(self, run: int, message: msg.StepCompleted | msg.StepFailed) -> None:
-        """Tell of a handler that returned after its run had moved on without it."""
-        if (actor := self._live.get(run)) is not None:
-            self._hand(actor, message)
-            return
-        stored = self.core.store.load(run)
-        if stored is None or self.core.bus.silent:
-            return
-        row = stored.execution
-        sequence = max([row.sequence, *(fact.sequence for fact in stored.facts)]) + 1
-        fields = {"step": message.key, "attempt": message.attempt}
-        self.turn.notices.append(Notice(StepLate, row.execution_id, row.workflow, message.at, sequence, fields))
+        """Have a run tell of a handler that returned after it had moved on without it, if anybody listens."""
+        if run in self._live or not self.core.bus.silent:
+            self.deliver(run, message)
 
     # ---- for the schedules
 

@@ -49,6 +49,7 @@ class StepCompleted:
     key: str
     attempt: int
     value: str
+    turn: tuple[int, ...] = ()
     at: int = 0
 
 
@@ -66,6 +67,7 @@ class StepFailed:
     error: ErrorRecord
     retryable: bool = True
     delay: float | None = None
+    turn: tuple[int, ...] = ()
     at: int = 0
 
 
@@ -80,6 +82,7 @@ class StepInterrupted:
     key: str
     attempt: int
     began: bool = True
+    turn: tuple[int, ...] = ()
     at: int = 0
 
 
