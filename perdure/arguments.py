@@ -16,7 +16,7 @@ from .dsl.errors import DefinitionError, InvalidPayload, NotStorable, SchemaErro
 from .dsl.events import EVENT_TYPES, Event
 from .dsl.names import check_name
 from .dsl.policies import Duration, seconds
-from .dsl.states import State
+from .dsl.states import FINAL, State
 from .persistence import codec
 
 __all__ = [
@@ -26,11 +26,13 @@ __all__ = [
     "check_fine_points",
     "check_id",
     "check_listener",
+    "check_page",
     "check_patience",
     "check_text",
     "encode",
     "encode_tags",
     "event_class",
+    "final_states",
     "locate",
     "microseconds",
     "start_time",
@@ -39,6 +41,8 @@ __all__ = [
 ]
 
 IfExists = Literal["return", "reject"]
+
+_LONGEST_PAGE = 1000
 
 
 class StartOptions(TypedDict, total=False):
@@ -92,6 +96,14 @@ def check_patience(timeout: float | None) -> float | None:
         msg = f"timeout must be real seconds, zero or more, got {timeout!r}"
         raise UsageError(msg)
     return timeout
+
+
+def check_page(limit: int, offset: int) -> None:
+    """Refuse a page that is too long, or begins before the first row."""
+    whole = isinstance(limit, int) and isinstance(offset, int)
+    if not whole or not 1 <= limit <= _LONGEST_PAGE or offset < 0:
+        msg = f"limit must be 1 to {_LONGEST_PAGE} and offset 0 or more, got {limit!r} and {offset!r}"
+        raise UsageError(msg)
 
 
 def check_id(id: str) -> str:
@@ -151,6 +163,15 @@ def states_named(names: str | Collection[str], what: str) -> frozenset[State]:
         msg = f"{what} must be the name of a state or several, got {names!r}"
         raise UsageError(msg)
     return frozenset(map(state_named, names))
+
+
+def final_states(names: str | Collection[str] | None) -> frozenset[str]:
+    """Return the names of these final states, or of all: what is to be removed must have ended."""
+    chosen = FINAL if names is None else states_named(names, "states")
+    if living := chosen - FINAL:
+        msg = f"only finished runs can be removed, not those that are {', '.join(sorted(living))}; cancel them first"
+        raise UsageError(msg)
+    return frozenset(map(str, chosen))
 
 
 def event_class(event: type[Event] | str) -> type[Event]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import sys
-import threading
-import weakref
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -16,39 +13,24 @@ from zoneinfo import ZoneInfo
 
 from . import arguments
 from .actors import clock
-from .actors.bus import Bus, Listener
-from .actors.core import Core, CoreActor, Letter
-from .actors.crew import Crew, running_attempt
-from .actors.endings import Endings
-from .actors.lanes import ThreadLanes
-from .actors.orderly import OrderlyLanes
-from .actors.reply import NoAnswer, Reply
+from .actors.bus import Listener
 from .actors.schedules import Pause, ResumeTicks, SetSchedule, Trigger, Unschedule
-from .actors.supervisor import FireNext, Register, Start, Supervisor, Tick, ToRun
+from .actors.supervisor import Register, Start, ToRun
 from .arguments import IfExists, StartOptions
 from .dsl import messages as msg
-from .dsl.definition import Definition
 from .dsl.errors import (
     DuplicateRow,
-    EngineClosed,
-    EngineForked,
     ExecutionNotFound,
-    UnknownWorkflow,
     UsageError,
-    WaitTimeout,
-    WouldDeadlock,
 )
 from .dsl.events import Event, EventName
 from .dsl.policies import Duration
 from .dsl.signals import Signal
-from .dsl.states import FINAL
 from .dsl.workflow import Workflow
 from .execution import Execution
-from .frozen import FrozenTime, span
-from .persistence import codec
-from .persistence.classes import register_namespace
+from .machine import Machine
 from .persistence.records import ExecutionRow, Stored
-from .persistence.store import Store
+from .registry import Registry, make_types_known
 from .run import Run
 from .schedule import CatchUp, Overlap, Schedule, ScheduleOptions, wanted_row
 
@@ -63,11 +45,8 @@ logger = logging.getLogger("perdure")
 
 RunHandle = Run
 
-_open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 _MOST_UNDELIVERED = 100_000
-_PATIENCE = 0.5
 _MOST_RACES = 10
-"""Real seconds after which a handler in flight counts as one that waits for something."""
 
 
 class Engine:
@@ -129,9 +108,6 @@ class Engine:
             msg_ = f"durability must be 'full' or 'normal', not {durability!r}"
             raise UsageError(msg_)
         arguments.check_fine_points(seed, switch_interval, queue_name, on_event)
-        self._pid = os.getpid()
-        self._state = threading.RLock()
-        self._closing = False
         self._options: dict[str, Any] = {
             "concurrency": concurrency,
             "threads": threads,
@@ -141,32 +117,23 @@ class Engine:
             "queue_name": queue_name,
         }
         self._workflows: list[Workflow[Any, Any]] = []
-        self._moving = threading.Lock()
-        self._definitions: dict[str, Definition] = {}
-        self._versions: dict[tuple[str, str | None], Definition] = {}
-        self._signal_types: dict[str, list[Any]] = {}
-        self._store = Store(location, durability=durability)
-        self._store.open()
-        self._store.take_over()
+        self._registry = Registry()
+        self._machine = Machine(
+            location,
+            name=queue_name or "perdure",
+            durability=durability,
+            concurrency=concurrency,
+            threads=threads,
+            seed=seed,
+        )
         if location is None:
             logger.info(
                 "no database file was given: runs are kept in a temporary file and are gone when the engine closes"
             )
-        self._endings = Endings()
-        lanes = ThreadLanes if seed is None else OrderlyLanes
-        self._lanes = lanes(queue_name or "perdure", threads=threads)
-        self._bus = Bus(self._lanes, codec.decode, self._endings.ended)
-        self._core = Core(self._store, self._bus, self._lanes)
-        self._supervisor = Supervisor(self._core, seed=seed, logger_for=_logger_for)
-        self._crew = Crew(self._lanes, codec.encode, concurrency=concurrency)
-        self._supervisor.crew = self._crew
-        self._core.on_fenced = self._fenced
-        self._lanes.bind(cycle=self._core.cycle, has_mail=self._core.has_mail, ring=self._ring)
         if switch_interval is not None:
             sys.setswitchinterval(switch_interval)
         if on_event is not None:
             self.on_any(on_event)
-        _open_engines.add(self)
         try:
             self.register(*workflows)
         except BaseException:
@@ -185,7 +152,7 @@ class Engine:
             DefinitionError: a workflow is wrong, or another definition has its name and version.
             EngineClosed: the engine is closed.
         """
-        self._check_open("register")
+        self._machine.check_open("register")
         definitions = []
         for workflow in workflows:
             if not isinstance(workflow, Workflow):
@@ -194,15 +161,9 @@ class Engine:
             definitions.append(workflow.definition())
         self._workflows.extend(workflows)
         for definition in definitions:
-            for annotation in definition.types:
-                if annotation is not None:
-                    codec.register_type(annotation)
-            for namespace in definition.namespaces():
-                register_namespace(namespace)
-            self._ask(Register(definition), "register")
-            self._definitions[definition.name] = self._versions[definition.name, definition.version] = definition
-            for signal in definition.signals:
-                self._signal_types.setdefault(signal.name, []).append(signal.payload)
+            make_types_known(definition)
+            self._machine.ask(Register(definition), "register")
+            self._registry.add(definition)
         return self
 
     # ---- runs
@@ -250,11 +211,11 @@ class Engine:
             StoreError: it could not be written; the message says whether it may have been.
             EngineClosed: the engine is closed.
         """
-        self._check_open("start")
+        self._machine.check_open("start")
         name = workflow.name if isinstance(workflow, Workflow) else workflow
         if isinstance(workflow, Workflow) and version is None:
             version = workflow.version
-        definition = self._definition(name, version)
+        definition = self._registry.startable(name, version)
         if if_exists not in ("return", "reject"):
             msg_ = f"if_exists must be 'return' or 'reject', not {if_exists!r}"
             raise UsageError(msg_)
@@ -272,26 +233,9 @@ class Engine:
             tags=None if tags is None else arguments.encode_tags(tags),
             reject_duplicate=if_exists == "reject",
         )
-        while self._bus.backlog > _MOST_UNDELIVERED:  # a slow listener slows starts, it never loses events
-            self._lanes.wait_delivered()
-        return Run(self, self._ask(request, "start"), name)
-
-    def _definition(self, name: Any, version: str | None) -> Definition:
-        if not isinstance(name, str):
-            msg_ = f"start takes a workflow or its name, not {name!r}"
-            raise UsageError(msg_)
-        definition = self._definitions.get(name) if version is None else self._versions.get((name, version))
-        if definition is None:
-            raise UnknownWorkflow(name, self._definitions, version=version)
-        self._check_children(definition, set())
-        return definition
-
-    def _check_children(self, definition: Definition, seen: set[str]) -> None:
-        for child in definition.children - seen:
-            seen.add(child)
-            if child not in self._definitions:
-                raise UnknownWorkflow(child, self._definitions)
-            self._check_children(self._definitions[child], seen)
+        while self._machine.bus.backlog > _MOST_UNDELIVERED:  # a slow listener slows starts, it never loses events
+            self._machine.lanes.wait_delivered()
+        return Run(self, self._machine.ask(request, "start"), name)
 
     def run(self, id: str) -> Run[Any]:
         """Return a handle on a run that exists.
@@ -310,10 +254,10 @@ class Engine:
         Raises:
             EngineClosed: the engine is closed.
         """
-        self._check_open("read an execution")
+        self._machine.check_open("read an execution")
         arguments.check_text(id, "the id of a run")
-        stored = self._store.snapshot(id)
-        return None if stored is None else Execution(stored.execution, lambda: stored, self._store.name_of)
+        stored = self._machine.store.snapshot(id)
+        return None if stored is None else Execution(stored.execution, lambda: stored, self._machine.store.name_of)
 
     def list_executions(
         self, workflow: str | None = None, state: str | None = None, *, limit: int = 100, offset: int = 0
@@ -330,14 +274,11 @@ class Engine:
             UsageError: a filter or bound is wrong.
             EngineClosed: the engine is closed.
         """
-        self._check_open("list executions")
+        self._machine.check_open("list executions")
         if workflow is not None:
             arguments.check_text(workflow, "workflow")
-        whole = isinstance(limit, int) and isinstance(offset, int)
-        if not whole or not 1 <= limit <= 1000 or offset < 0:  # noqa: PLR2004 - the documented bound
-            msg_ = f"limit must be 1 to 1000 and offset 0 or more, got {limit!r} and {offset!r}"
-            raise UsageError(msg_)
-        rows = self._store.list_rows(
+        arguments.check_page(limit, offset)
+        rows = self._machine.store.list_rows(
             workflow=workflow, state=None if state is None else arguments.state_named(state), limit=limit, offset=offset
         )
         return [self.view(row).loaded() for row in rows]
@@ -346,9 +287,9 @@ class Engine:
         """Return what a run's row shows; its steps and signals are read when they are asked for."""
 
         def load() -> Stored:
-            return self._store.snapshot(row.execution_id) or Stored(row, [], [])
+            return self._machine.store.snapshot(row.execution_id) or Stored(row, [], [])
 
-        return Execution(row, load, self._store.name_of)
+        return Execution(row, load, self._machine.store.name_of)
 
     @overload
     def signal(self, id: str, event: Signal[T], payload: T, *, key: str | None = None, strict: bool = True) -> None: ...
@@ -386,24 +327,22 @@ class Engine:
             StoreError: it could not be written; the message says whether it may have been.
             EngineClosed: the engine is closed.
         """
-        self._check_open("signal")
+        self._machine.check_open("signal")
         name = event.name if isinstance(event, Signal) else event
         arguments.check_text(id, "the id of a run")
         arguments.check_text(name, "the name of a signal")
         if key is not None:
             arguments.check_text(key, "key")
-        annotation = event.payload if isinstance(event, Signal) else self._signal_type(name, id)
+        annotation = event.payload if isinstance(event, Signal) else self._payload_type(name, id)
         encoded = arguments.encode(payload, annotation, f"the payload of signal {name!r}")
-        self._ask(ToRun(id, msg.Signalled(name, encoded, key, strict)), "signal")
+        self._machine.ask(ToRun(id, msg.Signalled(name, encoded, key, strict)), "signal")
 
-    def _signal_type(self, name: str, execution_id: str) -> Any:
-        types = self._signal_types.get(name, [])
-        if all(one is types[0] for one in types):
-            return types[0] if types else None
-        execution = self.get_execution(execution_id)
-        definition = self._definitions.get(execution.workflow_name) if execution is not None else None
-        signals = definition.signals if definition is not None else ()
-        return next((signal.payload for signal in signals if signal.name == name), None)
+    def _payload_type(self, event: str, id: str) -> Any:
+        def workflow_of_run() -> str | None:
+            execution = self.get_execution(id)
+            return None if execution is None else execution.workflow_name
+
+        return self._registry.payload_type(event, workflow_of_run)
 
     def cancel(self, id: str, *, compensate: bool = True, reason: str = "cancelled") -> None:
         """Cancel a run: nothing new begins, what is in flight ends, then what was completed is undone.
@@ -415,9 +354,9 @@ class Engine:
             IllegalTransition: it has ended, is being undone already, or is quarantined.
             EngineClosed: the engine is closed.
         """
-        self._check_open("cancel")
+        self._machine.check_open("cancel")
         arguments.check_text(id, "the id of a run")
-        self._ask(ToRun(id, msg.Cancel(compensate, reason)), "cancel")
+        self._machine.ask(ToRun(id, msg.Cancel(compensate, reason)), "cancel")
 
     def resume(self, id: str) -> None:
         """Give a quarantined run another chance.
@@ -428,9 +367,9 @@ class Engine:
             UnknownWorkflow: its workflow is not registered.
             EngineClosed: the engine is closed.
         """
-        self._check_open("resume")
+        self._machine.check_open("resume")
         arguments.check_text(id, "the id of a run")
-        self._ask(ToRun(id, msg.Resume()), "resume")
+        self._machine.ask(ToRun(id, msg.Resume()), "resume")
 
     # ---- schedules
 
@@ -488,10 +427,10 @@ class Engine:
             StoreError: it could not be written; the message says whether it may have been.
             EngineClosed: the engine is closed.
         """
-        self._check_open("schedule")
+        self._machine.check_open("schedule")
         workflow_name = workflow.name if isinstance(workflow, Workflow) else workflow
         version = workflow.version if isinstance(workflow, Workflow) else None
-        definition = self._definition(workflow_name, version)
+        definition = self._registry.startable(workflow_name, version)
         wanted = wanted_row(
             name,
             workflow=workflow_name,
@@ -511,8 +450,8 @@ class Engine:
         Raises:
             EngineClosed: the engine is closed.
         """
-        self._check_open("list schedules")
-        return list(map(Schedule, self._store.list_schedules()))
+        self._machine.check_open("list schedules")
+        return list(map(Schedule, self._machine.store.list_schedules()))
 
     def pause_schedule(self, name: str) -> None:
         """Pass over a schedule's ticks, and leave its queue alone, until `resume_schedule`.
@@ -552,13 +491,13 @@ class Engine:
         self._ask_schedules(Unschedule(name), "unschedule")
 
     def _ask_schedules(self, message: Any, verb: str) -> Any:
-        self._check_open(verb)
+        self._machine.check_open(verb)
         for _ in range(_MOST_RACES):
             try:
-                return self._ask(message, verb, actor=self._supervisor.schedules)
+                return self._machine.ask(message, verb, actor=self._machine.supervisor.schedules)
             except DuplicateRow:  # another engine changed the schedule in this very moment: read it again
                 logger.debug("another engine was first: %r again", message)
-        return self._ask(message, verb, actor=self._supervisor.schedules)
+        return self._machine.ask(message, verb, actor=self._machine.supervisor.schedules)
 
     # ---- listeners
 
@@ -580,44 +519,42 @@ class Engine:
         Raises:
             UsageError: there is no such type of event.
         """
-        self._bus.connect(arguments.event_class(event), arguments.check_listener(listener))
+        self._machine.bus.connect(arguments.event_class(event), arguments.check_listener(listener))
 
     def off(self, event: type[Event] | EventName, listener: Callable[[Any], Any]) -> None:
         """Stop calling a listener given to `on`; nothing happens if it is not there."""
-        self._bus.disconnect(arguments.event_class(event), arguments.check_listener(listener))
+        self._machine.bus.disconnect(arguments.event_class(event), arguments.check_listener(listener))
 
     def on_any(self, listener: Callable[[Event], Any]) -> None:
         """Call a listener for every event; those of `on` are called first. See `on`."""
-        self._bus.connect(None, arguments.check_listener(listener))
+        self._machine.bus.connect(None, arguments.check_listener(listener))
 
     def off_any(self, listener: Callable[[Event], Any]) -> None:
         """Stop calling a listener given to `on_any`."""
-        self._bus.disconnect(None, arguments.check_listener(listener))
+        self._machine.bus.disconnect(None, arguments.check_listener(listener))
 
     def subscribe(self, id: str, listener: Callable[[Event], Any]) -> Callable[[], None]:
         """Call a listener for every event of one run from now on; returns what ends that.
 
         Subscribe before the start to an id of your own choice to see a run from its first event.
         """
-        self._check_open("subscribe")
+        self._machine.check_open("subscribe")
         arguments.check_text(id, "the id of a run")
-        self._bus.connect(None, arguments.check_listener(listener), id)
-        return lambda: self._bus.disconnect(None, listener, id)
+        self._machine.bus.connect(None, arguments.check_listener(listener), id)
+        return lambda: self._machine.bus.disconnect(None, listener, id)
 
     def when_ended(self, id: str, callback: Callable[[ExecutionRow], None]) -> Callable[[], None]:
         """Have a callback called with a run's row once it has ended; returns what takes that back."""
-        return self._endings.when(id, callback)
+        return self._machine.endings.when(id, callback)
 
     def is_under_way(self, id: str) -> bool:
         """Tell whether a run is in memory and its end is still to come."""
-        self._check_open("wait")
-        return self._supervisor.is_under_way(id)
+        self._machine.check_open("wait")
+        return self._machine.supervisor.is_under_way(id)
 
     def wait_told(self, id: str) -> None:
         """Wait until the listeners have been given the last event of a run that has ended."""
-        while self._supervisor.is_live(id) and not self._closing:  # its last turn is on disk, and about to be told of
-            self._lanes.wait_delivered()
-        self._bus.flush()
+        self._machine.wait_told(id)
 
     # ---- retention
 
@@ -635,32 +572,26 @@ class Engine:
             UsageError: a state is not final: a run that lives cannot be deleted; cancel it first.
             EngineClosed: the engine is closed.
         """
-        return self._retire(self._store.cleanup, max_age, states)
+        return self._retire(self._machine.store.cleanup, max_age, states)
 
     def archive(self, max_age: Duration = 0, states: Collection[str] | None = None) -> int:
         """Move runs that ended so long ago into the table ``workflow_executions_archive``; up to 1000 a call.
 
         The arguments, result and errors are those of `cleanup`.
         """
-        return self._retire(self._store.archive, max_age, states)
+        return self._retire(self._machine.store.archive, max_age, states)
 
     def _retire(self, retire: Callable[..., int], max_age: Duration, states: Collection[str] | None) -> int:
-        self._check_open("clean up")
-        chosen = FINAL if states is None else arguments.states_named(states, "states")
-        if living := chosen - FINAL:
-            msg_ = (
-                f"only finished runs can be removed, not those that are {', '.join(sorted(living))}; cancel them first"
-            )
-            raise UsageError(msg_)
+        self._machine.check_open("clean up")
+        names = arguments.final_states(states)
         older_than = clock.micros() - arguments.microseconds(max_age, "max_age")
-        names = frozenset(map(str, chosen))
-        removed: int = self._lanes.exclusively(lambda: retire(older_than=older_than, states=names))
+        removed: int = self._machine.exclusively(lambda: retire(older_than=older_than, states=names))
         return removed
 
     def get_archived_count(self) -> int:
         """Return how many runs are in the archive."""
-        self._check_open("count the archive")
-        return self._store.archived_count()
+        self._machine.check_open("count the archive")
+        return self._machine.store.archived_count()
 
     # ---- time
 
@@ -677,36 +608,14 @@ class Engine:
             WaitTimeout: something was still in flight.
             WouldDeadlock: called in a handler or listener.
         """
-        self._check_open("settle")
+        self._machine.check_open("settle")
         arguments.check_patience(timeout)
-        self.check_may_wait(None)
-        with self._lanes.alarm_paused():
-            self._settle(timeout, until=None)
-
-    def _settle(self, timeout: float, *, until: datetime | None) -> None:
-        """Settle; a handler that is still at work is left alone if it has a time limit by then."""
-        deadline = clock.monotonic() + timeout
-        while True:
-            if self._lanes.wait_idle(min(deadline, clock.monotonic() + _PATIENCE)):
-                if not self._ask(FireNext(), "settle"):
-                    return
-                continue
-            limit = self._lanes.exclusively(self._supervisor.timekeeper.next_limit)
-            if limit is not None and limit <= clock.micros():
-                self._ask(FireNext(), "settle")
-            elif limit is not None and until is not None and limit <= clock.to_micros(until):
-                return
-            elif clock.monotonic() >= deadline:
-                msg_ = (
-                    f"{self._lanes.in_flight} things are still in flight after {timeout:g} s (a handler that blocks?)"
-                )
-                raise WaitTimeout(msg_)
+        self._machine.settle(timeout)
 
     def next_deadline(self) -> datetime | None:
         """Return when the next timer is due, or None if none is pending."""
-        self._check_open("read the timers")
-        due = self._lanes.exclusively(self._supervisor.timekeeper.next_due)
-        return None if due is None else clock.from_micros(due)
+        self._machine.check_open("read the timers")
+        return self._machine.next_deadline()
 
     def advance(self, delta: timedelta | None = None, *, timeout: float = 30, **parts: float) -> None:
         """Move frozen time on from deadline to deadline, so that everything due happens at its own moment; for tests.
@@ -721,23 +630,8 @@ class Engine:
             WaitTimeout: something was still in flight.
             WouldDeadlock: called in a handler or listener.
         """
-        self._check_open("advance")
-        self.check_may_wait(None)
-        frozen = FrozenTime()
-        target = frozen.now() + span(delta, parts)
-        if not self._moving.acquire(blocking=False):
-            msg_ = "another thread is moving the time of this engine; advance() from one thread at a time"
-            raise UsageError(msg_)
-        try:
-            with self._lanes.alarm_paused():
-                self._settle(timeout, until=target)
-                while (due := self.next_deadline()) is not None and frozen.now() < due <= target:
-                    frozen.move_to(due)
-                    self._settle(timeout, until=target)
-                frozen.move_to(target)
-                self._settle(timeout, until=None)
-        finally:
-            self._moving.release()
+        self._machine.check_open("advance")
+        self._machine.advance(delta, parts, timeout)
 
     # ---- life
 
@@ -753,22 +647,8 @@ class Engine:
         Raises:
             WouldDeadlock: called in a handler or listener without ``force``.
         """
-        if os.getpid() != self._pid:
-            return
         arguments.check_patience(timeout)
-        if not force:
-            self.check_may_wait(None)
-        with self._state:
-            if self._closing:
-                return
-            self._closing = True
-        _open_engines.discard(self)
-        self._supervisor.closing = True
-        self._crew.close()
-        if not force:
-            self._lanes.wait_idle(clock.monotonic() + timeout)
-        self._lanes.close()
-        self._lanes.stop_core(self._store.close)
+        self._machine.close(timeout, force=force)
 
     def abandon(self) -> None:
         """Stop as the death of the process would: nothing more is recorded, no run is given back; for tests.
@@ -776,15 +656,7 @@ class Engine:
         The next engine on the file finds this one dead and takes its runs over. Handlers in flight are not waited
         for; what they return is thrown away.
         """
-        with self._state:
-            if self._closing:
-                return
-            self._closing = True
-        _open_engines.discard(self)
-        self._supervisor.closing = True
-        self._lanes.stop_core(self._store.abandon)
-        self._crew.close()
-        self._lanes.close()
+        self._machine.abandon()
 
     def reopen(self, *, on_event: Listener | None = None) -> Engine:
         """Open another engine like this one, with its workflows and options, on the file of this one; for tests.
@@ -827,66 +699,13 @@ class Engine:
     @property
     def path(self) -> str:
         """The database file."""
-        return self._store.path
+        return self._machine.store.path
 
     @property
     def closed(self) -> bool:
         """Whether the engine is closed, or closing."""
-        return self._closing
+        return self._machine.closing
 
     def check_may_wait(self, id: str | None) -> None:
         """Raise `WouldDeadlock` where waiting for this run, or for everything, could never end."""
-        attempt = running_attempt()
-        if self._lanes.on_bus():
-            msg_ = "a listener cannot wait: what it waits for is announced by the thread it runs on"
-            raise WouldDeadlock(msg_)
-        if attempt is not None and (id is None or attempt.facts.execution_id == id):
-            what = "everything to be done" if id is None else "its own run to end"
-            msg_ = f"a handler of run {attempt.facts.execution_id} cannot wait for {what}"
-            raise WouldDeadlock(msg_)
-
-    def _check_open(self, verb: str) -> None:
-        if os.getpid() != self._pid:
-            raise EngineForked(verb)
-        if self._closing:
-            raise EngineClosed(verb)
-
-    def _ask(self, message: Any, verb: str, *, actor: CoreActor | None = None) -> Any:
-        if self._options["seed"] is not None and not isinstance(message, FireNext):
-            self._let_everything_happen()
-        reply = Reply()
-        self._core.post(actor or self._supervisor, Letter(message, reply))
-        while True:
-            try:
-                return reply.get(timeout=1.0)
-            except NoAnswer:
-                self._check_open(verb)
-
-    def _let_everything_happen(self) -> None:
-        """With a seed and frozen time, what comes from outside comes after everything that came before it."""
-        if not clock.is_frozen() or running_attempt() is not None or self._lanes.on_bus():
-            return
-        with self._lanes.alarm_paused():
-            while self._lanes.wait_idle(clock.monotonic() + 4 * _PATIENCE) and self._ask(FireNext(), "settle"):
-                pass
-
-    def _ring(self) -> None:
-        self._core.post(self._supervisor, Letter(Tick()))
-
-    def _fenced(self) -> None:
-        logger.error("another engine has taken over this engine's runs; this one stops driving them")
-
-
-def _logger_for(execution_id: str, workflow: str, step: str) -> logging.LoggerAdapter[logging.Logger]:
-    return logging.LoggerAdapter(
-        logging.getLogger("perdure.run"), {"execution_id": execution_id, "workflow": workflow, "step": step}
-    )
-
-
-@atexit.register
-def _close_all() -> None:
-    for engine in list(_open_engines):
-        try:
-            engine.close(timeout=5)
-        except Exception:
-            logger.exception("an engine could not be closed at exit")
+        self._machine.check_may_wait(id)

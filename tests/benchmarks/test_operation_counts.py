@@ -159,7 +159,7 @@ def test_runs_that_begin_together_share_a_commit(
         all_posted.release()
 
     with ThreadPoolExecutor(TOGETHER + 1) as callers:
-        held = callers.submit(engine._lanes.exclusively, hold)
+        held = callers.submit(engine._machine.lanes.exclusively, hold)
         assert core_is_held.wait(timeout=30)
         counts.clear()
         monkeypatch.setattr(Core, "post", seen_post)
@@ -213,7 +213,7 @@ class TestTheGuardItself:
         from perdure.actors.core import Letter
         from perdure.actors.supervisor import Tick
 
-        commit, core, supervisor = Store.commit, engine._core, engine._supervisor
+        commit, core, supervisor = Store.commit, engine._machine.core, engine._machine.supervisor
 
         def and_a_letter(store: Store, batch: Any) -> None:
             commit(store, batch)

@@ -124,7 +124,7 @@ def test_a_signal_at_the_deadline_wins_and_one_after_it_is_refused() -> None:
         for late, fate in ((timedelta(0), State.COMPLETED), (timedelta(seconds=1), State.FAILED)):
             shop = Shop()
             clock.move_to(NOON)
-            with Engine(None, shop.workflow) as engine, engine._lanes.alarm_paused():
+            with Engine(None, shop.workflow) as engine, engine._machine.lanes.alarm_paused():
                 run = engine.start("shop")
                 engine.settle()
                 clock.move_to(NOON + HOUR + late)

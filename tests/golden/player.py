@@ -124,18 +124,18 @@ class Player:
         This is `Engine.settle` for an engine whose handlers wait for the player: settling would wait for them.
         """
         if not self._closed:
-            with self._engine._lanes.alarm_paused():
+            with self._engine._machine.lanes.alarm_paused():
                 while True:
                     self._wait_for_real(self._only_sleepers_are_in_flight)
-                    if not self._engine._ask(FireNext(), "settle"):
+                    if not self._engine._machine.ask(FireNext(), "settle"):
                         break
         if self._stage.kill_wanted:
             self._kill({})
 
     def _only_sleepers_are_in_flight(self) -> bool:
         before = self._stage.pulse()
-        idle = self._stage.asleep() + len(self._engine._crew._queue)
-        return self._engine._lanes.in_flight == idle and self._stage.pulse() == before
+        idle = self._stage.asleep() + len(self._engine._machine.crew._queue)
+        return self._engine._machine.lanes.in_flight == idle and self._stage.pulse() == before
 
     def _until(self, holds: Callable[[], bool], milliseconds: float) -> bool:
         """Move the time until something holds, but no further than this."""
@@ -307,7 +307,7 @@ class Player:
 
         closing = threading.Thread(target=close, name="closing")
         closing.start()
-        self._wait_for_real(lambda: self._engine._crew._closed)
+        self._wait_for_real(lambda: self._engine._machine.crew._closed)
         while closing.is_alive():
             if (moment := self._stage.next_due()) is not None:
                 self._stage.move_to(moment)

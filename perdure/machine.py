@@ -1,0 +1,249 @@
+"""The machinery of one engine: its store, its threads and its actors, from opening to closing.
+
+Rules:
+
+1. Nothing here knows what a caller may say; that is the engine's business. What comes in is letters to actors.
+2. Every method may be called from any thread, but for those that wait: not from a thread they would wait for.
+3. A machine works in the process that made it. In a fork of that process it refuses to.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from .actors import clock
+from .actors.bus import Bus
+from .actors.core import Core, CoreActor, Letter
+from .actors.crew import Crew, running_attempt
+from .actors.endings import Endings
+from .actors.lanes import ThreadLanes
+from .actors.orderly import OrderlyLanes
+from .actors.reply import NoAnswer, Reply
+from .actors.supervisor import FireNext, Supervisor, Tick
+from .dsl.errors import EngineClosed, EngineForked, UsageError, WaitTimeout, WouldDeadlock
+from .frozen import FrozenTime, span
+from .persistence import codec
+from .persistence.store import Store
+
+__all__ = ["Machine"]
+
+logger = logging.getLogger("perdure")
+
+_PATIENCE = 0.5
+"""Real seconds after which a handler in flight counts as one that waits for something."""
+
+_open_machines: weakref.WeakSet[Machine] = weakref.WeakSet()
+
+
+class Machine:
+    """What runs behind an engine.
+
+    Attributes:
+        store: The database.
+        bus: Tells listeners.
+        lanes: The threads.
+        core: Where the actors take their turns.
+        supervisor: The actor that letters about runs go to.
+        crew: Runs handlers.
+        endings: Who waits for a run's end.
+        closing: Whether the engine is closed, or closing.
+    """
+
+    def __init__(
+        self,
+        location: str | None,
+        *,
+        name: str,
+        durability: Literal["full", "normal"],
+        concurrency: int,
+        threads: int,
+        seed: int | None,
+    ) -> None:
+        """Open the database, take over what a dead engine has left there, and set the actors up around it.
+
+        Raises:
+            StoreError: the database cannot be opened; nothing was changed.
+        """
+        self._pid = os.getpid()
+        self._state = threading.RLock()
+        self._moving = threading.Lock()
+        self._seeded = seed is not None
+        self.closing = False
+        self.store = Store(location, durability=durability)
+        self.store.open()
+        self.store.take_over()
+        self.endings = Endings()
+        lanes = ThreadLanes if seed is None else OrderlyLanes
+        self.lanes = lanes(name, threads=threads)
+        self.bus = Bus(self.lanes, codec.decode, self.endings.ended)
+        self.core = Core(self.store, self.bus, self.lanes)
+        self.supervisor = Supervisor(self.core, seed=seed, logger_for=_logger_for)
+        self.crew = Crew(self.lanes, codec.encode, concurrency=concurrency)
+        self.supervisor.crew = self.crew
+        self.core.on_fenced = self._fenced
+        self.lanes.bind(cycle=self.core.cycle, has_mail=self.core.has_mail, ring=self._ring)
+        _open_machines.add(self)
+
+    def _ring(self) -> None:
+        self.core.post(self.supervisor, Letter(Tick()))
+
+    def _fenced(self) -> None:
+        logger.error("another engine has taken over this engine's runs; this one stops driving them")
+
+    # ---- asking
+
+    def ask(self, message: Any, verb: str, *, actor: CoreActor | None = None) -> Any:
+        """Send a letter to the supervisor, or to another actor, and return the answer once all it says is on disk.
+
+        Raises:
+            EngineClosed: nobody will answer any more. An error that is the answer is raised as well.
+        """
+        if self._seeded and not isinstance(message, FireNext):
+            self._let_everything_happen()
+        reply = Reply()
+        self.core.post(actor or self.supervisor, Letter(message, reply))
+        while True:
+            try:
+                return reply.get(timeout=1.0)
+            except NoAnswer:
+                self.check_open(verb)
+
+    def _let_everything_happen(self) -> None:
+        """With a seed and frozen time, what comes from outside comes after everything that came before it."""
+        if not clock.is_frozen() or running_attempt() is not None or self.lanes.on_bus():
+            return
+        with self.lanes.alarm_paused():
+            while self.lanes.wait_idle(clock.monotonic() + 4 * _PATIENCE) and self.ask(FireNext(), "settle"):
+                pass
+
+    def exclusively(self, action: Callable[[], Any]) -> Any:
+        """Run something while no actor is at work."""
+        return self.lanes.exclusively(action)
+
+    def wait_told(self, id: str) -> None:
+        """Wait until the listeners have been given the last event of a run that has ended."""
+        while self.supervisor.is_live(id) and not self.closing:  # its last turn is on disk, and about to be told of
+            self.lanes.wait_delivered()
+        self.bus.flush()
+
+    def check_open(self, verb: str) -> None:
+        """Refuse what is to be done, named by a verb, when the engine is closed or another process's."""
+        if os.getpid() != self._pid:
+            raise EngineForked(verb)
+        if self.closing:
+            raise EngineClosed(verb)
+
+    def check_may_wait(self, id: str | None) -> None:
+        """Raise `WouldDeadlock` where waiting for this run, or for everything, could never end."""
+        attempt = running_attempt()
+        if self.lanes.on_bus():
+            msg = "a listener cannot wait: what it waits for is announced by the thread it runs on"
+            raise WouldDeadlock(msg)
+        if attempt is not None and (id is None or attempt.facts.execution_id == id):
+            what = "everything to be done" if id is None else "its own run to end"
+            msg = f"a handler of run {attempt.facts.execution_id} cannot wait for {what}"
+            raise WouldDeadlock(msg)
+
+    # ---- time
+
+    def settle(self, timeout: float) -> None:
+        """Fire everything that is due, and return when nothing is left to do; see `Engine.settle`."""
+        self.check_may_wait(None)
+        with self.lanes.alarm_paused():
+            self._settle(timeout, until=None)
+
+    def _settle(self, timeout: float, *, until: datetime | None) -> None:
+        """Settle; a handler that is still at work is left alone if it has a time limit by then."""
+        deadline = clock.monotonic() + timeout
+        while True:
+            if self.lanes.wait_idle(min(deadline, clock.monotonic() + _PATIENCE)):
+                if not self.ask(FireNext(), "settle"):
+                    return
+                continue
+            limit = self.exclusively(self.supervisor.timekeeper.next_limit)
+            if limit is not None and limit <= clock.micros():
+                self.ask(FireNext(), "settle")
+            elif limit is not None and until is not None and limit <= clock.to_micros(until):
+                return
+            elif clock.monotonic() >= deadline:
+                msg = f"{self.lanes.in_flight} things are still in flight after {timeout:g} s (a handler that blocks?)"
+                raise WaitTimeout(msg)
+
+    def next_deadline(self) -> datetime | None:
+        """Return when the next timer is due, or None if none is pending."""
+        due = self.exclusively(self.supervisor.timekeeper.next_due)
+        return None if due is None else clock.from_micros(due)
+
+    def advance(self, delta: timedelta | None, parts: dict[str, float], timeout: float) -> None:
+        """Move frozen time on from deadline to deadline, settling at each; see `Engine.advance`."""
+        self.check_may_wait(None)
+        frozen = FrozenTime()
+        target = frozen.now() + span(delta, parts)
+        if not self._moving.acquire(blocking=False):
+            msg = "another thread is moving the time of this engine; advance() from one thread at a time"
+            raise UsageError(msg)
+        try:
+            with self.lanes.alarm_paused():
+                self._settle(timeout, until=target)
+                while (due := self.next_deadline()) is not None and frozen.now() < due <= target:
+                    frozen.move_to(due)
+                    self._settle(timeout, until=target)
+                frozen.move_to(target)
+                self._settle(timeout, until=None)
+        finally:
+            self._moving.release()
+
+    # ---- the end
+
+    def close(self, timeout: float, *, force: bool) -> None:
+        """Stop, and give the runs back; see `Engine.close`."""
+        if os.getpid() != self._pid:
+            return
+        if not force:
+            self.check_may_wait(None)
+        if not self._begin_to_close():
+            return
+        self.crew.close()
+        if not force:
+            self.lanes.wait_idle(clock.monotonic() + timeout)
+        self.lanes.close()
+        self.lanes.stop_core(self.store.close)
+
+    def abandon(self) -> None:
+        """Stop as a death would, and give nothing back; see `Engine.abandon`."""
+        if not self._begin_to_close():
+            return
+        self.lanes.stop_core(self.store.abandon)
+        self.crew.close()
+        self.lanes.close()
+
+    def _begin_to_close(self) -> bool:
+        with self._state:
+            if self.closing:
+                return False
+            self.closing = True
+        _open_machines.discard(self)
+        self.supervisor.closing = True
+        return True
+
+
+def _logger_for(execution_id: str, workflow: str, step: str) -> logging.LoggerAdapter[logging.Logger]:
+    return logging.LoggerAdapter(
+        logging.getLogger("perdure.run"), {"execution_id": execution_id, "workflow": workflow, "step": step}
+    )
+
+
+@atexit.register
+def _close_all() -> None:
+    for machine in list(_open_machines):
+        try:
+            machine.close(timeout=5, force=False)
+        except Exception:
+            logger.exception("an engine could not be closed at exit")
