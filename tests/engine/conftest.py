@@ -1,0 +1,36 @@
+"""Engines for tests: on frozen time, on a file that survives a restart, gone without a trace afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perdure import Engine
+from perdure.testing import close_cleanly, freeze
+from perdure.testing.freezing import START
+from perdure.testing.leaks import unique_name
+
+
+@pytest.fixture(scope="module")
+def frozen_time() -> Iterator[Any]:
+    """One freeze for a module's tests: to freeze takes longer than most of them."""
+    with freeze() as freezer:
+        yield freezer
+
+
+@pytest.fixture
+def frozen(frozen_time: Any) -> Any:
+    """Frozen time, at its beginning."""
+    frozen_time.move_to(START)
+    return frozen_time
+
+
+@pytest.fixture
+def lab(frozen: Any, tmp_path: Path) -> Iterator[Engine]:
+    """An engine on frozen time, its database in a file."""
+    engine = Engine(tmp_path / "runs.db", durability="normal", queue_name=unique_name())
+    yield engine
+    close_cleanly(engine)
