@@ -26,7 +26,8 @@ from ..dsl.states import FINAL, State
 from ..persistence.records import ExecutionRow, Stored
 from . import clock
 from .core import Core, CoreActor, Letter, Mail
-from .execution import ExecutionActor, child_ended
+from .execution import ExecutionActor
+from .family import child_ended
 from .reader import CodecReader
 from .schedules import Read, Schedules
 from .timekeeper import Timekeeper
@@ -356,7 +357,7 @@ class Supervisor(CoreActor):
 
     # ---- children
 
-    def new_child(self, parent: ExecutionActor, effect: RunChild, encoded_input: str) -> ExecutionRow:
+    def new_child(self, parent: int, effect: RunChild, encoded_input: str) -> ExecutionRow:
         """Return the row of a child, to be written with its parent's fact.
 
         Raises:
@@ -366,7 +367,7 @@ class Supervisor(CoreActor):
         if definition is None:
             raise UnknownWorkflow(effect.workflow, self._latest)
         row = self.new_row(definition, encoded_input)
-        return row._replace(parent_id=parent.run_id, parent_key=effect.place.key)
+        return row._replace(parent_id=parent, parent_key=effect.place.key)
 
     def begin(self, row: ExecutionRow) -> None:
         """Begin a run whose row is on disk, written by whoever starts it."""

@@ -1,0 +1,222 @@
+"""The attempts of one run: user code in flight, its answers, retries and time limits.
+
+Rules:
+
+1. An attempt is recorded before the crew hears of it, so that a crash in the middle of it leaves a trace.
+2. An answer counts only for the attempt that is in flight under its key. Any other is told of, and dropped.
+3. What decides between an answer and its time limit is when user code began and ended, not what arrived first.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+from ..dsl import events as ev
+from ..dsl import messages as msg
+from ..dsl.context import RunFacts
+from ..dsl.effects import Decide, Effect, Invoke, RunChild, WaitUntil
+from ..dsl.errors import StepInterrupted, StepTimeout
+from ..dsl.facts import UNDO, ErrorRecord, Fact, FactKind, FactStatus
+from . import clock
+from .core import CoreActor
+from .course import MICROS, Course
+from .crew import Attempt, error_record
+
+if TYPE_CHECKING:
+    from .supervisor import Supervisor
+
+__all__ = ["Attempts"]
+
+
+class Attempts:
+    """What the crew does for one run.
+
+    Attributes:
+        in_flight: Attempts whose answer is waited for, by key.
+    """
+
+    __slots__ = ("_actor", "_course", "_office", "_run_facts", "in_flight")
+
+    def __init__(self, course: Course, office: Supervisor, actor: CoreActor) -> None:
+        row = course.row
+        self._course = course
+        self._office = office
+        self._actor = actor
+        self._run_facts = RunFacts(row.execution_id, row.workflow, row.input, office.logger_for)
+        self.in_flight: dict[str, Attempt] = {}
+
+    # ---- beginning
+
+    def ask(self, effect: Invoke, fact: Fact | None) -> None:
+        """Begin with a handler, or take it up where its fact says it stands."""
+        if fact is None:
+            self.begin(effect, self._course.new_fact(effect.place, effect.kind, FactStatus.RUNNING))
+        elif fact.status is FactStatus.RUNNING:  # a crash or shutdown cut this attempt short
+            fact = fact._replace(interruptions=fact.interruptions + 1)
+            if effect.policy.on_interrupted == "fail" and effect.kind is FactKind.STEP:
+                error = StepInterrupted(
+                    f"step {effect.place.name!r} was interrupted in attempt {fact.attempts} and must not be repeated"
+                )
+                self._give_up(effect, fact, error_record(error, effect.place.name))
+            else:
+                self.begin(effect, fact)
+
+    def begin(self, effect: Invoke, fact: Fact) -> None:
+        """Begin the next attempt of a handler."""
+        course = self._course
+        course.wake()
+        number = fact.attempts + 1
+        failure = course.row.error if effect.kind is FactKind.UNDO else None
+        attempt = Attempt(course.run_id, effect, number, self._run_facts, self._actor, failure)
+        self.in_flight[effect.place.key] = attempt
+        started: type[ev.Event] = ev.StepStarted
+        fields: dict[str, Any] = {"step": effect.place.name, "attempt": number}
+        if effect.kind is FactKind.UNDO:
+            started = ev.CompensationStarted
+        else:
+            fields["max_attempts"] = effect.policy.retry.attempts
+        course.emit(started, **fields)
+        course.record(fact, status=FactStatus.RUNNING, attempts=number, due_at=None)
+        course.turn.acts.append(lambda: self._office.crew.run(attempt))
+        if effect.policy.timeout is not None:
+            due = course.now + round(effect.policy.timeout * MICROS)
+            course.arm(due, fact.key, attempt=number)
+
+    def question(self, effect: Decide | RunChild | WaitUntil) -> None:
+        """Have user code asked that is no handler: it has no attempts, no slot and no time limit."""
+        attempt = Attempt(self._course.run_id, effect, 0, self._run_facts, self._actor)
+        self.in_flight[effect.place.key] = attempt
+        self._course.turn.acts.append(lambda: self._office.crew.ask(attempt))
+
+    # ---- answers
+
+    def _about(self, message: msg.StepCompleted | msg.StepFailed | msg.StepInterrupted) -> Attempt | None:
+        """Return the attempt a message is about, if it is in flight: not an earlier one, nor one of an earlier turn."""
+        attempt = self.in_flight.get(message.key)
+        if attempt is None or (attempt.number, attempt.effect.place.turn) != (message.attempt, message.turn):
+            return None
+        return attempt
+
+    def answered(self, message: msg.StepCompleted | msg.StepFailed) -> Effect | None:
+        """Return the effect this is the answer to; an answer nobody waits for is only told of."""
+        course = self._course
+        attempt = self._about(message)
+        effect = course.walk.asks(message.key) if course.walk is not None else None
+        if attempt is None or effect is None:
+            course.emit(ev.StepLate, step=_display(message.key), attempt=message.attempt)
+            return None
+        if isinstance(effect, Invoke) and effect.policy.timeout is not None:
+            limit = round(effect.policy.timeout * MICROS)
+            if attempt.began is not None and message.at > attempt.began + limit:
+                self._timed_out(effect)
+                return None
+            course.disarm(message.key)
+        del self.in_flight[message.key]
+        return effect
+
+    def succeeded(self, effect: Invoke, result: str) -> None:
+        """Settle a handler that has returned."""
+        course = self._course
+        fact = course.journal.facts[effect.place.key]
+        if effect.kind is FactKind.UNDO:
+            course.emit(ev.CompensationCompleted, step=effect.place.name, attempt=fact.attempts)
+        else:
+            course.emit(
+                ev.StepCompleted,
+                step=effect.place.name,
+                attempt=fact.attempts,
+                max_attempts=effect.policy.retry.attempts,
+                result=result,
+                encoded="result",
+            )
+        course.settle(fact, FactStatus.COMPLETED, value=result, error=None)
+
+    def failed(self, effect: Invoke, error: ErrorRecord, *, retryable: bool = True, delay: float | None = None) -> None:
+        """Put the next attempt of a handler that has raised on the clock, or give it up."""
+        course = self._course
+        fact = course.journal.facts[effect.place.key]
+        failures = fact.attempts - fact.interruptions
+        retry = effect.policy.retry
+        if not retryable or failures >= retry.attempts or course.halted:
+            self._give_up(effect, fact, error)
+            return
+        if delay is None:
+            delay = retry.delay(failures, self._chance(fact))
+        due = course.now + round(delay * MICROS)
+        if effect.kind is FactKind.STEP:
+            course.emit(
+                ev.StepRetry,
+                step=effect.place.name,
+                attempt=fact.attempts,
+                max_attempts=retry.attempts,
+                error=error,
+                next_attempt_at=clock.from_micros(due),
+            )
+        course.record(fact, status=FactStatus.RETRYING, error=error, due_at=due)
+        course.arm(due, fact.key)
+
+    def _chance(self, fact: Fact) -> float:
+        """Draw the jitter: from the engine's seed and the attempt, so that no order of events changes it."""
+        seed = f"{self._office.seed}:{self._course.row.execution_id}:{fact.key}:{fact.turn}:{fact.attempts}"
+        return random.Random(seed).random()  # noqa: S311 - jitter is no secret
+
+    def _give_up(self, effect: Invoke, fact: Fact, error: ErrorRecord) -> None:
+        if effect.kind is FactKind.UNDO:
+            self._course.emit(ev.CompensationFailed, step=effect.place.name, attempt=fact.attempts, error=error)
+        else:
+            self._course.emit(
+                ev.StepFailed,
+                step=effect.place.name,
+                attempt=fact.attempts,
+                max_attempts=effect.policy.retry.attempts,
+                error=error,
+            )
+        self._course.settle(fact, FactStatus.FAILED, value=None, error=error)
+
+    def interrupted(self, message: msg.StepInterrupted) -> None:
+        """Leave an attempt that began as it stands, for the next start to find; take back one that did not."""
+        attempt = self._about(message)
+        if attempt is None:
+            return
+        del self.in_flight[message.key]
+        fact = self._course.journal.facts.get(message.key)
+        if isinstance(attempt.effect, Invoke) and fact is not None and not message.began:
+            status = FactStatus.RETRYING
+            self._course.record(fact, status=status, attempts=fact.attempts - 1, due_at=self._course.now)
+
+    # ---- limits
+
+    def limit_reached(self, effect: Effect | None, message: msg.Timeout) -> None:
+        """Time an attempt out, unless it began later than its timer thought."""
+        attempt = self.in_flight.get(message.key)
+        if not isinstance(effect, Invoke) or attempt is None or attempt.number != message.attempt:
+            return
+        limit = round((effect.policy.timeout or 0) * MICROS)
+        due = (self._course.now if attempt.began is None else attempt.began) + limit
+        if due > self._course.now:  # it queued before it began: the limit is for the handler, not for the queue
+            self._course.arm(due, message.key, attempt=message.attempt)
+            return
+        self._timed_out(effect)
+
+    def _timed_out(self, effect: Invoke) -> None:
+        attempt = self.in_flight.pop(effect.place.key)
+        self._course.turn.acts.append(lambda: self._office.crew.abandon(attempt))
+        self._course.emit(ev.StepTimedOut, step=effect.place.name, attempt=attempt.number)
+        error = StepTimeout(effect.place.name, effect.policy.timeout or 0)
+        retryable = effect.policy.retry.allows(error)
+        self.failed(effect, error_record(error, effect.place.name), retryable=retryable)
+
+    def cancel(self) -> None:
+        """Ask everything in flight to end early; its answers are still waited for."""
+        for attempt in self.in_flight.values():
+            self._course.turn.acts.append(lambda attempt=attempt: self._office.crew.cancel(attempt))  # type: ignore[misc]
+
+    def abandon(self) -> None:
+        """Give up at once what is in flight."""
+        for attempt in self.in_flight.values():
+            self._office.crew.abandon(attempt)
+
+
+def _display(key: str) -> str:
+    return Fact(key.removeprefix(UNDO), FactKind.STEP, FactStatus.RUNNING).name

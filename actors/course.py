@@ -1,0 +1,170 @@
+"""The course of one run: its row, its facts, how far its walk has come, and the turn it is in.
+
+What the actor and its helpers decide is written down here, and goes into the turn from here. This file decides nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..dsl import events as ev
+from ..dsl.facts import Fact, FactKind, FactStatus, Place
+from ..dsl.journal import Journal
+from ..dsl.scope import Scope
+from ..dsl.states import State
+from ..dsl.walk import Walk
+from ..persistence.records import ExecutionRow, Stored
+from .bus import Notice
+from .core import Turn
+
+if TYPE_CHECKING:
+    from .supervisor import Supervisor
+
+__all__ = ["CANCEL", "LIMIT", "MICROS", "Course"]
+
+MICROS = 1_000_000
+"""Microseconds in a second."""
+
+CANCEL = "__cancel"
+"""Key of the fact that the run was cancelled."""
+
+LIMIT = "__timeout"
+"""Key of the fact that holds the run's deadline; failed once it has passed."""
+
+
+class Course:
+    """Where one run stands.
+
+    Attributes:
+        run_id: Integer key of the run.
+        row: The run's row as it will be after this turn.
+        journal: The run's facts.
+        scope: What the walk sees of them.
+        walk: The walk, forward or back; None in a run that has ended or cannot be driven.
+        rolling_back: Whether the walk goes back.
+        turn: What has been decided in the current cycle.
+        now: When the message arrived that is being handled.
+    """
+
+    __slots__ = (
+        "_office",
+        "_order",
+        "_recorded",
+        "_sequence",
+        "journal",
+        "now",
+        "rolling_back",
+        "row",
+        "run_id",
+        "scope",
+        "turn",
+        "walk",
+    )
+
+    def __init__(self, office: Supervisor, stored: Stored, turn: Turn) -> None:
+        self._office = office
+        self.run_id = stored.execution.id
+        self.row: ExecutionRow = stored.execution
+        self.journal = Journal(office.codec, stored.facts)
+        self.scope = Scope(self.journal)
+        self.walk: Walk | None = None
+        self.rolling_back = False
+        self.turn = turn
+        self.now = 0
+        facts = stored.facts
+        self._order = max((fact.order for fact in facts), default=0)
+        self._sequence = max(self.row.sequence, max((fact.sequence for fact in facts), default=0))
+        self._recorded = self._sequence
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was ever told of the run."""
+        return self._sequence == 0
+
+    @property
+    def brake(self) -> Fact | None:
+        """The fact for which the run goes no further: it was cancelled, or its deadline has passed."""
+        facts = self.journal.facts
+        limit = facts.get(LIMIT)
+        return facts.get(CANCEL) or (limit if limit is not None and limit.status is FactStatus.FAILED else None)
+
+    @property
+    def halted(self) -> bool:
+        """Whether the run goes no further, and is not being undone yet."""
+        return not self.rolling_back and self.brake is not None
+
+    # ---- remembering
+
+    def new_fact(
+        self, place: Place, kind: FactKind, status: FactStatus, *, value: str | None = None, due_at: int | None = None
+    ) -> Fact:
+        """Return a fact that begins now, next in the run's order; it is not recorded yet."""
+        self._order += 1
+        return Fact(place.key, kind, status, place.turn, self._order, value=value, started_at=self.now, due_at=due_at)
+
+    def record(self, fact: Fact, **changes: Any) -> None:
+        """Record a fact as it is, but for these fields."""
+        fact = fact._replace(sequence=self._sequence, **changes)
+        self._recorded = self._sequence
+        for each in self.journal.enter(fact):
+            self.turn.facts[each.key] = each
+        if self.row.adoptions and fact.settled:
+            self.change_row(adoptions=0)
+
+    def settle(self, fact: Fact, status: FactStatus, **changes: Any) -> None:
+        """Record the outcome and let the walk go on with it."""
+        assert self.walk is not None
+        if fact.due_at is not None:
+            self.disarm(fact.key)
+        self.record(fact, status=status, due_at=None, completed_at=self.now, **changes)
+        self.walk.resume(self.journal.facts[fact.key])
+
+    def change_row(self, **changes: Any) -> None:
+        """Change columns of the run's row."""
+        self.row = self.turn.row = self.row._replace(updated_at=self.now, **changes)
+
+    def end_turn(self) -> None:
+        """Put the number of the last event on what is recorded anyway, or on the run's row.
+
+        Invariant: an event's number is on disk with the turn that told of it, so that it never comes again.
+        """
+        if self.turn.row is None and self._sequence == self._recorded:
+            return
+        self._recorded = self._sequence
+        if self.turn.row is None and self.turn.facts:
+            key, fact = self.turn.facts.popitem()
+            self.journal.facts[key] = self.turn.facts[key] = fact._replace(sequence=self._sequence)
+        else:
+            self.row = self.turn.row = self.row._replace(sequence=self._sequence)
+
+    # ---- telling
+
+    def emit(self, event: type[ev.Event], /, *, encoded: str | None = None, **fields: Any) -> None:
+        """Tell of an event; the field named by ``encoded`` is decoded only if anybody listens."""
+        self._sequence += 1
+        if not self._office.core.bus.silent:
+            row = self.row
+            notice = Notice(event, row.execution_id, row.workflow, self.now, self._sequence, fields, encoded)
+            self.turn.notices.append(notice)
+
+    def announce_end(self) -> None:
+        """Tell those who wait for the run's end, after everything else."""
+        row = self.row
+        fields = {"row": row}
+        self.turn.notices.append(Notice(None, row.execution_id, row.workflow, self.now, self._sequence, fields))
+
+    def wake(self) -> None:
+        """Say that a waiting run has something to do again."""
+        if self.row.state == State.WAITING:
+            self.change_row(state=State.RUNNING)
+            self.emit(ev.WorkflowResumed)
+
+    # ---- acting
+
+    def arm(self, due: int, key: str, *, attempt: int | None = None) -> None:
+        """Set a timer, once this turn is remembered."""
+        self.turn.acts.append(lambda: self._office.timekeeper.arm(due, self.run_id, key, attempt=attempt))
+
+    def disarm(self, key: str) -> None:
+        """Take a timer back, once this turn is remembered."""
+        self.turn.acts.append(lambda: self._office.timekeeper.disarm(self.run_id, key))
