@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +35,9 @@ def lab(frozen: Any, tmp_path: Path) -> Iterator[Engine]:
     engine = Engine(tmp_path / "runs.db", durability="normal", queue_name=unique_name())
     yield engine
     close_cleanly(engine)
+
+
+@pytest.fixture
+def unnoticed(lab: Engine) -> Callable[[], AbstractContextManager[None]]:
+    """While this is entered nobody looks at the clock: what becomes due is only noticed afterwards."""
+    return lab._machine.lanes.alarm_paused
