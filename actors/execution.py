@@ -421,7 +421,7 @@ class ExecutionActor(CoreActor):
             self._finish(self._bad_end, error=error, rollback="none")
             return
         if self.row.state != State.COMPENSATING:
-            course.change_row(state=State.COMPENSATING, error=error)
+            course.change_row(state=State.COMPENSATING, error=error, finished_at=None)
             course.emit(ev.WorkflowCompensating, error=error)
         course.rolling_back = True
         course.walk = Walk(roll_back(debts), course.journal)
@@ -438,7 +438,7 @@ class ExecutionActor(CoreActor):
         self, state: State, *, result: str | None = None, error: ErrorRecord | None = None, rollback: str | None = None
     ) -> None:
         course = self._course
-        undone = self.row.finished_at is not None
+        undone = self.row.result is not None  # it had completed before
         course.walk = None
         self._drop_deadline()
         course.change_row(state=state, result=result, error=error, rollback=rollback, finished_at=course.now)

@@ -21,7 +21,7 @@ from ..dsl.errors import (
     StoreError,
     UnknownWorkflow,
 )
-from ..dsl.facts import ErrorRecord
+from ..dsl.facts import UNDO, ErrorRecord
 from ..dsl.states import FINAL, State
 from ..persistence.records import ExecutionRow, Stored
 from . import clock
@@ -378,6 +378,7 @@ class Supervisor(CoreActor):
         """Tell a restored parent of its child's end, if the child has ended; else make sure that the child lives."""
         child = self._child(parent, key)
         if child is None:
+            self._miss_child(parent, key)
             return
         if child.state in FINAL:
             stored = self.core.store.load(child.id)
@@ -395,6 +396,13 @@ class Supervisor(CoreActor):
         """Have a completed child undone."""
         if (child := self._child(parent, key)) is not None:
             self.deliver(child.id, msg.Undo(key))
+        else:
+            self._miss_child(parent, f"{UNDO}{key}")
+
+    def _miss_child(self, parent: int, key: str) -> None:
+        """Tell a parent that its child is no longer there, so that it need not wait for ever."""
+        error = ErrorRecord("perdure.ExecutionNotFound", "the child's execution is no longer in the database")
+        self.deliver(parent, msg.ChildEnded(key, "gone", error=error))
 
     def _child(self, parent: int, key: str) -> ExecutionRow | None:
         rows = [row for row in self.core.store.children(parent) if row.parent_key == key]

@@ -1,6 +1,6 @@
 """How finished runs leave: deleted, or moved to the archive, whole and with everything that belongs to them.
 
-A run stays as long as the run that started it is unfinished: the parent may have to undo it.
+A run stays as long as the run that started it is unfinished, or the one that started that: they may have to undo it.
 """
 
 # ruff: noqa: S608 - the pieces are names of columns and constants of this file.
@@ -28,7 +28,14 @@ _IN: Final = "(SELECT value FROM json_each(?))"
 _CANDIDATES: Final = f"""
     SELECT run.id FROM workflow_executions AS run
     WHERE run.finished_at < ? AND run.state IN {_IN} AND NOT EXISTS
-    (SELECT 1 FROM workflow_executions AS parent WHERE parent.id = run.parent_id AND parent.finished_at IS NULL)
+    (
+        WITH RECURSIVE above (parent_id, finished_at) AS (
+            SELECT parent_id, finished_at FROM workflow_executions WHERE id = run.parent_id
+            UNION ALL
+            SELECT next.parent_id, next.finished_at FROM workflow_executions AS next JOIN above ON next.id = above.parent_id
+        )
+        SELECT 1 FROM above WHERE finished_at IS NULL
+    )
     ORDER BY run.finished_at LIMIT ?
 """
 _DELETE: Final = (
