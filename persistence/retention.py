@@ -32,7 +32,8 @@ _CANDIDATES: Final = f"""
         WITH RECURSIVE above (parent_id, finished_at) AS (
             SELECT parent_id, finished_at FROM workflow_executions WHERE id = run.parent_id
             UNION ALL
-            SELECT next.parent_id, next.finished_at FROM workflow_executions AS next JOIN above ON next.id = above.parent_id
+            SELECT next.parent_id, next.finished_at
+            FROM workflow_executions AS next JOIN above ON next.id = above.parent_id
         )
         SELECT 1 FROM above WHERE finished_at IS NULL
     )
