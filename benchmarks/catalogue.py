@@ -186,14 +186,14 @@ CASES: tuple[Case, ...] = (
             "restart": Figure("s", targets=(Target(0.3, 0.05),)),
             "resume": Figure("s", targets=(Target(4, 2),)),
         },
-        quick={"count": 1000},
+        quick=None,
     ),
     Case(
         "waiting-1000",
         "waiting",
         {"durability": "normal", "count": 1000},
         {name: Figure("s") for name in ("create", "restart", "resume")},
-        quick=None,
+        quick={},
         contenders=("perdure", "unhinged", "bunqueue"),
     ),
     Case(
