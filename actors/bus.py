@@ -76,14 +76,14 @@ class Bus:
         """Add a listener to a type of event, to all of them, or to one run; it is kept alive."""
         signal = self._signal(event, execution_id)
         before = len(signal.receivers)
-        signal.connect(listener, weak=False)
+        signal.connect(_known(signal, listener), weak=False)
         self._listeners += len(signal.receivers) - before
 
     def disconnect(self, event: type[Event] | None, listener: Listener, execution_id: str | None = None) -> None:
         """Remove a listener; nothing happens if it is not there."""
         signal = self._signal(event, execution_id)
         before = len(signal.receivers)
-        signal.disconnect(listener)
+        signal.disconnect(_known(signal, listener))
         self._listeners += len(signal.receivers) - before
         if execution_id is not None and not signal.receivers:
             self._runs.pop(execution_id, None)
@@ -168,6 +168,11 @@ class Bus:
                         error=error,
                     )
                 )
+
+
+def _known(signal: blinker.Signal, listener: Listener) -> Listener:
+    """Return the receiver that equals a listener: blinker goes by identity, and ``events.append`` is new each time."""
+    return next((receiver for receiver in signal.receivers_for(blinker.ANY) if receiver == listener), listener)
 
 
 def _name(listener: Listener) -> str:

@@ -17,6 +17,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -36,12 +37,14 @@ __all__ = ["Attempt", "Crew", "arguments_of", "error_record", "running_attempt"]
 
 logger = logging.getLogger("perdure")
 
-_current = threading.local()
+_current: ContextVar[Attempt | None] = ContextVar("perdure attempt", default=None)
+"""A context variable, and not a thread's: handlers that are coroutines share a thread."""
 
 
 def running_attempt() -> Attempt | None:
-    """Return the attempt whose user code runs on this thread, if any."""
-    return getattr(_current, "attempt", None)
+    """Return the attempt whose user code is asking, if any: on this thread, or in this task."""
+    attempt = _current.get()
+    return None if attempt is None or attempt.is_over else attempt
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +63,7 @@ class Attempt:
         cancelled: Whether the run is being cancelled; the outcome is still recorded.
         on_thread: Whether a ``def`` handler is running.
         stepped_over: Whether it was left running, and nothing waits for its thread.
+        is_over: Whether user code has returned, so that what it left running may wait for anything.
     """
 
     run: int
@@ -75,6 +79,7 @@ class Attempt:
     holds_slot: bool = field(default=False)
     on_thread: bool = field(default=False)
     stepped_over: bool = field(default=False)
+    is_over: bool = field(default=False)
 
     @property
     def key(self) -> str:
@@ -130,8 +135,15 @@ class Crew:
             self._lanes.step_over()
 
     def cancel(self, attempt: Attempt) -> None:
-        """Ask an attempt to end early: an asynchronous one is cancelled, another sees ``ctx.cancelled``."""
+        """Ask an attempt to end early: one that queues never begins, an asynchronous one is stopped."""
         attempt.cancelled = True
+        with self._slots:
+            queued = attempt in self._queue
+            if queued:
+                self._queue.remove(attempt)
+        if queued:
+            self._finish(attempt, _not_begun(attempt))
+            self._lanes.release()
         if (task := attempt.task) is not None:
             self._lanes.call_in_loop(task.cancel)
 
@@ -189,21 +201,25 @@ class Crew:
     # ---- running
 
     def _run_sync(self, attempt: Attempt, function: Callable[..., Any]) -> None:
-        if attempt.abandoned or self._closed:
+        if self._is_unwanted(attempt):
             self._finish(attempt, _not_begun(attempt))
             return
         attempt.began = clock.micros()
-        _current.attempt = attempt
+        token = _current.set(attempt)
         attempt.on_thread = True
         try:
             outcome = self._call(attempt, function)
         finally:
-            _current.attempt = None
+            _current.reset(token)
             self._leave_thread(attempt)
         if inspect.isawaitable(outcome):
             self._lanes.loop(lambda: self._finish_awaiting(attempt, outcome))
         else:
             self._finish(attempt, outcome)
+
+    def _is_unwanted(self, attempt: Attempt) -> bool:
+        """Tell whether user code that has not begun must not begin any more."""
+        return attempt.abandoned or attempt.cancelled or self._closed
 
     def _leave_thread(self, attempt: Attempt) -> None:
         with self._slots:
@@ -221,10 +237,11 @@ class Crew:
             return _failed(attempt, error)
 
     async def _run_async(self, attempt: Attempt, function: Callable[..., Any]) -> None:
-        if attempt.abandoned or self._closed:
+        if self._is_unwanted(attempt):
             self._finish(attempt, _not_begun(attempt))
             return
         attempt.began = clock.micros()
+        _current.set(attempt)
         try:
             awaitable = _invoke(function, *arguments_of(attempt, function))
         except BaseException as error:  # noqa: BLE001 - user code, as above
@@ -235,6 +252,7 @@ class Crew:
     async def _finish_awaiting(self, attempt: Attempt, awaitable: Any) -> None:
         import asyncio
 
+        _current.set(attempt)
         attempt.task = asyncio.current_task()
         outcome: StepCompleted | StepFailed | StepInterrupted
         try:
@@ -264,6 +282,7 @@ class Crew:
         return StepCompleted(attempt.key, attempt.number, self._encode(result), turn=effect.place.turn)
 
     def _finish(self, attempt: Attempt, outcome: StepCompleted | StepFailed | StepInterrupted) -> None:
+        attempt.is_over = True
         self._give_back(attempt)
         self._lanes.pool.about_to_report()
         attempt.actor.core.post(attempt.actor, Letter(outcome))

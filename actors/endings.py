@@ -13,13 +13,13 @@ __all__ = ["Endings"]
 
 
 class Endings:
-    """Callbacks by execution id; each is called once, on the thread that announces the end."""
+    """Callbacks by execution id; each is called once: at the announcement of the end, or with None at the close."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[str, list[Callable[[ExecutionRow], None]]] = {}
+        self._waiting: dict[str, list[Callable[[ExecutionRow | None], None]]] = {}
 
-    def when(self, execution_id: str, callback: Callable[[ExecutionRow], None]) -> Callable[[], None]:
+    def when(self, execution_id: str, callback: Callable[[ExecutionRow | None], None]) -> Callable[[], None]:
         """Have the callback called with the row at the next end of this run; return what takes it back."""
         with self._lock:
             self._waiting.setdefault(execution_id, []).append(callback)
@@ -33,6 +33,14 @@ class Endings:
                     self._waiting.pop(execution_id, None)
 
         return withdraw
+
+    def close(self) -> None:
+        """Call everybody with None: no end will be announced any more."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+        for callbacks in waiting.values():
+            for callback in callbacks:
+                callback(None)
 
     def ended(self, row: ExecutionRow) -> None:
         """Call whoever waits for this run."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ..dsl import events as ev
 from ..dsl import messages as msg
 from ..dsl.effects import Decide, Effect, Invoke, RunChild, UndoChild, WaitFor, WaitUntil
-from ..dsl.errors import ExecutionFinished, IllegalTransition, UnknownSignal, WorkflowTimeout
+from ..dsl.errors import ExecutionFinished, IllegalTransition, UnknownSignal, UnknownWorkflow, WorkflowTimeout
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus, Place
 from ..dsl.programs import DELAY, after, roll_back
 from ..dsl.states import FINAL, State
@@ -390,6 +390,8 @@ class ExecutionActor(CoreActor):
     def _resume(self) -> Any:
         if self.row.state != State.QUARANTINED:
             return IllegalTransition(self.row.execution_id, self.row.state, "resume", (State.QUARANTINED,))
+        if self.definition is None:
+            return UnknownWorkflow(self.row.workflow, self._office.names())
         rolling_back = any(fact.kind is FactKind.UNDO for fact in self._course.journal.facts.values())
         state = State.COMPENSATING if rolling_back else State.RUNNING
         self._course.change_row(state=state, error=None, adoptions=0, finished_at=None)

@@ -385,11 +385,16 @@ class Supervisor(CoreActor):
             assert stored is not None
             self.deliver(parent, child_ended(key, child, stored.facts, self.codec))
         elif cancel:
-            self.deliver(child.id, msg.Cancel(reason="the parent was cancelled"))
+            self.cancel_child(parent, key, msg.Cancel(reason="the parent was cancelled"))
 
     def cancel_child(self, parent: int, key: str, message: msg.Cancel) -> None:
-        """Cancel a child with its parent."""
-        if (child := self._child(parent, key)) is not None:
+        """Cancel a child with its parent; one that is quarantined stays so, and its parent goes on without it."""
+        child = self._child(parent, key)
+        if child is None:
+            self._miss_child(parent, key)
+        elif child.state == State.QUARANTINED:
+            self.deliver(parent, msg.ChildEnded(key, child.state, error=child.error))
+        else:
             self.deliver(child.id, message)
 
     def undo_child(self, parent: int, key: str) -> None:

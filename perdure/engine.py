@@ -256,8 +256,14 @@ class Engine:
         """
         self._machine.check_open("read an execution")
         arguments.check_text(id, "the id of a run")
-        stored = self._machine.store.snapshot(id)
-        return None if stored is None else Execution(stored.execution, lambda: stored, self._machine.store.name_of)
+        stored = self._machine.read("read an execution", lambda store: store.snapshot(id))
+        return None if stored is None else self._show(stored)
+
+    def _show(self, stored: Stored) -> Execution:
+        return Execution(stored.execution, lambda: stored, self._name_of)
+
+    def _name_of(self, run: int) -> str | None:
+        return self._machine.read("read an execution", lambda store: store.name_of(run))
 
     def list_executions(
         self, workflow: str | None = None, state: str | None = None, *, limit: int = 100, offset: int = 0
@@ -278,18 +284,21 @@ class Engine:
         if workflow is not None:
             arguments.check_text(workflow, "workflow")
         arguments.check_page(limit, offset)
-        rows = self._machine.store.list_rows(
-            workflow=workflow, state=None if state is None else arguments.state_named(state), limit=limit, offset=offset
+        chosen = None if state is None else arguments.state_named(state)
+        found = self._machine.read(
+            "list executions",
+            lambda store: store.snapshots(workflow=workflow, state=chosen, limit=limit, offset=offset),
         )
-        return [self.view(row).loaded() for row in rows]
+        return list(map(self._show, found))
 
     def view(self, row: ExecutionRow) -> Execution:
         """Return what a run's row shows; its steps and signals are read when they are asked for."""
 
         def load() -> Stored:
-            return self._machine.store.snapshot(row.execution_id) or Stored(row, [], [])
+            stored = self._machine.read("read an execution", lambda store: store.snapshot(row.execution_id))
+            return stored or Stored(row, [], [])
 
-        return Execution(row, load, self._machine.store.name_of)
+        return Execution(row, load, self._name_of)
 
     @overload
     def signal(self, id: str, event: Signal[T], payload: T, *, key: str | None = None, strict: bool = True) -> None: ...
@@ -543,8 +552,8 @@ class Engine:
         self._machine.bus.connect(None, arguments.check_listener(listener), id)
         return lambda: self._machine.bus.disconnect(None, listener, id)
 
-    def when_ended(self, id: str, callback: Callable[[ExecutionRow], None]) -> Callable[[], None]:
-        """Have a callback called with a run's row once it has ended; returns what takes that back."""
+    def when_ended(self, id: str, callback: Callable[[ExecutionRow | None], None]) -> Callable[[], None]:
+        """Have a callback called with a run's row at its end, or None at the close; returns what takes that back."""
         return self._machine.endings.when(id, callback)
 
     def is_under_way(self, id: str) -> bool:
@@ -590,8 +599,7 @@ class Engine:
 
     def get_archived_count(self) -> int:
         """Return how many runs are in the archive."""
-        self._machine.check_open("count the archive")
-        return self._machine.store.archived_count()
+        return self._machine.read("count the archive", lambda store: store.archived_count())
 
     # ---- time
 

@@ -16,7 +16,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from .actors import clock
 from .actors.bus import Bus
@@ -27,12 +27,14 @@ from .actors.lanes import ThreadLanes
 from .actors.orderly import OrderlyLanes
 from .actors.reply import NoAnswer, Reply
 from .actors.supervisor import FireNext, Supervisor, Tick
-from .dsl.errors import EngineClosed, EngineForked, UsageError, WaitTimeout, WouldDeadlock
+from .dsl.errors import EngineClosed, EngineForked, StoreError, UsageError, WaitTimeout, WouldDeadlock
 from .frozen import FrozenTime, span
 from .persistence import codec
 from .persistence.store import Store
 
 __all__ = ["Machine"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger("perdure")
 
@@ -151,6 +153,19 @@ class Machine:
             msg = f"a handler of run {attempt.facts.execution_id} cannot wait for {what}"
             raise WouldDeadlock(msg)
 
+    def read(self, verb: str, look: Callable[[Store], T]) -> T:
+        """Read from the database on this thread.
+
+        Raises:
+            EngineClosed: the engine is closed, or was closed meanwhile.
+        """
+        self.check_open(verb)
+        try:
+            return look(self.store)
+        except StoreError:
+            self.check_open(verb)  # the close has taken the database away under this thread's hands
+            raise
+
     # ---- time
 
     def settle(self, timeout: float) -> None:
@@ -215,6 +230,7 @@ class Machine:
             self.lanes.wait_idle(clock.monotonic() + timeout)
         self.lanes.close()
         self.lanes.stop_core(self.store.close)
+        self.endings.close()
 
     def abandon(self) -> None:
         """Stop as a death would, and give nothing back; see `Engine.abandon`."""
@@ -223,6 +239,7 @@ class Machine:
         self.lanes.stop_core(self.store.abandon)
         self.crew.close()
         self.lanes.close()
+        self.endings.close()
 
     def _begin_to_close(self) -> bool:
         with self._state:

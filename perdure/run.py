@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from .actors import clock
@@ -15,9 +15,7 @@ from .dsl.errors import (
     WorkflowFailed,
     WorkflowQuarantined,
 )
-from .dsl.events import Event, WorkflowCompleted
-from .dsl.events import WorkflowCancelled as CancelledEvent
-from .dsl.events import WorkflowFailed as FailedEvent
+from .dsl.events import Event
 from .dsl.signals import Signal
 from .dsl.states import FINAL, State
 from .execution import Execution
@@ -32,7 +30,6 @@ R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
 _ENDS = frozenset({*FINAL, State.QUARANTINED})
-_LAST = (WorkflowCompleted, FailedEvent, CancelledEvent)
 
 
 class Run(Generic[R_co]):
@@ -156,14 +153,15 @@ class Run(Generic[R_co]):
     async def _await(self) -> R_co:
         import asyncio
 
+        self._engine.check_may_wait(self.id)
         loop = asyncio.get_running_loop()
-        ended: asyncio.Future[ExecutionRow] = loop.create_future()
+        ended: asyncio.Future[ExecutionRow | None] = loop.create_future()
 
-        def tell(row: ExecutionRow) -> None:
+        def tell(row: ExecutionRow | None) -> None:
             if not ended.done():
                 ended.set_result(row)
 
-        def hand_over(row: ExecutionRow) -> None:
+        def hand_over(row: ExecutionRow | None) -> None:
             loop.call_soon_threadsafe(tell, row)
 
         stop = self._engine.when_ended(self.id, hand_over)
@@ -171,7 +169,8 @@ class Run(Generic[R_co]):
             if not self._engine.is_under_way(self.id) and (execution := self._snapshot()).state in _ENDS:
                 await asyncio.to_thread(self._engine.wait_told, self.id)
                 return self._outcome(execution)
-            return self._outcome(self._engine.view(await ended))
+            row = await ended
+            return self._outcome(self._snapshot() if row is None else self._engine.view(row))
         finally:
             stop()
 
@@ -192,22 +191,22 @@ class Run(Generic[R_co]):
         self._engine.cancel(self.id, compensate=compensate)
 
     def events(self) -> Iterator[Event]:
-        """Yield the run's events from now on, and end after its last one.
+        """Yield the run's events from now on, and end after its last one, or when the engine is closed.
 
         The subscription begins at the call, not at the first look.
         """
         received: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         unsubscribe = self._engine.subscribe(self.id, received.put)
+        withdraw = self._engine.when_ended(self.id, lambda _: received.put(None))
         if self._snapshot().state in _ENDS:
             received.put(None)
-        return _until_the_last(received, unsubscribe)
+        return _until_the_last(received, unsubscribe, withdraw)
 
 
-def _until_the_last(received: queue.SimpleQueue[Event | None], unsubscribe: Any) -> Iterator[Event]:
+def _until_the_last(received: queue.SimpleQueue[Event | None], *stops: Callable[[], None]) -> Iterator[Event]:
     try:
         while (event := received.get()) is not None:
             yield event
-            if isinstance(event, _LAST):
-                return
     finally:
-        unsubscribe()
+        for stop in stops:
+            stop()

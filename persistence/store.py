@@ -310,14 +310,17 @@ class Store:
         row = self._database.read(lambda connection: connection.execute(_NAME, (execution,)).fetchone())
         return None if row is None else str(row[0])
 
-    def list_rows(
+    def snapshots(
         self, *, workflow: str | None = None, state: str | None = None, limit: int = 100, offset: int = 0
-    ) -> list[ExecutionRow]:
-        """Return runs, newest first. From any thread."""
+    ) -> list[Stored]:
+        """Return runs, newest first, each with its facts and signals, all as of one moment. From any thread."""
         newest = (ExecutionModel.created_at.desc(), ExecutionModel.id.desc())
         query = _filtered(ExecutionModel.select(), workflow, state).order_by(*newest).limit(limit).offset(offset)
-        rows = self._database.read(lambda connection: connection.execute(*query.sql()).fetchall())
-        return [self._row(row) for row in rows]
+
+        def look(connection: sqlite3.Connection) -> list[Stored]:
+            return [self._complete(connection, row) for row in connection.execute(*query.sql()).fetchall()]
+
+        return self._database.read(look)
 
     def count(self, *, workflow: str | None = None, state: str | None = None) -> int:
         """Return how many runs there are. From any thread."""
@@ -360,8 +363,9 @@ class Store:
 
     def _load(self, connection: sqlite3.Connection, sql: str, key: int | str) -> Stored | None:
         row = connection.execute(sql, (key,)).fetchone()
-        if row is None:
-            return None
+        return None if row is None else self._complete(connection, row)
+
+    def _complete(self, connection: sqlite3.Connection, row: tuple[Any, ...]) -> Stored:
         facts = connection.execute(_FACTS, (row[0],)).fetchall()
         signals = connection.execute(_SIGNALS, (row[0],)).fetchall()
         return Stored(self._row(row), list(map(fact, facts)), list(map(signal_row, signals)))

@@ -186,7 +186,7 @@ class StoreContract:
         signal = rows.signal(store, run.id, event=text, payload=text, dedup_key=text)
         store.commit(rows.batch(run, facts={run.id: [fact]}, signals=[signal]))
         assert store.snapshot(text) == (run, [fact], [signal])
-        assert store.list_rows(workflow=text) == [run]
+        assert [one.execution for one in store.snapshots(workflow=text)] == [run]
 
     def test_an_error_whose_text_cannot_be_encoded_is_stored_readably(self, store: Store, rows: Any) -> None:
         run = rows.run(store, error=ErrorRecord("E", "bad \udc80", causes=(ErrorRecord("F", "\ud800"),)))
@@ -255,11 +255,12 @@ class StoreContract:
             for place in range(6)
         ]
         store.commit(rows.batch(*runs))
-        assert store.list_rows() == runs
-        assert store.list_rows(limit=2, offset=1) == runs[1:3]
-        assert store.list_rows(workflow="a") == runs[::2]
-        assert store.list_rows(state="waiting") == runs[3:]
-        assert store.list_rows(workflow="a", state="waiting") == [runs[4]]
+        assert [one.execution for one in store.snapshots()] == runs
+        assert store.snapshots() == [store.snapshot(run.execution_id) for run in runs]
+        assert [one.execution for one in store.snapshots(limit=2, offset=1)] == runs[1:3]
+        assert [one.execution for one in store.snapshots(workflow="a")] == runs[::2]
+        assert [one.execution for one in store.snapshots(state="waiting")] == runs[3:]
+        assert [one.execution for one in store.snapshots(workflow="a", state="waiting")] == [runs[4]]
         assert (store.count(), store.count(workflow="a"), store.count(state="waiting")) == (6, 3, 3)
 
     def test_unfinished_runs_come_by_state_in_pages_by_id(self, store: Store, rows: Any) -> None:
