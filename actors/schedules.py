@@ -12,8 +12,9 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ..dsl.errors import DuplicateRow, DuplicateSchedule, OwnershipLost, UnknownSchedule, UnknownWorkflow, UsageError
 from ..dsl.messages import Timeout
@@ -41,8 +42,7 @@ _PATIENT_RACES = 3
 _LONGEST_PAUSE = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class SetSchedule:
+class SetSchedule(msgspec.Struct, frozen=True):
     """A caller: keep this schedule; the answer is its row as it stands.
 
     Attributes:
@@ -54,41 +54,35 @@ class SetSchedule:
     replace: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(msgspec.Struct, frozen=True):
     """A caller: pass over the ticks of this schedule."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class ResumeTicks:
+class ResumeTicks(msgspec.Struct, frozen=True):
     """A caller: go on with the next tick of this schedule that is still to come."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger:
+class Trigger(msgspec.Struct, frozen=True):
     """A caller: start a run of this schedule now; the answer is the run's row."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unschedule:
+class Unschedule(msgspec.Struct, frozen=True):
     """A caller: forget this schedule."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(msgspec.Struct, frozen=True):
     """The supervisor: look at all schedules again, for workflows were registered."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunEnded:
+class RunEnded(msgspec.Struct, frozen=True):
     """The supervisor: a run of this schedule, whose end was waited for, has ended."""
 
     name: str

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ..dsl import messages as msg
 from ..dsl.errors import (
@@ -48,15 +49,13 @@ _POISON = 3
 _RECOVER = "__recover"
 
 
-@dataclass(frozen=True, slots=True)
-class Register:
+class Register(msgspec.Struct, frozen=True):
     """The engine: this definition can be run from now on; restore what waits for it."""
 
     definition: Definition
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """A caller: start a run; the answer is its id, given once it is on disk."""
 
     workflow: str
@@ -69,28 +68,24 @@ class Start:
     reject_duplicate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ToRun:
+class ToRun(msgspec.Struct, frozen=True):
     """A caller: hand this message to a run, waking it if need be."""
 
     execution_id: str
     message: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Adopt:
+class Adopt(msgspec.Struct, frozen=True):
     """The supervisor to itself: restore the next runs that were left unfinished, after this one."""
 
     after: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(msgspec.Struct, frozen=True):
     """The alarm: something is due."""
 
 
-@dataclass(frozen=True, slots=True)
-class FireNext:
+class FireNext(msgspec.Struct, frozen=True):
     """``settle``: fire the next timer that is due; the reply tells whether there was one."""
 
 

@@ -11,8 +11,9 @@ same definitions another way. Rules for a driver:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
 
 from .facts import FactKind, Place
 
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Decide", "Effect", "Invoke", "Join", "RunChild", "UndoChild", "WaitFor", "WaitUntil", "Walker"]
 
 
-@dataclass(frozen=True, slots=True)
-class Invoke:
+class Invoke(msgspec.Struct, frozen=True):
     """Run a handler under its policy: a step going forward, or its compensation going back.
 
     Yields a settled fact. ``kind`` is ``STEP`` or ``UNDO``.
@@ -41,8 +41,7 @@ class Invoke:
     undoes: Place | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decide:
+class Decide(msgspec.Struct, frozen=True):
     """Ask the user's code once and keep the answer: a selector, condition, extractor or ``map``.
 
     Yields a settled fact. ``turn`` is passed as second argument to a question that takes two. ``expects`` is what the
@@ -57,8 +56,7 @@ class Decide:
     check: Callable[[Any], Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WaitFor:
+class WaitFor(msgspec.Struct, frozen=True):
     """Wait for a signal. Yields a settled fact whose value is the payload."""
 
     kind: ClassVar[FactKind] = FactKind.GATE
@@ -69,8 +67,7 @@ class WaitFor:
     scope: Scope
 
 
-@dataclass(frozen=True, slots=True)
-class WaitUntil:
+class WaitUntil(msgspec.Struct, frozen=True):
     """Wait for a point in time: so many seconds from now, an instant, or what the function says."""
 
     kind: ClassVar[FactKind] = FactKind.SLEEP
@@ -81,8 +78,7 @@ class WaitUntil:
     check: Callable[[Any], Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RunChild:
+class RunChild(msgspec.Struct, frozen=True):
     """Start another workflow as an execution of its own and wait for its end. Yields its steps' results."""
 
     kind: ClassVar[FactKind] = FactKind.CHILD
@@ -93,8 +89,7 @@ class RunChild:
     scope: Scope
 
 
-@dataclass(frozen=True, slots=True)
-class UndoChild:
+class UndoChild(msgspec.Struct, frozen=True):
     """Compensate a child that completed before its parent failed."""
 
     kind: ClassVar[FactKind] = FactKind.UNDO
@@ -104,8 +99,7 @@ class UndoChild:
     scope: Scope
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
+class Join(msgspec.Struct, frozen=True):
     """Walk several strands at once, at most ``limit`` of them at a time, until all have ended.
 
     Yields their values in order. Any that broke make the group break once all have ended. With ``begun`` no further

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from .facts import ErrorRecord
 
@@ -24,8 +25,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(msgspec.Struct, frozen=True):
     """Start from nothing; the first message of every run.
 
     Attributes:
@@ -35,15 +35,13 @@ class Begin:
     start_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Restore:
+class Restore(msgspec.Struct, frozen=True):
     """Go on from the facts; the first message after a restart or a rest."""
 
     interrupted: bool = True
 
 
-@dataclass(slots=True)
-class StepCompleted:
+class StepCompleted(msgspec.Struct):
     """The crew: user code has returned, its answer is encoded."""
 
     key: str
@@ -53,8 +51,7 @@ class StepCompleted:
     at: int = 0
 
 
-@dataclass(slots=True)
-class StepFailed:
+class StepFailed(msgspec.Struct):
     """The crew: user code has raised.
 
     Attributes:
@@ -71,8 +68,7 @@ class StepFailed:
     at: int = 0
 
 
-@dataclass(slots=True)
-class StepInterrupted:
+class StepInterrupted(msgspec.Struct):
     """The crew: the attempt was cut short by the process's own end, or never began; it does not count.
 
     Attributes:
@@ -86,8 +82,7 @@ class StepInterrupted:
     at: int = 0
 
 
-@dataclass(slots=True)
-class Signalled:
+class Signalled(msgspec.Struct):
     """A caller: a signal for this run."""
 
     event: str
@@ -97,8 +92,7 @@ class Signalled:
     at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Timeout:
+class Timeout(msgspec.Struct, frozen=True):
     """The timekeeper: a durable timer, or an attempt's time limit, has come due.
 
     Attributes:
@@ -112,8 +106,7 @@ class Timeout:
     attempt: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChildEnded:
+class ChildEnded(msgspec.Struct, frozen=True):
     """The supervisor: a child has reached a final state.
 
     Attributes:
@@ -129,28 +122,24 @@ class ChildEnded:
     error: ErrorRecord | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(msgspec.Struct, frozen=True):
     """A caller, or the parent: stop, and undo what was done unless told not to."""
 
     compensate: bool = True
     reason: str = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class Undo:
+class Undo(msgspec.Struct, frozen=True):
     """The parent: it failed after this child had completed, so undo the child."""
 
     parent_key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(msgspec.Struct, frozen=True):
     """A caller: give a quarantined run another chance."""
 
 
-@dataclass(frozen=True, slots=True)
-class SetAside:
+class SetAside(msgspec.Struct, frozen=True):
     """The supervisor: this run cannot be driven; quarantine it."""
 
     error: ErrorRecord
