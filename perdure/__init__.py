@@ -1,45 +1,52 @@
-"""Durable workflows that live inside a Python process."""
+"""Durable workflows that live inside a Python process.
 
-from .dsl.context import Context
-from .dsl.errors import (
-    DefinitionError,
-    DuplicateExecution,
-    EngineClosed,
-    EngineError,
-    ExecutionFinished,
-    ExecutionNotFound,
-    IllegalTransition,
-    InternalError,
-    InvalidPayload,
-    MaxIterationsExceeded,
-    NonRetryable,
-    NotStorable,
-    RetryAfter,
-    SchemaError,
-    StepError,
-    StepTimeout,
-    StoreError,
-    UnknownSignal,
-    UnknownWorkflow,
-    UsageError,
-    WaitTimeout,
-    WorkflowCancelled,
-    WorkflowFailed,
-    WorkflowQuarantined,
-    WouldDeadlock,
-)
-from .dsl.events import Event, WaitingFor
-from .dsl.facts import ErrorRecord
-from .dsl.policies import Compensation, Retry
-from .dsl.signals import Signal
-from .dsl.states import State
-from .dsl.steps import Step, step
-from .dsl.workflow import Workflow
-from .engine import Engine, RunHandle
-from .execution import Execution, StepRecord
-from .persistence.codec import register_type
-from .run import Run
-from .schedule import Schedule
+A name is loaded from its module when it is first asked for: whoever only defines workflows pays for no database.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .dsl.context import Context
+    from .dsl.errors import (
+        DefinitionError,
+        DuplicateExecution,
+        EngineClosed,
+        EngineError,
+        ExecutionFinished,
+        ExecutionNotFound,
+        IllegalTransition,
+        InternalError,
+        InvalidPayload,
+        MaxIterationsExceeded,
+        NonRetryable,
+        NotStorable,
+        RetryAfter,
+        SchemaError,
+        StepError,
+        StepTimeout,
+        StoreError,
+        UnknownSignal,
+        UnknownWorkflow,
+        UsageError,
+        WaitTimeout,
+        WorkflowCancelled,
+        WorkflowFailed,
+        WorkflowQuarantined,
+        WouldDeadlock,
+    )
+    from .dsl.events import Event, WaitingFor
+    from .dsl.facts import ErrorRecord
+    from .dsl.policies import Compensation, Retry
+    from .dsl.signals import Signal
+    from .dsl.states import State
+    from .dsl.steps import Step, step
+    from .dsl.workflow import Workflow
+    from .engine import Engine, RunHandle
+    from .execution import Execution, StepRecord
+    from .persistence.codec import register_type
+    from .run import Run
+    from .schedule import Schedule
 
 __all__ = [
     # Define
@@ -89,3 +96,60 @@ __all__ = [
     "StoreError",
     "InternalError",
 ]
+
+_HOMES = {
+    ".dsl.context": ("Context",),
+    ".dsl.errors": (
+        "DefinitionError",
+        "DuplicateExecution",
+        "EngineClosed",
+        "EngineError",
+        "ExecutionFinished",
+        "ExecutionNotFound",
+        "IllegalTransition",
+        "InternalError",
+        "InvalidPayload",
+        "MaxIterationsExceeded",
+        "NonRetryable",
+        "NotStorable",
+        "RetryAfter",
+        "SchemaError",
+        "StepError",
+        "StepTimeout",
+        "StoreError",
+        "UnknownSignal",
+        "UnknownWorkflow",
+        "UsageError",
+        "WaitTimeout",
+        "WorkflowCancelled",
+        "WorkflowFailed",
+        "WorkflowQuarantined",
+        "WouldDeadlock",
+    ),
+    ".dsl.events": ("Event", "WaitingFor"),
+    ".dsl.facts": ("ErrorRecord",),
+    ".dsl.policies": ("Compensation", "Retry"),
+    ".dsl.signals": ("Signal",),
+    ".dsl.states": ("State",),
+    ".dsl.steps": ("Step", "step"),
+    ".dsl.workflow": ("Workflow",),
+    ".engine": ("Engine", "RunHandle"),
+    ".execution": ("Execution", "StepRecord"),
+    ".persistence.codec": ("register_type",),
+    ".run": ("Run",),
+    ".schedule": ("Schedule",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+if not TYPE_CHECKING:  # a type checker that saw this would take any name for granted
+
+    def __getattr__(name: str) -> Any:
+        home = _HOME_OF.get(name)
+        if home is None:
+            msg = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(msg)
+        value = globals()[name] = getattr(import_module(home, __name__), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+import perdure
+
 ROOMS = {"perdure", "actors", "dsl", "persistence"}
 # What costs more to import than all of perdure; each is loaded by the call that needs it, if by any.
 HEAVY = {"asyncio", "click", "freezegun", "pydantic", "rich", "starlette", "unittest"}
@@ -100,6 +102,25 @@ def test_importing_perdure_loads_nothing_heavy(tmp_path: Path) -> None:
 
     assert "perdure" in loaded
     assert not loaded & HEAVY
+
+
+def test_importing_perdure_loads_no_library_that_defining_a_workflow_does_not_need(tmp_path: Path) -> None:
+    code = "import sys; from perdure import Workflow, step; print(*{name.partition('.')[0] for name in sys.modules})"
+
+    assert not set(run_python(code, cwd=tmp_path).split()) & {"peewee", "pykka", "blinker", "sqlite3"}
+
+
+def test_every_public_name_has_one_home_and_every_home_a_public_name() -> None:
+    names = [name for home in perdure._HOMES.values() for name in home]
+
+    assert sorted(names) == sorted(perdure.__all__)
+    assert all(getattr(perdure, name).__module__.startswith("perdure.") for name in names)
+    assert set(perdure.__all__) <= set(dir(perdure))
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error_as_in_any_module() -> None:
+    with pytest.raises(AttributeError, match="module 'perdure' has no attribute 'Enigne'"):
+        _ = perdure.Enigne  # type: ignore[attr-defined]
 
 
 def run_python(code: str, *arguments: str, cwd: Path) -> str:
