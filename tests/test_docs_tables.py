@@ -10,6 +10,7 @@ from pathlib import Path
 
 from perdure import errors, events
 from perdure.dsl.states import LEGAL, State
+from perdure.testing import POINTS
 
 COMMON = {field.name for field in dataclasses.fields(events.Event)}
 
@@ -38,6 +39,12 @@ def test_the_errors_page_lists_every_error_under_its_parent(checkout: Path) -> N
     rows = [line for line in (checkout / "docs/errors.md").read_text().splitlines() if line.startswith("| `")]
 
     assert rows == [error_row(error) for error in family(errors.EngineError)]
+
+
+def test_the_page_on_crash_testing_lists_every_crash_point(checkout: Path) -> None:
+    rows = [line for line in (checkout / "docs/crash-testing.md").read_text().splitlines() if line.startswith("| `")]
+
+    assert rows == [f"| `{point}` | {meaning} |" for point, meaning in POINTS.items()]
 
 
 def family(error: type[Exception]) -> Iterator[type[Exception]]:

@@ -4,6 +4,7 @@ pytest finds the fixtures ``engine``, ``freezer`` and ``frozen_engine`` by itsel
 but for the suite `store_contract`, which is imported by whoever wants to prove a store of their own.
 """
 
+from .crash_points import POINTS, Moment, Stop, kill_at, stop_at, watch_points
 from .freezing import freeze
 from .handlers import run_step
 from .leaks import LeakError, close_cleanly
@@ -28,6 +29,13 @@ __all__ = [
     "restart",
     "close_cleanly",
     "LeakError",
+    # Crash points
+    "POINTS",
+    "Moment",
+    "watch_points",
+    "stop_at",
+    "Stop",
+    "kill_at",
     # Graphs
     "simulate",
     "Simulation",
