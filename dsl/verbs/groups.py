@@ -1,0 +1,142 @@
+"""Saying what runs several at a time: parallel groups, and a body for every item."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Unpack, cast, overload
+
+from ..options import BlindItemOptions, ItemOptions, Repetition, StepOptions
+from ..policies import Duration, OnInterrupted, Retry
+from ..steps import Step
+from .verbs import Blind, Handler, Verbs
+
+if TYPE_CHECKING:
+    from ..workflow import Block, Workflow
+
+__all__ = ["GroupVerbs"]
+
+InputT = TypeVar("InputT")
+R = TypeVar("R")
+
+Items: TypeAlias = Sequence[Any] | Awaitable[Sequence[Any]]
+
+
+class GroupVerbs(Verbs[InputT]):
+    """What a run does several of."""
+
+    def parallel(self, *blocks: Block[InputT, Any]) -> Workflow[InputT, dict[str, Any]]:
+        """Add a group whose strands run at once: one builder function whose nodes are the strands, or several blocks.
+
+        Raises:
+            DefinitionError: the group is empty.
+        """
+        self._draft.add_parallel([self._fragment(block, "parallel") for block in blocks])
+        return cast("Workflow[InputT, dict[str, Any]]", self)
+
+    @overload
+    def for_each(
+        self, items: Handler[InputT, Items], step: Step[InputT, R], /, **options: Unpack[Repetition]
+    ) -> Workflow[InputT, list[R]]: ...
+    @overload
+    def for_each(
+        self,
+        items: Handler[InputT, Items],
+        name: str,
+        handler: Handler[InputT, Awaitable[R]],
+        /,
+        **options: Unpack[ItemOptions[InputT]],
+    ) -> Workflow[InputT, list[R]]: ...
+    @overload
+    def for_each(
+        self,
+        items: Handler[InputT, Items],
+        name: str,
+        handler: Handler[InputT, R],
+        /,
+        **options: Unpack[ItemOptions[InputT]],
+    ) -> Workflow[InputT, list[R]]: ...
+    @overload
+    def for_each(
+        self,
+        items: Handler[InputT, Items],
+        name: str,
+        handler: Blind[Any],
+        /,
+        **options: Unpack[ItemOptions[InputT]],
+    ) -> Workflow[InputT, list[Any]]: ...
+    @overload
+    def for_each(
+        self,
+        items: Handler[InputT, Items],
+        name: str,
+        handler: Handler[InputT, Any] | Blind[Any],
+        /,
+        **options: Unpack[BlindItemOptions],
+    ) -> Workflow[InputT, list[Any]]: ...
+    @overload
+    def for_each(
+        self,
+        items: Handler[InputT, Items],
+        name: str,
+        /,
+        *,
+        block: Block[InputT, R],
+        **options: Unpack[Repetition],
+    ) -> Workflow[InputT, list[R]]: ...
+    @overload
+    def for_each(
+        self,
+        items: Blind[Items],
+        name: Step[InputT, Any] | str,
+        handler: Handler[InputT, Any] | Blind[Any] | None = None,
+        /,
+        *,
+        block: Block[InputT, Any] | None = None,
+        **options: Unpack[ItemOptions[InputT]],
+    ) -> Workflow[InputT, list[Any]]: ...
+    def for_each(
+        self,
+        items: Any,
+        name: Any,
+        handler: Any = None,
+        /,
+        *,
+        block: Any = None,
+        concurrency: int = 1,
+        max_iterations: int = 1000,
+        retry: int | Retry | None = None,
+        timeout: Duration | None = None,
+        compensate: Any = None,
+        input_schema: Any = None,
+        output_schema: Any = None,
+        on_interrupted: OnInterrupted = "repeat",
+        compensate_on_failure: bool = False,
+    ) -> Any:
+        """Add a body that runs once for every item of a list.
+
+        Args:
+            items: Returns the list or tuple of items; asked once, its answer is recorded.
+            name: Name of the step run for each item, or a step object; results stand under ``name:0``, ``name:1``, …
+            handler: The step's handler; it finds ``ctx.item`` and ``ctx.index``.
+            block: Several nodes to run for each item instead of one handler.
+            concurrency: How many items at a time.
+            max_iterations: More items than this fail the run before anything runs.
+            retry: As for a step; so are the options that follow.
+            timeout: See ``retry``.
+            compensate: See ``retry``.
+            input_schema: See ``retry``.
+            output_schema: See ``retry``.
+            on_interrupted: See ``retry``.
+            compensate_on_failure: See ``retry``.
+
+        Raises:
+            DefinitionError: a name or option is wrong.
+        """
+        options = StepOptions(
+            retry, timeout, compensate, input_schema, output_schema, on_interrupted, compensate_on_failure
+        )
+        fragment = None if block is None else self._fragment(block, f"for_each {name!r}")
+        self._draft.add_for_each(
+            items, name, handler, options, fragment=fragment, concurrency=concurrency, max_iterations=max_iterations
+        )
+        return self
