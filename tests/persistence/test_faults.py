@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,14 @@ import pytest
 
 from perdure.dsl.errors import DuplicateRow, StoreCorrupt, StoreError, StoreUnavailable
 from perdure.persistence.store import Store
+
+
+@pytest.fixture
+def foreign_folder() -> Iterator[Path]:
+    """A folder that a user without rights can reach: pytest keeps its own to itself, and every session says so anew."""
+    with tempfile.TemporaryDirectory(prefix="perdure-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -207,16 +215,17 @@ class TestOpening:
         with pytest.raises(StoreUnavailable, match="is a folder"):
             Store(str(tmp_path)).open()
 
-    @pytest.mark.skipif(sys.platform == "win32", reason="permissions are POSIX's here")
     @pytest.mark.parametrize("what", ["file", "folder"])
-    def test_what_is_read_only_is_named_and_untouched(self, open_store: Any, path: Path, child: Any, what: str) -> None:
-        open_store().close()
-        path.parent.joinpath(f"{path.name}-lock").unlink()
+    def test_what_is_read_only_is_named_and_untouched(self, foreign_folder: Path, child: Any, what: str) -> None:
+        path = foreign_folder / "runs.db"
+        store = Store(str(path))
+        store.open()
+        store.close()
+        path.with_name(f"{path.name}-lock").unlink()
         before = path.read_bytes()
-        (path if what == "file" else path.parent).chmod(0o555)
+        path.chmod(0o444 if what == "file" else 0o666)
+        foreign_folder.chmod(0o777 if what == "file" else 0o555)
         code = """
-for folder in reversed(sys.argv[1:]):
-    os.chmod(folder, os.stat(folder).st_mode | 0o055)
 if os.getuid() == 0:
     os.setuid(65534)
 try:
@@ -224,22 +233,11 @@ try:
 except Exception as error:
     print(type(error).__name__, error)
 """
-        if os.getuid() == 0:
-            for folder in path.parents:
-                if folder.stat().st_uid == 0 and len(folder.parts) > 2:
-                    folder.chmod(folder.stat().st_mode | 0o055)
-            if what == "file":
-                path.parent.chmod(0o777)
-            code = code.replace(
-                "for folder in reversed(sys.argv[1:]):\n    os.chmod(folder, os.stat(folder).st_mode | 0o055)\n", ""
-            )
-        try:
-            line = child(code, path).line()
-        finally:
-            path.parent.chmod(0o755)
+        line = child(code, path).line()
+        foreign_folder.chmod(0o755)
         assert line.startswith("StoreUnavailable")
         assert "read-only" in line
-        assert list(path.parent.iterdir()) == [path]
+        assert list(foreign_folder.iterdir()) == [path]
         assert path.read_bytes() == before
 
     def test_a_file_that_is_locked_for_long_is_named(self, open_store: Any, path: Path, locker: Any) -> None:
