@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from .errors import DefinitionError
@@ -21,7 +22,7 @@ from .nodes.for_each import ForEachNode
 from .nodes.wait_for import WaitForNode
 from .signals import Signal
 
-__all__ = ["Definition", "define"]
+__all__ = ["Definition", "define", "namespaces_of"]
 
 
 @dataclass(frozen=True)
@@ -65,20 +66,31 @@ class Definition:
         """Names of all workflows it starts."""
         return frozenset(child for node in self.body.every() for child in node.children())
 
-    def namespaces(self) -> list[dict[str, Any]]:
-        """Return the global names of every module that one of its functions was written in."""
-        found = {}
-        for node in self.body.every():
-            for field in fields(node):
-                function = inspect.unwrap(value) if callable(value := getattr(node, field.name)) else None
-                namespace = getattr(function, "__globals__", None)
-                if namespace is not None:
-                    found[id(namespace)] = namespace
-        return list(found.values())
+    def namespaces(self) -> list[Mapping[str, Any]]:
+        """Return the names that its functions can see, of their modules and of the functions around them."""
+        values = (getattr(node, field.name) for node in self.body.every() for field in fields(node))
+        found = [names for value in values if callable(value) for names in namespaces_of(value)]
+        return list({id(names): names for names in found}.values())
 
     def node(self, name: str) -> Node | None:
         """Return the node of this name."""
         return next((node for node in self.body.every() if node.name == name), None)
+
+
+def namespaces_of(function: Callable[..., Any]) -> list[Mapping[str, Any]]:
+    """Return the names that a function can see: those of its module, and those of the functions around it."""
+    while isinstance(function, partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    if not inspect.isroutine(function):
+        function = getattr(function, "__call__", function)  # noqa: B004 - its code is what is looked for
+    module = getattr(function, "__globals__", None)
+    cells = getattr(function, "__closure__", None) or ()
+    around = {}
+    for index, cell in enumerate(cells):
+        with suppress(ValueError):  # a name that is bound later
+            around[str(index)] = cell.cell_contents
+    return [names for names in (module, around) if names]
 
 
 def define(

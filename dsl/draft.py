@@ -99,7 +99,7 @@ class Draft:
                 msg = f"step {name!r}: {handler!r} has a name of its own; write .step({handler.name})"
                 raise DefinitionError(msg)
             node = make_step(name, handler, options)
-        self.types.append(node.policy.returns)
+        self.types.extend(node.policy.returns)
         return node
 
     def add_map(self, name: str, transform: Handler) -> None:

@@ -157,7 +157,7 @@ class AttemptPolicy:
         timeout: Seconds per attempt, or None for no bound.
         input_schema: Checks, and may change, the context's input.
         output_schema: Checks, and may change, the result.
-        returns: Annotation of the result, used to revive it when it is read back.
+        returns: Types that its results may be of: its annotation, and its output schema if that is a type.
         on_interrupted: What a crash in the middle of an attempt means.
     """
 
@@ -165,5 +165,5 @@ class AttemptPolicy:
     timeout: float | None = None
     input_schema: Callable[[Any], Any] | None = None
     output_schema: Callable[[Any], Any] | None = None
-    returns: Any = None
+    returns: tuple[Any, ...] = ()
     on_interrupted: OnInterrupted = "repeat"

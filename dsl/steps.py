@@ -6,6 +6,7 @@ import inspect
 import typing
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, Generic, TypeVar, overload
 
 from .context import Context
@@ -53,9 +54,14 @@ def check_handler(handler: Callable[..., Any], what: str, *, arguments: int = 1)
 def annotations_of(handler: Callable[..., Any]) -> Any:
     """Return the handler's return annotation, or None when there is none that can be resolved."""
     function = handler if inspect.isroutine(handler) else getattr(handler, "__call__", handler)  # noqa: B004
+    function = inspect.unwrap(function)
+    annotation = getattr(function, "__annotations__", {}).get("return")
+    if not isinstance(annotation, str):
+        return annotation
+    alone = SimpleNamespace(__annotations__={"return": annotation})  # those of the arguments may name what is not there
     try:
-        return typing.get_type_hints(function).get("return")
-    except Exception:  # noqa: BLE001 - annotations may name anything; without them values stay plain
+        return typing.get_type_hints(alone, getattr(function, "__globals__", {})).get("return")
+    except Exception:  # noqa: BLE001 - annotations may name anything
         return None
 
 
@@ -77,7 +83,7 @@ def make_step(name: str, handler: Callable[..., Any], options: StepOptions) -> S
         timeout=timeout or None,
         input_schema=as_schema(options.input_schema, f"{what}: input_schema"),
         output_schema=as_schema(options.output_schema, f"{what}: output_schema"),
-        returns=annotations_of(handler),
+        returns=(annotations_of(handler), options.output_schema),
         on_interrupted=options.on_interrupted,
     )
     compensation, undo_policy = _make_compensation(options, policy, what)

@@ -1,9 +1,10 @@
 """Which classes' instances are storable, how they are taken apart, and how they are put together again.
 
 Dataclasses, attrs classes, msgspec structs, pydantic models, named tuples and enums. A text names a class; it is only
-ever looked up among the classes that this process has *registered*: named in an annotation of a workflow, encoded
-here before, or given to `register_type`. Nothing is imported because a text says so. An instance is rebuilt from its
-state the way ``copy`` does it, without its constructor, so neither ``__post_init__`` nor a validator runs on data
+ever looked up among the classes that this process has *registered*: named in an annotation of a workflow, standing in
+a module of its functions, or given to `register_type`. Nothing is imported because a text says so. What is not
+registered is not stored either, since it would come back as plain data after a restart. An instance is rebuilt from
+its state the way ``copy`` does it, without its constructor, so neither ``__post_init__`` nor a validator runs on data
 that comes from the database.
 
 This file must never know how a value is written as text.
@@ -29,11 +30,11 @@ __all__ = [
     "annotations_of",
     "build_instance",
     "build_member",
+    "is_known",
     "qualified_name",
     "real_class",
     "register_namespace",
     "register_type",
-    "registered_shape",
     "shape_of",
     "shown",
 ]
@@ -121,12 +122,15 @@ def _resolve(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls, include_extras=True)
 
 
-def registered_shape(cls: type) -> Shape | None:
-    """Return how a class's instances are taken apart, and let texts name the class from now on."""
-    shape = shape_of(cls)
-    if shape is not None and _registered.get(shape.name) is not cls:
+def is_known(cls: type) -> bool:
+    """Tell whether texts may name this class, so that its instances come back after a restart, too.
+
+    One that was defined again, as classes inside functions are, takes the place of the former.
+    """
+    known = _registered.get(qualified_name(cls))
+    if known is not None and known is not cls:
         register_type(cls)
-    return shape
+    return known is not None
 
 
 def build_instance(name: str, fields: dict[str, Any], rest: dict[str, Any]) -> object:

@@ -28,7 +28,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from ..dsl.errors import NotStorable
-from .classes import build_instance, build_member, qualified_name, real_class, register_type, registered_shape, shown
+from .classes import build_instance, build_member, is_known, qualified_name, real_class, shape_of, shown
 
 __all__ = ["MAX_DEPTH", "pack", "unpack"]
 
@@ -38,6 +38,10 @@ MAX_DEPTH: Final = 100
 _PRINTABLE_BITS: Final = 2000
 """Fewer digits than the lowest limit an interpreter can set for printing integers; hexadecimal has no limit."""
 
+_UNKNOWN: Final = (
+    "is of a class that this workflow does not name, so it would come back as plain data after a restart: annotate the"
+    " function that returns it, or decorate the class with perdure.register_type"
+)
 _to_json: Final = msgspec.json.Encoder().encode
 
 # To JSON's types -----------------------------------------------------------------------------------------------------
@@ -81,14 +85,17 @@ def _pack_member(value: Enum, trail: _Trail, depth: int) -> list[object]:
         found = None
     if found is not value:
         raise _refusal(value, trail, "is an enum's member that its stored value does not lead back to")
-    register_type(kind)
+    if not is_known(kind):
+        raise _refusal(value, trail, _UNKNOWN)
     return [qualified_name(kind), packed]
 
 
 def _pack_instance(value: object, trail: _Trail, depth: int) -> list[object]:
-    shape = registered_shape(type(value))
+    shape = shape_of(type(value))
     if shape is None:
         raise _refusal(value, trail)
+    if not is_known(shape.cls):
+        raise _refusal(value, trail, _UNKNOWN)
     try:
         fields, rest = shape.take_apart(value)
     except ValueError as error:

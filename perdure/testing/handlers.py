@@ -12,13 +12,15 @@ from ..actors.crew import Attempt, arguments_of
 from ..actors.event_loop import EngineLoop
 from ..actors.reader import CodecReader
 from ..dsl.context import RunFacts
+from ..dsl.definition import namespaces_of
 from ..dsl.effects import Invoke
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus
 from ..dsl.journal import Journal
 from ..dsl.policies import AttemptPolicy
 from ..dsl.scope import Scope
-from ..dsl.steps import Step
+from ..dsl.steps import Step, annotations_of
 from ..persistence import codec
+from ..persistence.classes import register_namespace
 
 __all__ = ["run_step"]
 
@@ -92,11 +94,12 @@ def run_step(
     node = step.node() if isinstance(step, Step) else None
     handler = node.handler if node is not None else step
     name = node.name if node is not None else getattr(handler, "__name__", "step")
+    policy = node.policy if node is not None else AttemptPolicy(returns=(annotations_of(handler),))
+    _make_types_known(handler, policy.returns)
     scope = _scope(steps or {}, signals or {}, item, index)
     place = scope.place(name)
     if result is not _MISSING:
         scope.journal.facts[place.key] = _fact(place.key, result)
-    policy = node.policy if node is not None else AttemptPolicy()
     facts = RunFacts("test", "test", codec.encode(input), _logger)
     effect = Invoke(place, handler, policy, scope)
     number = Attempt(0, effect, attempt, facts, None, failure)  # type: ignore[arg-type]  # it reports to nobody
@@ -106,6 +109,14 @@ def run_step(
     if policy.output_schema is not None:
         value = policy.output_schema(value)
     return codec.decode(codec.encode(value))
+
+
+def _make_types_known(handler: Callable[..., Any], returns: tuple[Any, ...]) -> None:
+    """Tell the codec of the classes that it would know from the workflow."""
+    for namespace in namespaces_of(handler):
+        register_namespace(namespace)
+    for annotation in returns:
+        codec.register_type(annotation)
 
 
 def _scope(steps: Mapping[str, Any], signals: Mapping[str, Any], item: Any, index: int) -> Scope:

@@ -69,6 +69,7 @@ class Odd(enum.Enum):
     FUNCTION = object()
 
 
+@register_type
 @dataclasses.dataclass
 class Holder:
     lock: Any
@@ -268,5 +269,21 @@ def test_a_class_that_was_defined_again_takes_the_place_of_the_former() -> None:
         return Local
 
     first, second = define(), define()
-    encode(first(1))
+    register_type(first)
     assert type(decode(encode(second(2)))) is second
+
+
+def test_an_instance_that_would_come_back_as_plain_data_after_a_restart_is_refused() -> None:
+    @dataclasses.dataclass
+    class Loose:
+        x: int
+
+    class Grade(enum.Enum):
+        A = "a"
+
+    for value in ([Loose(1)], [Grade.A]):
+        with pytest.raises(NotStorable, match=r"at \$\[0\].*register_type") as refusal:
+            encode(value)
+        assert refusal.value.type_name == f"{__name__}.{type(value[0]).__qualname__}"
+        register_type(type(value[0]))
+        assert decode(encode(value)) == value

@@ -21,7 +21,8 @@ from freezegun import freeze_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perdure.persistence.codec import decode, encode, split
+from perdure.persistence.classes import register_namespace
+from perdure.persistence.codec import decode, encode, register_type, split
 
 
 class Colour(enum.Enum):
@@ -68,6 +69,9 @@ class Person(pydantic.BaseModel):
     name: str
     age: Any = None
     _seen: int = pydantic.PrivateAttr(default=0)
+
+
+register_namespace(globals())  # as for a workflow whose functions stand here
 
 
 def same(one: Any, other: Any) -> bool:  # noqa: C901  # one line for each kind of value
@@ -283,6 +287,7 @@ def test_an_instance_is_rebuilt_without_running_its_constructor() -> None:
     assert Picky.calls == calls
 
 
+@register_type
 @dataclasses.dataclass
 class Picky:
     sku: str

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.dsl.errors import SchemaError
-from perdure.persistence.codec import decode, encode, revive
+from perdure.persistence.codec import decode, encode, register_type, revive
 
 
 class Colour(enum.Enum):
@@ -69,6 +69,9 @@ class Address(TypedDict):
 
 class Speaks(Protocol):
     def speak(self) -> str: ...
+
+
+register_type(Order)
 
 
 UserId = NewType("UserId", int)
