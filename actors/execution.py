@@ -47,12 +47,14 @@ class ExecutionActor(CoreActor):
 
     Attributes:
         definition: The graph it walks, or None when its workflow is not registered: then it only takes signals in.
+        end_told: Whether the listeners have been told of the run's end.
     """
 
     def __init__(self, office: Supervisor, stored: Stored, definition: Definition | None) -> None:
         super().__init__(office.core)
         self.run_id = stored.execution.id
         self.definition = definition
+        self.end_told = False
         self._office = office
         self._course = Course(office, stored, self.turn)
         self._attempts = Attempts(self._course, office, self)

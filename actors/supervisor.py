@@ -60,6 +60,7 @@ class Start(msgspec.Struct, frozen=True):
 
     workflow: str
     input: str
+    new_id: str
     version: str | None = None
     execution_id: str | None = None
     key: str | None = None
@@ -181,7 +182,7 @@ class Supervisor(CoreActor):
         if definition is None:
             self.turn.replies.append((reply, UnknownWorkflow(message.workflow, self._latest)))
             return
-        row = self.new_row(definition, message.input, execution_id=message.execution_id)
+        row = self.new_row(definition, message.input, execution_id=message.execution_id or message.new_id)
         row = row._replace(idempotency_key=message.key, tags=message.tags)
         self._hand(self._bring_to_life(Stored(row, [], []), definition), msg.Begin(message.start_at), reply)
 
@@ -214,7 +215,7 @@ class Supervisor(CoreActor):
         now = clock.micros()
         return ExecutionRow(
             id=self.new_id(),
-            execution_id=execution_id or self._new_execution_id(now),
+            execution_id=execution_id or self.new_execution_id(),
             workflow=definition.name,
             version=definition.version,
             fingerprint=definition.fingerprint,
@@ -235,18 +236,19 @@ class Supervisor(CoreActor):
             finished_at=None,
         )
 
-    def _new_execution_id(self, now: int) -> str:
-        """Return an id that sorts by time: 11 digits of milliseconds, 13 of chance, in hexadecimal."""
-        return f"{now // 1000:011x}{self._random.getrandbits(52):013x}"
+    def new_execution_id(self) -> str:
+        """Return an id that sorts by time: 11 digits of milliseconds, 13 of chance, in hexadecimal; from any thread."""
+        return f"{clock.micros() // 1000:011x}{self._random.getrandbits(52):013x}"
 
     def is_under_way(self, execution_id: str) -> bool:
         """Tell whether a run is in memory and its end is still to be announced; from any thread."""
         actor = self._live.get(self._ids.get(execution_id, 0))
-        return actor is not None and actor.row.state not in _ENDS
+        return actor is not None and not actor.end_told
 
-    def is_live(self, execution_id: str) -> bool:
-        """Tell whether a run is in memory; from any thread."""
-        return execution_id in self._ids
+    def end_told(self, row: ExecutionRow) -> None:
+        """Hear that the listeners were given the last event of a run; from any thread."""
+        if (actor := self._live.get(row.id)) is not None:
+            actor.end_told = True
 
     def new_id(self) -> int:
         """Return an integer key for a row."""

@@ -223,9 +223,11 @@ class Engine:
             arguments.check_id(id)
         if key is not None:
             arguments.check_text(key, "key")
+        new_id = id or self._machine.supervisor.new_execution_id()
         request = Start(
             name,
             arguments.encode(input, definition.input_type, f"the input of workflow {name!r}"),
+            new_id,
             version=version,
             execution_id=id,
             key=key,
@@ -235,7 +237,9 @@ class Engine:
         )
         while self._machine.bus.backlog > _MOST_UNDELIVERED:  # a slow listener slows starts, it never loses events
             self._machine.lanes.wait_delivered()
-        return Run(self, self._machine.ask(request, "start"), name)
+        ending = self._machine.endings.expect(new_id)
+        started = self._machine.ask(request, "start")
+        return Run(self, started, name, ending if started == new_id else None)
 
     def run(self, id: str) -> Run[Any]:
         """Return a handle on a run that exists.
@@ -561,9 +565,9 @@ class Engine:
         self._machine.check_open("wait")
         return self._machine.supervisor.is_under_way(id)
 
-    def wait_told(self, id: str) -> None:
+    def wait_told(self) -> None:
         """Wait until the listeners have been given the last event of a run that has ended."""
-        self._machine.wait_told(id)
+        self._machine.wait_told()
 
     # ---- retention
 

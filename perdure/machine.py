@@ -30,6 +30,7 @@ from .actors.supervisor import FireNext, Supervisor, Tick
 from .dsl.errors import EngineClosed, EngineForked, StoreError, UsageError, WaitTimeout, WouldDeadlock
 from .frozen import FrozenTime, span
 from .persistence import codec
+from .persistence.records import ExecutionRow
 from .persistence.store import Store
 
 __all__ = ["Machine"]
@@ -84,7 +85,7 @@ class Machine:
         self.endings = Endings()
         lanes = ThreadLanes if seed is None else OrderlyLanes
         self.lanes = lanes(name, threads=threads)
-        self.bus = Bus(self.lanes, codec.decode, self.endings.ended)
+        self.bus = Bus(self.lanes, codec.decode, self._end_told)
         self.core = Core(self.store, self.bus, self.lanes)
         self.supervisor = Supervisor(self.core, seed=seed, logger_for=_logger_for)
         self.crew = Crew(self.lanes, codec.encode, concurrency=concurrency)
@@ -95,6 +96,10 @@ class Machine:
 
     def _ring(self) -> None:
         self.core.post(self.supervisor, Letter(Tick()))
+
+    def _end_told(self, row: ExecutionRow) -> None:
+        self.endings.ended(row)
+        self.supervisor.end_told(row)
 
     def _fenced(self) -> None:
         logger.error("another engine has taken over this engine's runs; this one stops driving them")
@@ -129,10 +134,8 @@ class Machine:
         """Run something while no actor is at work."""
         return self.lanes.exclusively(action)
 
-    def wait_told(self, id: str) -> None:
-        """Wait until the listeners have been given the last event of a run that has ended."""
-        while self.supervisor.is_live(id) and not self.closing:  # its last turn is on disk, and about to be told of
-            self.lanes.wait_delivered()
+    def wait_told(self) -> None:
+        """Wait until the listeners have been given the last event of a run that has left memory."""
         self.bus.flush()
 
     def check_open(self, verb: str) -> None:

@@ -21,6 +21,7 @@ from .dsl.states import FINAL, State
 from .execution import Execution
 
 if TYPE_CHECKING:
+    from .actors.endings import Ending
     from .engine import Engine
     from .persistence.records import ExecutionRow
 
@@ -40,10 +41,11 @@ class Run(Generic[R_co]):
         workflow_name: Name of its workflow.
     """
 
-    __slots__ = ("_engine", "id", "workflow_name")
+    __slots__ = ("_ending", "_engine", "id", "workflow_name")
 
-    def __init__(self, engine: Engine, execution_id: str, workflow_name: str) -> None:
+    def __init__(self, engine: Engine, execution_id: str, workflow_name: str, ending: Ending | None = None) -> None:
         self._engine = engine
+        self._ending = ending
         self.id = execution_id
         self.workflow_name = workflow_name
 
@@ -85,6 +87,8 @@ class Run(Generic[R_co]):
         check_patience(timeout)
         self._engine.check_may_wait(self.id)
         wanted = _ENDS if until is None else states_named(until, "until")
+        if State.COMPLETED in wanted and (completed := self._completed()) is not None:
+            return completed
         changes: queue.SimpleQueue[ExecutionRow | None] = queue.SimpleQueue()
         stops = [self._engine.when_ended(self.id, changes.put)]
         if not wanted <= _ENDS:
@@ -94,6 +98,14 @@ class Run(Generic[R_co]):
         finally:
             for stop in stops:
                 stop()
+
+    def _completed(self) -> Execution | None:
+        """Return what the end of this run looked like, if it was started by this handle and has completed.
+
+        Any other end may be taken back by an operator, so that the database has to be asked.
+        """
+        row = None if self._ending is None else self._ending.row
+        return None if row is None or row.state != State.COMPLETED else self._engine.view(row)
 
     def _wait(
         self, changes: queue.SimpleQueue[ExecutionRow | None], wanted: frozenset[State], timeout: float | None
@@ -105,7 +117,7 @@ class Run(Generic[R_co]):
             if row is not None or wanted != _ENDS or not self._engine.is_under_way(self.id):
                 execution = self._snapshot() if row is None else self._engine.view(row)
                 if row is None and execution.state in _ENDS:
-                    self._engine.wait_told(self.id)
+                    self._engine.wait_told()
                 if execution.state in wanted:
                     return execution
                 if execution.state in _ENDS:
@@ -154,6 +166,8 @@ class Run(Generic[R_co]):
         import asyncio
 
         self._engine.check_may_wait(self.id)
+        if (completed := self._completed()) is not None:
+            return self._outcome(completed)
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[ExecutionRow | None] = loop.create_future()
 
@@ -167,7 +181,7 @@ class Run(Generic[R_co]):
         stop = self._engine.when_ended(self.id, hand_over)
         try:
             if not self._engine.is_under_way(self.id) and (execution := self._snapshot()).state in _ENDS:
-                await asyncio.to_thread(self._engine.wait_told, self.id)
+                await asyncio.to_thread(self._engine.wait_told)
                 return self._outcome(execution)
             row = await ended
             return self._outcome(self._snapshot() if row is None else self._engine.view(row))
