@@ -64,17 +64,26 @@ class Draft:
         Raises:
             DefinitionError: the workflow as a whole is wrong.
         """
-        if self._definition is None:
-            self.check_complete()
-            self._definition = define(
-                self.name,
-                self.nodes,
-                version=self.version,
-                input_type=self._input_type,
-                types=self.types,
-                timeout=self.timeout,
-            )
+        self._definition = self.definition()
         return self._definition
+
+    def definition(self) -> Definition:
+        """Return the definition as it would be now, if nothing was frozen yet.
+
+        Raises:
+            DefinitionError: the workflow as a whole is wrong.
+        """
+        if self._definition is not None:
+            return self._definition
+        self.check_complete()
+        return define(
+            self.name,
+            self.nodes,
+            version=self.version,
+            input_type=self._input_type,
+            types=self.types,
+            timeout=self.timeout,
+        )
 
     def redefined(self, definition: Definition) -> Draft:
         """Return a draft that is frozen already, with another definition."""

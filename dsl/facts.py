@@ -12,7 +12,7 @@ import re
 from enum import StrEnum
 from typing import NamedTuple
 
-__all__ = ["UNDO", "ErrorRecord", "Fact", "FactKind", "FactStatus", "Place", "kept_beside"]
+__all__ = ["UNDO", "ErrorRecord", "Fact", "FactKind", "FactStatus", "Place", "is_beside", "kept_beside"]
 
 
 UNDO = "__undo:"
@@ -129,3 +129,9 @@ class Fact(NamedTuple):
 def kept_beside(key: str) -> str:
     """Return the key of a turn's fact while the next turn's stands in its place: that of turn 0, which no loop has."""
     return f"{key}.0" if _TURN.search(key) else f"{key}@0"
+
+
+def is_beside(key: str) -> bool:
+    """Tell whether a key is one that `kept_beside` has made."""
+    turn = _TURN.search(key)
+    return turn is not None and turn[0].endswith(("@0", ".0"))

@@ -8,13 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Self
 
 from .effects import Walker
 from .facts import Fact
 from .scope import Owed, Scope
 
-__all__ = ["Body", "Node"]
+__all__ = ["Body", "Inside", "Node"]
+
+
+class Inside(StrEnum):
+    """How the bodies inside a node are walked: what diagrams draw, and what checks reckon with.
+
+    ``ONE``: exactly one of them. ``INSTEAD``: one of them, or none, when something goes another way than it should.
+    ``ALL``: all of them, at once, to their ends. ``SOME``: at once, but not all need to complete. ``AGAIN``: over and
+    over, once at least. ``WHILE``: over and over, or not at all. ``EACH``: once for each item, of which there may be
+    none; results get the item's index.
+    """
+
+    ONE = "one"
+    INSTEAD = "instead"
+    ALL = "all"
+    SOME = "some"
+    AGAIN = "again"
+    WHILE = "while"
+    EACH = "each"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +65,11 @@ class Node:
     def bodies(self) -> tuple[tuple[str, Body], ...]:
         """Return the bodies inside, each with its label."""
         return ()
+
+    @property
+    def inside(self) -> Inside:
+        """How the bodies inside are walked."""
+        return Inside.INSTEAD
 
     def with_bodies(self, bodies: tuple[tuple[str, Body], ...]) -> Self:
         """Return the same node around other bodies, given in the order of `bodies`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any, Generic, Self, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar, overload
 
 from .definition import Definition
 from .draft import Draft
@@ -20,6 +20,9 @@ from .verbs.groups import GroupVerbs
 from .verbs.loops import LoopVerbs
 from .verbs.steps import StepVerbs
 from .verbs.waits import WaitVerbs
+
+if TYPE_CHECKING:
+    from .diagram import Figure
 
 __all__ = ["Block", "Workflow"]
 
@@ -110,6 +113,49 @@ class Workflow(
         other = copy(self)
         other._draft = self._draft.redefined(definition)  # noqa: SLF001 - it is one of us
         return other
+
+    # ---- looking at it
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the graph as data that JSON can hold: kinds, names, options and bodies, and no code.
+
+        Raises:
+            DefinitionError: the workflow as a whole is wrong. So do the methods that follow.
+        """
+        from .description import describe
+
+        return describe(self._draft.definition())
+
+    def to_mermaid(self) -> str:
+        """Return the graph as a Mermaid flowchart."""
+        from .diagram_mermaid import to_mermaid
+
+        return to_mermaid(self._figure())
+
+    def to_dot(self) -> str:
+        """Return the graph in the language of Graphviz."""
+        from .diagram_dot import to_dot
+
+        return to_dot(self._figure())
+
+    def to_svg(self) -> str:
+        """Return the graph as a drawing, which needs no other program."""
+        from .diagram_svg import to_svg
+
+        return to_svg(self._figure())
+
+    def _figure(self) -> Figure:
+        from .diagram import draw
+
+        return draw(self._draft.definition())
+
+    def _repr_svg_(self) -> str | None:
+        """Show the drawing in a notebook, once there is something to draw."""
+        return self.to_svg() if self._draft.nodes else None
+
+    def _repr_html_(self) -> str | None:
+        """Show the drawing in a notebook that prefers HTML."""
+        return self._repr_svg_()
 
     def _blank(self) -> Workflow[Any, None]:
         return Workflow(self.name, version=self.version)

@@ -264,7 +264,7 @@ class Engine:
         return None if stored is None else self._show(stored)
 
     def _show(self, stored: Stored) -> Execution:
-        return Execution(stored.execution, lambda: stored, self._name_of)
+        return Execution(stored.execution, lambda: stored, self._name_of, self._registry.definition)
 
     def _name_of(self, run: int) -> str | None:
         return self._machine.read("read an execution", lambda store: store.name_of(run))
@@ -302,7 +302,7 @@ class Engine:
             stored = self._machine.read("read an execution", lambda store: store.snapshot(row.execution_id))
             return stored or Stored(row, [], [])
 
-        return Execution(row, load, self._name_of)
+        return Execution(row, load, self._name_of, self._registry.definition)
 
     @overload
     def signal(self, id: str, event: Signal[T], payload: T, *, key: str | None = None, strict: bool = True) -> None: ...

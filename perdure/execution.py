@@ -6,14 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from .actors.clock import from_micros
+from .actors.reader import CodecReader
+from .dsl.definition import Definition
+from .dsl.errors import UnknownWorkflow
 from .dsl.events import WaitingFor
 from .dsl.facts import UNDO, ErrorRecord, Fact, FactKind, FactStatus
 from .dsl.states import FINAL, State
 from .persistence import codec
 from .persistence.records import ExecutionRow, Stored
+
+if TYPE_CHECKING:
+    from .dsl.diagram import Figure
 
 __all__ = ["Execution", "StepRecord"]
 
@@ -60,10 +66,17 @@ class Execution:
         finished_at: When it ended.
     """
 
-    def __init__(self, row: ExecutionRow, load: Callable[[], Stored], name_of: Callable[[int], str | None]) -> None:
+    def __init__(
+        self,
+        row: ExecutionRow,
+        load: Callable[[], Stored],
+        name_of: Callable[[int], str | None],
+        definition_of: Callable[[str, str | None], Definition],
+    ) -> None:
         self._row = row
         self._load = load
         self._name_of = name_of
+        self._definition_of = definition_of
         self.id = row.execution_id
         self.workflow_name = row.workflow
         self.version = row.version
@@ -137,6 +150,42 @@ class Execution:
         if self.finished or self.state is State.COMPENSATING:
             return []
         return [_waiting_for(fact) for fact in self._stored.facts if fact.status is FactStatus.WAITING]
+
+    # ---- looking at it
+
+    def to_mermaid(self) -> str:
+        """Return the workflow's graph as a Mermaid flowchart, with this run painted on.
+
+        Raises:
+            UnknownWorkflow: the run's workflow is not registered with the engine. So does `to_svg`.
+        """
+        from .dsl.diagram_mermaid import to_mermaid
+
+        return to_mermaid(self._figure())
+
+    def to_svg(self) -> str:
+        """Return the workflow's graph as a drawing, with this run painted on."""
+        from .dsl.diagram_svg import to_svg
+
+        return to_svg(self._figure())
+
+    def _figure(self) -> Figure:
+        from .dsl.diagram import draw
+        from .dsl.diagram_run import RunPainter
+
+        definition = self._definition_of(self.workflow_name, self.version)
+        return draw(definition, RunPainter(definition, self.state, self._stored.facts, CodecReader()))
+
+    def _repr_svg_(self) -> str | None:
+        """Show the drawing in a notebook, if the workflow is known."""
+        try:
+            return self.to_svg()
+        except UnknownWorkflow:
+            return None
+
+    def _repr_html_(self) -> str | None:
+        """Show the drawing in a notebook that prefers HTML."""
+        return self._repr_svg_()
 
 
 def _step_record(fact: Fact, undone: FactStatus | None) -> StepRecord:

@@ -37,10 +37,21 @@ class Registry:
         if not isinstance(name, str):
             msg = f"start takes a workflow or its name, not {name!r}"
             raise UsageError(msg)
-        definition = self._latest.get(name) if version is None else self._versions.get((name, version))
+        definition = self._latest.get(name) if version is None else self.definition(name, version)
         if definition is None:
             raise UnknownWorkflow(name, self._latest, version=version)
         self._check_children(definition, set())
+        return definition
+
+    def definition(self, name: str, version: str | None) -> Definition:
+        """Return the definition of this name and version; no version is one, too.
+
+        Raises:
+            UnknownWorkflow: there is none.
+        """
+        definition = self._versions.get((name, version))
+        if definition is None:
+            raise UnknownWorkflow(name, self._latest, version=version)
         return definition
 
     def _check_children(self, definition: Definition, seen: set[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from ..effects import Decide, Walker
 from ..errors import UnknownPath, did_you_mean
-from ..graph import Body, Node
+from ..graph import Body, Inside, Node
 from ..scope import Scope
 from ..walk import Strayed
 
@@ -47,6 +47,11 @@ class BranchNode(Node):
     def bodies(self) -> tuple[tuple[str, Body], ...]:
         """Return the paths, ``otherwise`` last."""
         return (*self.paths, ("otherwise", self.otherwise)) if self.otherwise is not None else self.paths
+
+    @property
+    def inside(self) -> Inside:
+        """The chosen path is walked."""
+        return Inside.ONE
 
     def with_bodies(self, bodies: tuple[tuple[str, Body], ...]) -> Self:
         """Return the same choice between other paths."""

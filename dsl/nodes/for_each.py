@@ -9,7 +9,7 @@ from typing import Any, Self
 from ..effects import Decide, Join, Walker
 from ..errors import MaxIterationsExceeded, NotIterable
 from ..facts import Fact, FactKind
-from ..graph import Body, Node
+from ..graph import Body, Inside, Node
 from ..scope import Scope
 
 __all__ = ["ForEachNode"]
@@ -79,6 +79,11 @@ class ForEachNode(Node):
     def bodies(self) -> tuple[tuple[str, Body], ...]:
         """Return the body."""
         return (("item", self.body),)
+
+    @property
+    def inside(self) -> Inside:
+        """The body is walked for each item."""
+        return Inside.EACH
 
     def with_bodies(self, bodies: tuple[tuple[str, Body], ...]) -> Self:
         """Return the same node around other bodies."""

@@ -14,7 +14,7 @@ from typing import Any, Self
 from ..effects import Decide, Walker
 from ..errors import MaxIterationsExceeded
 from ..facts import ErrorRecord, FactKind, FactStatus
-from ..graph import Body, Node
+from ..graph import Body, Inside, Node
 from ..scope import Scope
 from ..walk import Broken
 
@@ -73,6 +73,11 @@ class DoUntilNode(_LoopNode):
 
     kind = "do_until"
 
+    @property
+    def inside(self) -> Inside:
+        """The body is walked once at least."""
+        return Inside.AGAIN
+
     def walk(self, scope: Scope) -> Walker:
         """Resume at the recorded turn."""
         for turn, turn_scope in self._turns(scope, 1):
@@ -93,6 +98,11 @@ class DoWhileNode(_LoopNode):
     """Ask, then walk the body while the answer is true. The condition's turns are 0, 1, 2."""
 
     kind = "do_while"
+
+    @property
+    def inside(self) -> Inside:
+        """The body may not be walked at all."""
+        return Inside.WHILE
 
     def walk(self, scope: Scope) -> Walker:
         """Resume at the recorded turn."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from ..effects import Join, Walker
-from ..graph import Body, Node
+from ..graph import Body, Inside, Node
 from ..scope import Scope
 
 __all__ = ["ParallelNode"]
@@ -32,6 +32,11 @@ class ParallelNode(Node):
     def bodies(self) -> tuple[tuple[str, Body], ...]:
         """Return the strands, each under the name of its first node."""
         return self.strands
+
+    @property
+    def inside(self) -> Inside:
+        """All strands are walked at once."""
+        return Inside.ALL
 
     def with_bodies(self, bodies: tuple[tuple[str, Body], ...]) -> Self:
         """Return the same node around other bodies."""
