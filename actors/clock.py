@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import time
 
-__all__ = ["from_micros", "is_frozen", "micros", "monotonic", "to_micros"]
+__all__ = ["computed", "from_micros", "is_frozen", "micros", "monotonic", "to_micros"]
 
 _MICROS = 1_000_000
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -38,6 +38,11 @@ def from_micros(instant: int) -> datetime.datetime:
 def monotonic() -> float:
     """Return seconds that never freeze and never go back; for guards and busy waits only."""
     return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def computed() -> float:
+    """Return for how many seconds this process has computed so far, on all its threads."""
+    return time.clock_gettime(time.CLOCK_PROCESS_CPUTIME_ID)
 
 
 def is_frozen() -> bool:

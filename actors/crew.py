@@ -6,7 +6,9 @@ Rules:
    committed; a parallel group counts once. Runs that find no slot queue up, first come first served.
 2. Whatever user code raises becomes a message. ``KeyboardInterrupt`` and ``SystemExit`` are the process's business: the
    attempt counts as interrupted.
-3. A ``def`` handler cannot be stopped. When its attempt times out its slot is free again, its thread is not.
+3. A handler that waits for another run holds no slot meanwhile. It need not queue when it goes on, so for a moment more
+   runs than ``concurrency`` may be at work.
+4. A ``def`` handler cannot be stopped. When its attempt times out its slot is free again, its thread is not.
 """
 
 from __future__ import annotations
@@ -63,6 +65,7 @@ class Attempt:
         cancelled: Whether the run is being cancelled; the outcome is still recorded.
         on_thread: Whether a ``def`` handler is running.
         stepped_over: Whether it was left running, and nothing waits for its thread.
+        loan: What others may use while it waits for other runs.
         is_over: Whether user code has returned, so that what it left running may wait for anything.
     """
 
@@ -79,12 +82,22 @@ class Attempt:
     holds_slot: bool = field(default=False)
     on_thread: bool = field(default=False)
     stepped_over: bool = field(default=False)
+    loan: _Loan | None = field(default=None)
     is_over: bool = field(default=False)
 
     @property
     def key(self) -> str:
         """Key of the fact it works for."""
         return self.effect.place.key
+
+
+@dataclass(slots=True)
+class _Loan:
+    """What a handler held when it began to wait for another run, and for how many it waits."""
+
+    slot: bool
+    thread: bool
+    waits: int = 1
 
 
 class Crew:
@@ -96,8 +109,10 @@ class Crew:
         self._free = concurrency
         self._busy: dict[int, int] = {}
         self._queue: deque[Attempt] = deque()
+        self._awaiting: dict[Any, Attempt] = {}
         self._slots = threading.Lock()
         self._closed = False
+        lanes.describe = self._describe
 
     # ---- starting and ending
 
@@ -128,8 +143,9 @@ class Crew:
         if (task := attempt.task) is not None:
             self._lanes.call_in_loop(task.cancel)
         with self._slots:
-            step_over = attempt.on_thread and not attempt.stepped_over
-            attempt.stepped_over |= step_over
+            left = attempt.on_thread and not attempt.stepped_over
+            attempt.stepped_over |= left
+            step_over = left and attempt.loan is None  # one that waits does not count anyway
         self._give_back(attempt)
         if step_over:
             self._lanes.step_over()
@@ -157,6 +173,44 @@ class Crew:
             self._finish(attempt, _not_begun(attempt))
             self._lanes.release()
 
+    def lend(self, attempt: Attempt) -> None:
+        """Let others use what a handler holds while it waits for another run."""
+        with self._slots:
+            if attempt.is_over or attempt.stepped_over:
+                return
+            if attempt.loan is not None:
+                attempt.loan.waits += 1
+                return
+            loan = attempt.loan = _Loan(attempt.holds_slot, attempt.on_thread)
+        self._give_back(attempt)
+        if loan.thread:
+            self._lanes.pool.grow()
+        self._lanes.step_over()
+
+    def take_back(self, attempt: Attempt) -> None:
+        """Count a handler that has waited as one that is at work; called by whoever has news for it."""
+        with self._slots:
+            loan = attempt.loan
+            if loan is None:
+                return
+            loan.waits -= 1
+        if loan.waits == 0:
+            self._end_loan(attempt)
+
+    def _end_loan(self, attempt: Attempt) -> None:
+        with self._slots:
+            loan, attempt.loan = attempt.loan, None
+            if loan is None:
+                return
+            if loan.slot and not attempt.abandoned:
+                self._busy[attempt.run] = busy = self._busy.get(attempt.run, 0) + 1
+                self._free -= busy == 1
+                attempt.holds_slot = True
+            if not attempt.stepped_over:
+                self._lanes.hold()
+        if loan.thread:
+            self._lanes.pool.shrink()
+
     def _give_back(self, attempt: Attempt) -> None:
         queued = None
         with self._slots:
@@ -167,7 +221,7 @@ class Crew:
             if self._busy[attempt.run] == 0:
                 del self._busy[attempt.run]
                 self._free += 1
-                queued = self._take_next()
+                queued = self._take_next() if self._free > 0 else None
         for each in queued or ():
             self._submit(each)
             self._lanes.release()
@@ -253,7 +307,8 @@ class Crew:
         import asyncio
 
         _current.set(attempt)
-        attempt.task = asyncio.current_task()
+        task = attempt.task = asyncio.current_task()
+        self._awaiting[task] = attempt
         outcome: StepCompleted | StepFailed | StepInterrupted
         try:
             outcome = self._completed(attempt, await awaitable)
@@ -264,7 +319,14 @@ class Crew:
             outcome = _interrupted(attempt, error)
         except BaseException as error:  # noqa: BLE001 - user code, as above
             outcome = _failed(attempt, error)
+        del self._awaiting[task]
         self._finish(attempt, outcome)
+
+    def _describe(self, task: Any) -> str:
+        attempt = self._awaiting.get(task)
+        if attempt is None:
+            return f"a task that a handler has left behind, {task.get_name()},"
+        return f"{attempt.effect.place.name!r} of {attempt.facts.workflow_name} {attempt.facts.execution_id}"
 
     def _completed(self, attempt: Attempt, result: Any) -> StepCompleted | StepFailed:
         """Check and encode what user code returned, here on its own thread: that is user code too."""
@@ -283,6 +345,8 @@ class Crew:
 
     def _finish(self, attempt: Attempt, outcome: StepCompleted | StepFailed | StepInterrupted) -> None:
         attempt.is_over = True
+        if attempt.loan is not None:  # what it has left behind still waits
+            self._end_loan(attempt)
         self._give_back(attempt)
         self._lanes.pool.about_to_report()
         attempt.actor.core.post(attempt.actor, Letter(outcome))

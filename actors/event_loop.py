@@ -7,6 +7,7 @@ that freezegun freezes, and then sleeps for ever or spins.
 from __future__ import annotations
 
 import asyncio
+import threading
 
 from . import clock
 
@@ -14,11 +15,21 @@ __all__ = ["EngineLoop"]
 
 
 class EngineLoop(asyncio.SelectorEventLoop):
-    """A selector loop on real, relative time."""
+    """A selector loop on real, relative time.
+
+    Attributes:
+        thread: The number of the thread that runs it, once one does.
+    """
 
     def __init__(self) -> None:
         self._base = clock.monotonic()
+        self.thread = 0
         super().__init__()
+
+    def run_forever(self) -> None:
+        """Run on this thread until the loop is stopped."""
+        self.thread = threading.get_ident()
+        super().run_forever()
 
     def time(self) -> float:
         """Return real seconds since the loop was made."""

@@ -24,7 +24,8 @@ from . import clock
 from .pool import Pool
 
 if TYPE_CHECKING:
-    import asyncio
+    from .event_loop import EngineLoop
+    from .loop_watch import LoopWatch
 
 __all__ = ["Lanes", "ThreadLanes"]
 
@@ -33,6 +34,7 @@ logger = logging.getLogger("perdure")
 Thunk = Callable[[], None]
 _FROZEN_POLL = 0.02
 _LONGEST_WAIT = 1.0
+_LONGEST_BLOCK = 1.0
 _GO_ON, _STOP = True, False
 _ALONE = 2
 """A letter, and the job of the worker that brings it."""
@@ -75,7 +77,12 @@ class Lanes(Protocol):
 
 
 class ThreadLanes:
-    """A dispatcher, a pool, an asyncio loop, a bus and an alarm, each with its threads made on demand."""
+    """A dispatcher, a pool, an asyncio loop, a bus and an alarm, each with its threads made on demand.
+
+    Attributes:
+        loop_patience: Real seconds for which a coroutine may block the asyncio loop before a warning says so.
+        describe: Names the task that does, for the warning.
+    """
 
     def __init__(self, name: str, *, threads: int) -> None:
         self._name = name
@@ -98,8 +105,11 @@ class ThreadLanes:
         self._due: int | None = None
         self._alarm = threading.Condition(threading.Lock())
         self._pauses = 0
-        self._aloop: asyncio.AbstractEventLoop | None = None
+        self._aloop: EngineLoop | None = None
         self._tasks: set[Any] = set()
+        self._loop_watch: LoopWatch | None = None
+        self.loop_patience = _LONGEST_BLOCK
+        self.describe: Callable[[Any], str] = str
         self._closed = False
 
     def bind(self, *, cycle: Callable[[], bool], has_mail: Callable[[], bool], ring: Thunk) -> None:
@@ -239,17 +249,34 @@ class ThreadLanes:
         if self._aloop is not None:
             self._aloop.call_soon_threadsafe(action)
 
-    def _event_loop(self) -> asyncio.AbstractEventLoop:
+    def _event_loop(self) -> EngineLoop:
         with self._starting:
             if self._aloop is None:
                 from .event_loop import EngineLoop
 
                 self._aloop = EngineLoop()
                 self._spawn("loop", self._run_loop)
+                self._watch_loop(self._aloop)
             return self._aloop
+
+    def _watch_loop(self, loop: EngineLoop) -> None:
+        from .loop_watch import LoopWatch
+
+        self._loop_watch = LoopWatch(
+            loop,
+            patience=self.loop_patience,
+            is_busy=lambda: bool(self._tasks),
+            describe=self.describe,
+        )
+        self._spawn("watch", self._loop_watch.run)
+
+    def on_loop(self) -> bool:
+        """Tell whether this is the thread of the event loop."""
+        return getattr(self._local, "is_loop", False)
 
     def _run_loop(self) -> None:
         assert self._aloop is not None
+        self._local.is_loop = True
         try:
             self._aloop.run_forever()
         finally:
@@ -343,6 +370,8 @@ class ThreadLanes:
         with self._alarm:
             self._alarm.notify()
         self.pool.close()
+        if self._loop_watch is not None:
+            self._loop_watch.close()
         with self._starting:
             if self._aloop is not None:
                 self._aloop.call_soon_threadsafe(self._cancel_tasks)

@@ -5,7 +5,8 @@ Rules, which hold while time is frozen; at other times these are `ThreadLanes`:
 1. User code runs one piece at a time, in the order in which it was asked for, whatever threads it runs on.
 2. Its answer is handled to the end, with everything that follows from it, before the next piece begins.
 
-The price: user code that waits for other user code of the same engine waits for ever.
+The price: user code that waits for other user code of the same engine waits for ever; but not one that waits for
+another run's result: that steps aside, and goes on beside whatever runs when the result is there.
 """
 
 from __future__ import annotations

@@ -49,6 +49,17 @@ class Pool:
         """Say that the report has been made."""
         self._local.may_take = False
 
+    def grow(self) -> None:
+        """Allow for one thread more, since one of them waits for what the others do."""
+        with self._guard:
+            self._size += 1
+        self._wake_one()
+
+    def shrink(self) -> None:
+        """Take that back; a thread too many ends once it has nothing to do."""
+        with self._guard:
+            self._size -= 1
+
     def close(self) -> None:
         """Let every thread end that is not running a job; jobs that queue are dropped."""
         with self._guard:
@@ -86,6 +97,9 @@ class Pool:
             with self._guard:
                 if self._jobs or self._closed:
                     continue
+                if self._threads > self._size:
+                    self._threads -= 1
+                    return
                 self._idle.append(asleep)
             asleep.acquire()
 

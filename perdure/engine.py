@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from . import arguments
 from .actors import clock
+from .actors.aside import Aside
 from .actors.bus import Listener
 from .actors.schedules import Pause, ResumeTicks, SetSchedule, Trigger, Unschedule
 from .actors.supervisor import Register, Start, ToRun
@@ -607,14 +608,15 @@ class Engine:
 
     # ---- time
 
-    def settle(self, timeout: float = 30) -> None:
+    def settle(self, timeout: float = 30, *, patience: float = 0.5) -> None:
         """Fire everything that is due now, in order, and return when nothing is left to do.
 
         For tests: with time frozen, every mailbox, handler, commit, event and due timer is done when it returns. A
-        handler whose time limit has come is not waited for any longer.
+        handler whose time limit has come and that hangs is not waited for any longer.
 
         Args:
             timeout: Real seconds to wait for handlers.
+            patience: Real seconds after which a handler hangs, if this process has computed next to nothing in them.
 
         Raises:
             WaitTimeout: something was still in flight.
@@ -622,19 +624,23 @@ class Engine:
         """
         self._machine.check_open("settle")
         arguments.check_patience(timeout)
-        self._machine.settle(timeout)
+        arguments.check_patience(patience)
+        self._machine.settle(timeout, patience)
 
     def next_deadline(self) -> datetime | None:
         """Return when the next timer is due, or None if none is pending."""
         self._machine.check_open("read the timers")
         return self._machine.next_deadline()
 
-    def advance(self, delta: timedelta | None = None, *, timeout: float = 30, **parts: float) -> None:
+    def advance(
+        self, delta: timedelta | None = None, *, timeout: float = 30, patience: float = 0.5, **parts: float
+    ) -> None:
         """Move frozen time on from deadline to deadline, so that everything due happens at its own moment; for tests.
 
         Args:
             delta: How far, or
             timeout: Real seconds to wait for handlers at each deadline.
+            patience: Real seconds after which a handler hangs; see `settle`.
             parts: the arguments of a `timedelta`, such as ``days=30``.
 
         Raises:
@@ -643,7 +649,9 @@ class Engine:
             WouldDeadlock: called in a handler or listener.
         """
         self._machine.check_open("advance")
-        self._machine.advance(delta, parts, timeout)
+        arguments.check_patience(timeout)
+        arguments.check_patience(patience)
+        self._machine.advance(delta, parts, timeout, patience)
 
     # ---- life
 
@@ -721,3 +729,11 @@ class Engine:
     def check_may_wait(self, id: str | None) -> None:
         """Raise `WouldDeadlock` where waiting for this run, or for everything, could never end."""
         self._machine.check_may_wait(id)
+
+    def check_may_block(self) -> None:
+        """Raise `WouldDeadlock` where waiting would stop every coroutine of the engine."""
+        self._machine.check_may_block()
+
+    def aside(self) -> Aside | None:
+        """Return how the handler that asks, if it is one, steps aside while it waits for another run."""
+        return self._machine.aside()

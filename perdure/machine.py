@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 from .actors import clock
+from .actors.aside import Aside
 from .actors.bus import Bus
 from .actors.core import Core, CoreActor, Letter
 from .actors.crew import Crew, running_attempt
@@ -41,6 +42,9 @@ logger = logging.getLogger("perdure")
 
 _PATIENCE = 0.5
 """Real seconds after which a handler in flight counts as one that waits for something."""
+
+_AT_WORK = 0.02
+"""Share of the time for which a process computes that is doing something, on a machine that many share."""
 
 _open_machines: weakref.WeakSet[Machine] = weakref.WeakSet()
 
@@ -156,6 +160,17 @@ class Machine:
             msg = f"a handler of run {attempt.facts.execution_id} cannot wait for {what}"
             raise WouldDeadlock(msg)
 
+    def check_may_block(self) -> None:
+        """Raise `WouldDeadlock` where waiting would stop every coroutine of the engine."""
+        if self.lanes.on_loop():
+            msg = "a coroutine cannot wait by result() or wait(), which stop the engine's event loop: use `await run`"
+            raise WouldDeadlock(msg)
+
+    def aside(self) -> Aside | None:
+        """Return how the handler that asks, if it is one, steps aside while it waits for another run."""
+        attempt = running_attempt()
+        return None if attempt is None else Aside(self.crew, attempt)
+
     def read(self, verb: str, look: Callable[[Store], T]) -> T:
         """Read from the database on this thread.
 
@@ -171,19 +186,22 @@ class Machine:
 
     # ---- time
 
-    def settle(self, timeout: float) -> None:
+    def settle(self, timeout: float, patience: float) -> None:
         """Fire everything that is due, and return when nothing is left to do; see `Engine.settle`."""
         self.check_may_wait(None)
         with self.lanes.alarm_paused():
-            self._settle(timeout, until=None)
+            self._settle(timeout, patience, until=None)
 
-    def _settle(self, timeout: float, *, until: datetime | None) -> None:
-        """Settle; a handler that is still at work is left alone if it has a time limit by then."""
+    def _settle(self, timeout: float, patience: float, *, until: datetime | None) -> None:
+        """Settle; a handler that hangs is left alone if it has a time limit by then."""
         deadline = clock.monotonic() + timeout
         while True:
-            if self.lanes.wait_idle(min(deadline, clock.monotonic() + _PATIENCE)):
+            computed = clock.computed()
+            if self.lanes.wait_idle(min(deadline, clock.monotonic() + patience)):
                 if not self.ask(FireNext(), "settle"):
                     return
+                continue
+            if clock.computed() - computed > patience * _AT_WORK and clock.monotonic() < deadline:
                 continue
             limit = self.exclusively(self.supervisor.timekeeper.next_limit)
             if limit is not None and limit <= clock.micros():
@@ -199,7 +217,7 @@ class Machine:
         due = self.exclusively(self.supervisor.timekeeper.next_due)
         return None if due is None else clock.from_micros(due)
 
-    def advance(self, delta: timedelta | None, parts: dict[str, float], timeout: float) -> None:
+    def advance(self, delta: timedelta | None, parts: dict[str, float], timeout: float, patience: float) -> None:
         """Move frozen time on from deadline to deadline, settling at each; see `Engine.advance`."""
         self.check_may_wait(None)
         frozen = FrozenTime()
@@ -209,12 +227,12 @@ class Machine:
             raise UsageError(msg)
         try:
             with self.lanes.alarm_paused():
-                self._settle(timeout, until=target)
+                self._settle(timeout, patience, until=target)
                 while (due := self.next_deadline()) is not None and frozen.now() < due <= target:
                     frozen.move_to(due)
-                    self._settle(timeout, until=target)
+                    self._settle(timeout, patience, until=target)
                 frozen.move_to(target)
-                self._settle(timeout, until=None)
+                self._settle(timeout, patience, until=None)
         finally:
             self._moving.release()
 

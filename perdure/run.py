@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Collection, Generator, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 from .actors import clock
+from .actors.aside import AsideQueue
 from .arguments import check_patience, states_named
 from .dsl.errors import (
     ExecutionNotFound,
@@ -29,6 +30,9 @@ __all__ = ["Run"]
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
+
+Changes: TypeAlias = "queue.SimpleQueue[ExecutionRow | None] | AsideQueue"
+"""What tells somebody who waits that a run has changed."""
 
 _ENDS = frozenset({*FINAL, State.QUARANTINED})
 
@@ -86,10 +90,12 @@ class Run(Generic[R_co]):
     def _reach(self, timeout: float | None, until: str | Collection[str] | None = None) -> Execution:
         check_patience(timeout)
         self._engine.check_may_wait(self.id)
+        self._engine.check_may_block()
         wanted = _ENDS if until is None else states_named(until, "until")
         if State.COMPLETED in wanted and (completed := self._completed()) is not None:
             return completed
-        changes: queue.SimpleQueue[ExecutionRow | None] = queue.SimpleQueue()
+        aside = self._engine.aside()
+        changes: Changes = queue.SimpleQueue() if aside is None else AsideQueue(aside)
         stops = [self._engine.when_ended(self.id, changes.put)]
         if not wanted <= _ENDS:
             stops.append(self._engine.subscribe(self.id, lambda _: changes.put(None)))
@@ -107,9 +113,7 @@ class Run(Generic[R_co]):
         row = None if self._ending is None else self._ending.row
         return None if row is None or row.state != State.COMPLETED else self._engine.view(row)
 
-    def _wait(
-        self, changes: queue.SimpleQueue[ExecutionRow | None], wanted: frozenset[State], timeout: float | None
-    ) -> Execution:
+    def _wait(self, changes: Changes, wanted: frozenset[State], timeout: float | None) -> Execution:
         deadline = None if timeout is None else clock.monotonic() + timeout
         row: ExecutionRow | None = None
         while True:
@@ -175,7 +179,11 @@ class Run(Generic[R_co]):
             if not ended.done():
                 ended.set_result(row)
 
+        aside = self._engine.aside()
+
         def hand_over(row: ExecutionRow | None) -> None:
+            if aside is not None:
+                aside.call_back()
             loop.call_soon_threadsafe(tell, row)
 
         stop = self._engine.when_ended(self.id, hand_over)
@@ -183,10 +191,14 @@ class Run(Generic[R_co]):
             if not self._engine.is_under_way(self.id) and (execution := self._snapshot()).state in _ENDS:
                 await asyncio.to_thread(self._engine.wait_told)
                 return self._outcome(execution)
+            if aside is not None:
+                aside.step_aside()
             row = await ended
             return self._outcome(self._snapshot() if row is None else self._engine.view(row))
         finally:
             stop()
+            if aside is not None:
+                aside.come_back()
 
     @overload
     def signal(self, event: Signal[T], payload: T, *, key: str | None = None, strict: bool = True) -> None: ...
