@@ -18,6 +18,7 @@ from ..dsl.context import RunFacts
 from ..dsl.effects import Decide, Effect, Invoke, RunChild, WaitUntil
 from ..dsl.errors import StepInterrupted, StepTimeout
 from ..dsl.facts import UNDO, ErrorRecord, Fact, FactKind, FactStatus
+from ..persistence.records import AttemptRow
 from . import clock
 from .core import CoreActor
 from .course import MICROS, Course
@@ -36,7 +37,7 @@ class Attempts:
         in_flight: Attempts whose answer is waited for, by key.
     """
 
-    __slots__ = ("_actor", "_course", "_office", "_run_facts", "in_flight")
+    __slots__ = ("_actor", "_answered", "_course", "_office", "_run_facts", "in_flight")
 
     def __init__(self, course: Course, office: Supervisor, actor: CoreActor) -> None:
         row = course.row
@@ -45,6 +46,7 @@ class Attempts:
         self._actor = actor
         self._run_facts = RunFacts(row.execution_id, row.workflow, row.input, office.logger_for)
         self.in_flight: dict[str, Attempt] = {}
+        self._answered: Attempt | None = None
 
     # ---- beginning
 
@@ -54,6 +56,7 @@ class Attempts:
             self.begin(effect, self._course.new_fact(effect.place, effect.kind, FactStatus.RUNNING))
         elif fact.status is FactStatus.RUNNING:  # a crash or shutdown cut this attempt short
             fact = fact._replace(interruptions=fact.interruptions + 1)
+            self._keep(fact, "interrupted", None)
             if effect.policy.on_interrupted == "fail" and effect.kind is FactKind.STEP:
                 error = StepInterrupted(
                     f"step {effect.place.name!r} was interrupted in attempt {fact.attempts} and must not be repeated"
@@ -112,7 +115,7 @@ class Attempts:
                 self._timed_out(effect)
                 return None
             course.disarm(message.key)
-        del self.in_flight[message.key]
+        self._answered = self.in_flight.pop(message.key)
         return effect
 
     def succeeded(self, effect: Invoke, result: str) -> None:
@@ -132,18 +135,28 @@ class Attempts:
             )
         course.settle(fact, FactStatus.COMPLETED, value=result, error=None)
 
-    def failed(self, effect: Invoke, error: ErrorRecord, *, retryable: bool = True, delay: float | None = None) -> None:
+    def failed(
+        self,
+        effect: Invoke,
+        error: ErrorRecord,
+        *,
+        retryable: bool = True,
+        delay: float | None = None,
+        outcome: str = "failed",
+    ) -> None:
         """Put the next attempt of a handler that has raised on the clock, or give it up."""
         course = self._course
         fact = course.journal.facts[effect.place.key]
         failures = fact.attempts - fact.interruptions
         retry = effect.policy.retry
         if not retryable or failures >= retry.attempts or course.halted:
+            self._keep(fact, outcome, error)
             self._give_up(effect, fact, error)
             return
         if delay is None:
             delay = retry.delay(failures, self._chance(fact))
         due = course.now + round(delay * MICROS)
+        self._keep(fact, outcome, error, next_at=due)
         if effect.kind is FactKind.STEP:
             course.emit(
                 ev.StepRetry,
@@ -155,6 +168,16 @@ class Attempts:
             )
         course.record(fact, status=FactStatus.RETRYING, error=error, due_at=due)
         course.arm(due, fact.key)
+
+    def _keep(self, fact: Fact, outcome: str, error: ErrorRecord | None, *, next_at: int | None = None) -> None:
+        """Keep an attempt that the fact will not tell of once the next one has begun; success needs no row."""
+        course = self._course
+        answered = self._answered
+        began = None
+        if answered is not None and (answered.key, answered.number) == (fact.key, fact.attempts):
+            began = answered.began
+        row = AttemptRow(fact.order, fact.attempts, fact.key, fact.turn, outcome, error, began, course.now, next_at)
+        course.turn.attempts += (row,)
 
     def _chance(self, fact: Fact) -> float:
         """Draw the jitter: from the engine's seed and the attempt, so that no order of events changes it."""
@@ -200,12 +223,13 @@ class Attempts:
         self._timed_out(effect)
 
     def _timed_out(self, effect: Invoke) -> None:
-        attempt = self.in_flight.pop(effect.place.key)
+        self._answered = attempt = self.in_flight.pop(effect.place.key)
         self._course.turn.acts.append(lambda: self._office.crew.abandon(attempt))
         self._course.emit(ev.StepTimedOut, step=effect.place.name, attempt=attempt.number)
         error = StepTimeout(effect.place.name, effect.policy.timeout or 0)
         retryable = effect.policy.retry.allows(error)
-        self.failed(effect, error_record(error, effect.place.name), retryable=retryable)
+        record = error_record(error, effect.place.name)
+        self.failed(effect, record, retryable=retryable, outcome="timed_out")
 
     def cancel(self) -> None:
         """Ask everything in flight to end early; its answers are still waited for."""

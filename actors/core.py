@@ -24,7 +24,7 @@ from pykka import messages as pykka_messages
 
 from ..dsl.errors import DuplicateRow, InternalError, OwnershipLost, StoreError
 from ..dsl.facts import Fact
-from ..persistence.records import Batch, ExecutionRow, ScheduleChange, SignalRow
+from ..persistence.records import AttemptRow, Batch, ExecutionRow, ScheduleChange, SignalRow, TagRow
 from . import clock
 from .reply import Reply
 
@@ -52,6 +52,8 @@ class Turn:
         signals: Signals stored or taken, by id.
         rows: Rows of runs that this turn starts.
         schedules: Changes of schedules, by name.
+        attempts: Attempts that ended without success.
+        tags: Tags of runs that begin.
         notices: Events, in order.
         acts: What to do once it is remembered.
         replies: Answers to callers, set once it is remembered.
@@ -64,6 +66,8 @@ class Turn:
     signals: dict[int, SignalRow] = field(default_factory=dict)
     rows: list[ExecutionRow] = field(default_factory=list)
     schedules: dict[str, ScheduleChange] = field(default_factory=dict)
+    attempts: tuple[AttemptRow, ...] = ()
+    tags: tuple[TagRow, ...] = ()
     notices: list[Notice] = field(default_factory=list)
     acts: list[Callable[[], None]] = field(default_factory=list)
     replies: list[tuple[Any, Any]] = field(default_factory=list)
@@ -83,6 +87,10 @@ class Turn:
             batch.signals.update(self.signals)
         if self.schedules:
             batch.schedules.update(self.schedules)
+        if self.attempts:
+            batch.attempts += tuple((self.actor.run_id, attempt) for attempt in self.attempts)
+        if self.tags:
+            batch.tags += self.tags
 
 
 class Letter:

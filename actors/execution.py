@@ -26,7 +26,8 @@ from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus, Place
 from ..dsl.programs import DELAY, after, roll_back
 from ..dsl.states import FINAL, State
 from ..dsl.walk import Walk
-from ..persistence.records import ExecutionRow, Stored
+from ..persistence.codec import encode
+from ..persistence.records import ExecutionRow, Stored, TagRow
 from . import clock
 from .attempts import Attempts
 from .core import CoreActor
@@ -136,8 +137,16 @@ class ExecutionActor(CoreActor):
     def _begin(self, start_at: int | None = None) -> None:
         self._course.change_row()
         self._course.emit(ev.WorkflowStarted, input=self.row.input, encoded="input")
+        if self.row.tags is not None:
+            self.turn.tags = self._tags(self.row.tags)
         self._set_deadline(start_at)
         self._start_walk(start_at)
+
+    def _tags(self, encoded: str) -> tuple[TagRow, ...]:
+        """Return the rows by which the run is found by its tags: those whose names are texts."""
+        tags = self._office.codec.decode(encoded)
+        named = ((name, encode(value)) for name, value in tags.items() if isinstance(name, str))
+        return tuple(TagRow(name, value, self.row.created_at, self.run_id) for name, value in named)
 
     def _restore(self) -> None:
         if self.definition is None or self.row.state in FINAL or self.row.state == State.QUARANTINED:

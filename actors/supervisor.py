@@ -66,6 +66,7 @@ class Start(msgspec.Struct, frozen=True):
     key: str | None = None
     start_at: int | None = None
     tags: str | None = None
+    business_key: str | None = None
     reject_duplicate: bool = False
 
 
@@ -183,7 +184,7 @@ class Supervisor(CoreActor):
             self.turn.replies.append((reply, UnknownWorkflow(message.workflow, self._latest)))
             return
         row = self.new_row(definition, message.input, execution_id=message.execution_id or message.new_id)
-        row = row._replace(idempotency_key=message.key, tags=message.tags)
+        row = row._replace(idempotency_key=message.key, tags=message.tags, business_key=message.business_key)
         self._hand(self._bring_to_life(Stored(row, [], []), definition), msg.Begin(message.start_at), reply)
 
     def _existing(self, message: Start) -> Any:

@@ -16,7 +16,7 @@
     │   ├── ParallelFailed, SignalTimeout, ChildFailed, UnknownPath, NotIterable, NonRetryable, RetryAfter
     │   ├── WorkflowTimeout
     ├── StoreError                 the disk
-    │   ├── StoreUnavailable, StoreCorrupt, SchemaTooNew, OwnershipLost, DuplicateRow
+    │   ├── StoreUnavailable, StoreCorrupt, SchemaTooNew, SchemaTooOld, OwnershipLost, DuplicateRow
     └── InternalError              us: please report
 
 A message says what happened, to which execution and step, and what to do next. This file must never import anything of
@@ -56,6 +56,7 @@ __all__ = [
     "RunError",
     "SchemaError",
     "SchemaTooNew",
+    "SchemaTooOld",
     "SignalTimeout",
     "StepError",
     "StepFailed",
@@ -374,6 +375,10 @@ class StoreCorrupt(StoreError):
 
 class SchemaTooNew(StoreError):
     """The database was written by a newer version of perdure."""
+
+
+class SchemaTooOld(StoreError):
+    """The database is only to be looked at, and no engine of this version of perdure has opened it yet."""
 
 
 class OwnershipLost(StoreError):

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from .dsl.workflow import Workflow
     from .engine import Engine, RunHandle
     from .execution import Execution, StepRecord
+    from .history import AttemptRecord
+    from .looking import Page, look_at
     from .persistence.codec import register_type
     from .run import Run
     from .schedule import Schedule
@@ -66,6 +68,9 @@ __all__ = [
     "RunHandle",
     "Execution",
     "StepRecord",
+    "AttemptRecord",
+    "Page",
+    "look_at",
     "Schedule",
     "State",
     "WaitingFor",
@@ -135,6 +140,8 @@ _HOMES = {
     ".dsl.workflow": ("Workflow",),
     ".engine": ("Engine", "RunHandle"),
     ".execution": ("Execution", "StepRecord"),
+    ".history": ("AttemptRecord",),
+    ".looking": ("Page", "look_at"),
     ".persistence.codec": ("register_type",),
     ".run": ("Run",),
     ".schedule": ("Schedule",),

@@ -33,6 +33,7 @@ __all__ = [
     "encode_tags",
     "event_class",
     "final_states",
+    "instant",
     "locate",
     "microseconds",
     "start_time",
@@ -54,6 +55,7 @@ class StartOptions(TypedDict, total=False):
     delay: Duration | None
     at: datetime | None
     tags: Mapping[str, Any] | None
+    business_key: str | None
     if_exists: IfExists
 
 
@@ -209,17 +211,22 @@ def microseconds(duration: Duration, what: str) -> int:
         raise UsageError(str(error)) from None
 
 
+def instant(value: datetime, what: str) -> int:
+    """Return a point in time in microseconds."""
+    if not isinstance(value, datetime):
+        msg = f"{what} must be a datetime with a time zone, got {value!r}"
+        raise UsageError(msg)
+    if value.tzinfo is None:
+        msg = f"{what}={value!r} has no time zone; say which, for example timezone.utc"
+        raise UsageError(msg)
+    return clock.to_micros(value)
+
+
 def start_time(delay: Duration | None, at: datetime | None) -> int | None:
     """Return when a run begins whose start is put off, in microseconds."""
     if delay is not None and at is not None:
         msg = "give delay or at, not both"
         raise UsageError(msg)
     if at is not None:
-        if not isinstance(at, datetime):
-            msg = f"at must be a datetime with a time zone, got {at!r}"
-            raise UsageError(msg)
-        if at.tzinfo is None:
-            msg = f"at={at!r} has no time zone; say which, for example timezone.utc"
-            raise UsageError(msg)
-        return clock.to_micros(at)
+        return instant(at, "at")
     return None if delay is None else clock.micros() + microseconds(delay, "delay")

@@ -27,10 +27,13 @@ from .dsl.errors import (
 from .dsl.events import Event, EventName
 from .dsl.policies import Duration
 from .dsl.signals import Signal
+from .dsl.states import State
 from .dsl.workflow import Workflow
 from .execution import Execution
+from .history import AttemptRecord
+from .looking import Filters, Looking, Page
 from .machine import Machine
-from .persistence.records import ExecutionRow, Stored
+from .persistence.records import ExecutionRow
 from .registry import Registry, make_types_known
 from .run import Run
 from .schedule import CatchUp, Overlap, Schedule, ScheduleOptions, wanted_row
@@ -127,6 +130,7 @@ class Engine:
             threads=threads,
             seed=seed,
         )
+        self._looking = Looking(self._machine.read, self._registry.definition)
         if location is None:
             logger.info(
                 "no database file was given: runs are kept in a temporary file and are gone when the engine closes"
@@ -190,6 +194,7 @@ class Engine:
         delay: Duration | None = None,
         at: datetime | None = None,
         tags: Mapping[str, Any] | None = None,
+        business_key: str | None = None,
         if_exists: IfExists = "return",
     ) -> Run[Any]:
         """Start a run and return once it is on disk.
@@ -202,7 +207,9 @@ class Engine:
             version: Version to start, if several are registered; the last one otherwise.
             delay: Seconds or `timedelta` before the first node begins; durable.
             at: Aware point in time at which the first node begins, instead of ``delay``.
-            tags: Anything storable, kept with the run.
+            tags: Names with anything storable; runs can be found by them.
+            business_key: What you know the matter by, such as the number of an order; several runs may have the same,
+                and can be found by it.
             if_exists: What to do when the id or key exists: ``"return"`` that run, or ``"reject"`` with an error.
 
         Raises:
@@ -224,6 +231,8 @@ class Engine:
             arguments.check_id(id)
         if key is not None:
             arguments.check_text(key, "key")
+        if business_key is not None:
+            arguments.check_text(business_key, "business_key")
         new_id = id or self._machine.supervisor.new_execution_id()
         request = Start(
             name,
@@ -234,6 +243,7 @@ class Engine:
             key=key,
             start_at=arguments.start_time(delay, at),
             tags=None if tags is None else arguments.encode_tags(tags),
+            business_key=business_key,
             reject_duplicate=if_exists == "reject",
         )
         while self._machine.bus.backlog > _MOST_UNDELIVERED:  # a slow listener slows starts, it never loses events
@@ -260,50 +270,106 @@ class Engine:
             EngineClosed: the engine is closed.
         """
         self._machine.check_open("read an execution")
-        arguments.check_text(id, "the id of a run")
-        stored = self._machine.read("read an execution", lambda store: store.snapshot(id))
-        return None if stored is None else self._show(stored)
+        return self._looking.get_execution(id)
 
-    def _show(self, stored: Stored) -> Execution:
-        return Execution(stored.execution, lambda: stored, self._name_of, self._registry.definition)
-
-    def _name_of(self, run: int) -> str | None:
-        return self._machine.read("read an execution", lambda store: store.name_of(run))
+    def view(self, row: ExecutionRow) -> Execution:
+        """Return what a run's row shows; its steps and signals are read when they are asked for."""
+        return self._looking.view(row)
 
     def list_executions(
-        self, workflow: str | None = None, state: str | None = None, *, limit: int = 100, offset: int = 0
-    ) -> list[Execution]:
-        """Return runs, newest first.
+        self,
+        workflow: str | None = None,
+        state: str | Collection[str] | None = None,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        after: str | None = None,
+        order: Literal["newest", "oldest"] = "newest",
+        **filters: Unpack[Filters],
+    ) -> Page:
+        """Return runs, newest first, a page at a time; all that is asked of them must hold.
 
         Args:
             workflow: Only runs of this workflow.
-            state: Only runs in this state.
+            state: Only runs in this state, or in one of these.
             limit: How many at most, 1 to 1000.
-            offset: How many to skip.
+            offset: How many to skip; slow where it is large: use ``after``.
+            after: The `Page.cursor` of the page before.
+            order: ``"newest"`` or ``"oldest"`` first, by the time of their start.
+            filters: ``tags`` that the run has, its ``business_key``, ``created_after`` (or at that time) and
+                ``created_before``, ``finished_after`` and ``finished_before``, an ``error`` that holds this text in
+                whatever case, and what its ``input`` holds, by path: ``input={"lines[0].sku": "tea"}``.
 
         Raises:
             UsageError: a filter or bound is wrong.
             EngineClosed: the engine is closed.
         """
         self._machine.check_open("list executions")
-        if workflow is not None:
-            arguments.check_text(workflow, "workflow")
-        arguments.check_page(limit, offset)
-        chosen = None if state is None else arguments.state_named(state)
-        found = self._machine.read(
-            "list executions",
-            lambda store: store.snapshots(workflow=workflow, state=chosen, limit=limit, offset=offset),
+        return self._looking.list_executions(
+            workflow, state, limit=limit, offset=offset, after=after, order=order, **filters
         )
-        return list(map(self._show, found))
 
-    def view(self, row: ExecutionRow) -> Execution:
-        """Return what a run's row shows; its steps and signals are read when they are asked for."""
+    @overload
+    def count_executions(
+        self,
+        workflow: str | None = None,
+        state: str | Collection[str] | None = None,
+        *,
+        by: None = None,
+        **filters: Unpack[Filters],
+    ) -> int: ...
+    @overload
+    def count_executions(
+        self,
+        workflow: str | None = None,
+        state: str | Collection[str] | None = None,
+        *,
+        by: Literal["state"],
+        **filters: Unpack[Filters],
+    ) -> Mapping[State, int]: ...
+    @overload
+    def count_executions(
+        self,
+        workflow: str | None = None,
+        state: str | Collection[str] | None = None,
+        *,
+        by: Literal["workflow"],
+        **filters: Unpack[Filters],
+    ) -> Mapping[str, int]: ...
+    def count_executions(
+        self,
+        workflow: str | None = None,
+        state: str | Collection[str] | None = None,
+        *,
+        by: Literal["state", "workflow"] | None = None,
+        **filters: Unpack[Filters],
+    ) -> Any:
+        """Return how many runs there are, or how many of each state or workflow.
 
-        def load() -> Stored:
-            stored = self._machine.read("read an execution", lambda store: store.snapshot(row.execution_id))
-            return stored or Stored(row, [], [])
+        Args:
+            workflow: Only runs of this workflow.
+            state: Only runs in this state, or in one of these.
+            by: ``"state"`` or ``"workflow"``, for a mapping of those that occur.
+            filters: As for `list_executions`.
 
-        return Execution(row, load, self._name_of, self._registry.definition)
+        Raises:
+            UsageError: a filter is wrong.
+            EngineClosed: the engine is closed.
+        """
+        self._machine.check_open("count executions")
+        return self._looking.count_executions(workflow, state, by=by, **filters)
+
+    def history(self, id: str) -> list[AttemptRecord]:
+        """Return every attempt of a run, of steps and compensations, and its gates and sleeps, in order of beginning.
+
+        Of a loop's earlier turns it tells only what went wrong: what went well is overwritten by the next turn.
+
+        Raises:
+            ExecutionNotFound: there is no such run.
+            EngineClosed: the engine is closed.
+        """
+        self._machine.check_open("read a history")
+        return self._looking.history(id)
 
     @overload
     def signal(self, id: str, event: Signal[T], payload: T, *, key: str | None = None, strict: bool = True) -> None: ...

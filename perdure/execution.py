@@ -61,6 +61,7 @@ class Execution:
         state: What it was doing.
         error: Why it failed or was quarantined.
         rollback: ``complete``, ``partial`` or ``none``, once it has failed or was cancelled.
+        business_key: What the caller knows the matter by.
         created_at: When it was started.
         updated_at: When it last recorded anything.
         finished_at: When it ended.
@@ -83,6 +84,7 @@ class Execution:
         self.state = State(row.state)
         self.error = row.error
         self.rollback = row.rollback
+        self.business_key = row.business_key
         self.created_at = from_micros(row.created_at)
         self.finished_at = None if row.finished_at is None else from_micros(row.finished_at)
 

@@ -24,7 +24,8 @@ from peewee import PeeweeException, SqliteDatabase
 from ..dsl.errors import StoreCorrupt, StoreError, StoreUnavailable
 from .faults import NOTHING_WRITTEN, OUTCOME_UNKNOWN, explain, needs_reopening
 from .locks import FileLock
-from .migrations import blank, check_version, migrate, version_of
+from .looking import teach
+from .migrations import blank, check_newest, check_version, migrate, version_of
 
 __all__ = ["BUSY_SECONDS", "Database", "Durability"]
 
@@ -68,6 +69,7 @@ class Database:
         self._busy_seconds = busy_timeout
         self._process = os.getpid()
         self._lock: FileLock | None = None
+        self._may_read = False
         self._peewee: SqliteDatabase | None = None
         self._writer: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
@@ -100,6 +102,25 @@ class Database:
             self.close()
             if isinstance(error, sqlite3.Error | PeeweeException):
                 raise explain(_cause(error), self.path, NOTHING_WRITTEN) from error
+            raise
+
+    def open_to_read(self) -> None:
+        """Open the file for reading alone: nothing is made, locked or migrated.
+
+        Raises:
+            StoreUnavailable: There is none, or it cannot be read.
+            StoreCorrupt: It is not a database.
+            SchemaTooNew, SchemaTooOld: Its schema is not this release's.
+        """
+        self._process = os.getpid()
+        self._identity = self._identify()
+        if self._identity is None or not Path(self.path).is_file():
+            raise StoreUnavailable(f"there is no database {self.path!r}: give the path that the engine was given")
+        self._may_read = True
+        try:
+            check_newest(self.read(version_of), self.path)
+        except BaseException:
+            self.close()
             raise
 
     def _look_before_touching(self) -> None:
@@ -149,6 +170,7 @@ class Database:
         connection.execute("SELECT count(*) FROM sqlite_master")  # makes the file, or finds that it is none of SQLite's
         if self._identity is None:
             self._identity = self._identify()
+        self._may_read = True
         self._writer = connection
         return connection
 
@@ -268,7 +290,7 @@ class Database:
         Raises:
             StoreUnavailable, StoreCorrupt, StoreError: As for `write`.
         """
-        if self._lock is None or os.getpid() != self._process:
+        if not self._may_read or os.getpid() != self._process:
             raise self._closed()
         self.check_file()
         try:
@@ -293,19 +315,22 @@ class Database:
 
     def _give_back(self, reader: sqlite3.Connection) -> None:
         with self._readers_guard:
-            if len(self._readers) < _IDLE_READERS and self._writer is not None:
+            sound = self._writer is not None or self._lock is None  # after an error all connections are made anew
+            if self._may_read and sound and len(self._readers) < _IDLE_READERS:
                 self._readers.append(reader)
                 return
         reader.close()
 
     def _new_reader(self) -> sqlite3.Connection:
-        return sqlite3.connect(
+        reader = sqlite3.connect(
             f"file:{quote(self.path)}?mode=ro",
             uri=True,
             timeout=self._busy_seconds,
             isolation_level=None,
             check_same_thread=False,
         )
+        teach(reader)
+        return reader
 
     def _close_readers(self) -> None:
         with self._readers_guard:
@@ -326,8 +351,11 @@ class Database:
         """
         if os.getpid() != self._process:
             return  # the parent's connections: SQLite forbids even closing them here
+        self._may_read = False
         lock = self._lock
-        if lock is not None:
+        if lock is None:
+            self._close_readers()
+        else:
             held = lock.acquire(
                 self._busy_seconds
             )  # without it the WAL is not written back here, but by the next engine

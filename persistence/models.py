@@ -25,12 +25,14 @@ from peewee import (
 __all__ = [
     "MODELS",
     "ArchiveModel",
+    "AttemptModel",
     "EngineModel",
     "ExecutionModel",
     "MigrationModel",
     "ScheduleModel",
     "SignalModel",
     "StepModel",
+    "TagModel",
     "columns",
     "key_of",
 ]
@@ -94,6 +96,7 @@ class _Execution(_Table):
     created_at = BigIntegerField()
     updated_at = BigIntegerField()
     finished_at = BigIntegerField(null=True)
+    business_key = TextField(null=True)
 
 
 class ExecutionModel(_Execution):
@@ -104,11 +107,14 @@ class ExecutionModel(_Execution):
 
 
 class ArchiveModel(_Execution):
-    """A run that was archived, with its facts and signals as JSON."""
+    """A run that was archived, with its facts, signals and attempts as JSON."""
 
     steps = TextField()
     signals = TextField()
     archived_at = BigIntegerField()
+    # Here, since a column that is added to a table is its last.
+    business_key = TextField(null=True)
+    attempts = TextField(null=True)
 
     class Meta:
         table_name = "workflow_executions_archive"
@@ -135,6 +141,38 @@ class StepModel(_Table):
     class Meta:
         table_name = "workflow_steps"
         primary_key = CompositeKey("execution", "key")
+
+
+class AttemptModel(_Table):
+    """An attempt that ended without success: the columns are its run and the fields of `records.AttemptRow`."""
+
+    execution = BigIntegerField()
+    position = BigIntegerField()
+    attempt = IntegerField()
+    key = TextField()
+    turn = TextField(null=True)
+    outcome = TextField()
+    error = TextField(null=True)
+    started_at = BigIntegerField(null=True)
+    ended_at = BigIntegerField()
+    next_at = BigIntegerField(null=True)
+
+    class Meta:
+        table_name = "workflow_attempts"
+        primary_key = CompositeKey("execution", "position", "attempt")
+
+
+class TagModel(_Table):
+    """One tag of one run, as runs are looked for: the newest of each value first."""
+
+    name = TextField()
+    value = TextField()
+    created_at = BigIntegerField()
+    execution = BigIntegerField()
+
+    class Meta:
+        table_name = "workflow_tags"
+        primary_key = CompositeKey("name", "value", "created_at", "execution")
 
 
 class SignalModel(_Table):
@@ -181,7 +219,17 @@ class ScheduleModel(_Table):
         table_name = "workflow_schedules"
 
 
-MODELS: Final = (MigrationModel, EngineModel, ExecutionModel, ArchiveModel, StepModel, SignalModel, ScheduleModel)
+MODELS: Final = (
+    MigrationModel,
+    EngineModel,
+    ExecutionModel,
+    ArchiveModel,
+    StepModel,
+    AttemptModel,
+    SignalModel,
+    TagModel,
+    ScheduleModel,
+)
 
 
 def columns(model: type[Model]) -> list[str]:

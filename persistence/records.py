@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ..dsl.facts import ErrorRecord, Fact
 
 __all__ = [
+    "AttemptRow",
     "Batch",
     "EngineRow",
     "ExecutionRow",
@@ -18,6 +19,7 @@ __all__ = [
     "ScheduleRow",
     "SignalRow",
     "Stored",
+    "TagRow",
     "TimerRow",
 ]
 
@@ -46,6 +48,7 @@ class ExecutionRow(NamedTuple):
         created_at: When it was started.
         updated_at: When its last fact was recorded.
         finished_at: When it reached a final state.
+        business_key: What the caller knows the matter by; several runs may have the same.
     """
 
     id: int
@@ -68,6 +71,42 @@ class ExecutionRow(NamedTuple):
     created_at: int
     updated_at: int
     finished_at: int | None
+    business_key: str | None = None
+
+
+class AttemptRow(NamedTuple):
+    """One attempt of a handler that ended in anything but success.
+
+    Attributes:
+        position: `Fact.order` of the fact it worked for, which no other turn's fact of the same key has.
+        attempt: Its number.
+        key: Key of that fact.
+        turn: Turns of the enclosing loops.
+        outcome: ``failed``, ``timed_out`` or ``interrupted``.
+        error: Why, unless it was interrupted.
+        started_at: When user code began, if that is known.
+        ended_at: When it ended, or was found to have been interrupted.
+        next_at: When the next attempt is due, if there is to be one.
+    """
+
+    position: int
+    attempt: int
+    key: str
+    turn: tuple[int, ...]
+    outcome: str
+    error: ErrorRecord | None
+    started_at: int | None
+    ended_at: int
+    next_at: int | None
+
+
+class TagRow(NamedTuple):
+    """One tag of one run: an encoded value under a name, and when the run was started."""
+
+    name: str
+    value: str
+    created_at: int
+    execution: int
 
 
 class SignalRow(NamedTuple):
@@ -186,12 +225,16 @@ class Batch:
         facts: Facts to insert or replace, keyed by run and fact key: the last one wins.
         signals: Signals to insert or replace, keyed by id.
         schedules: Changes of schedules, by name.
+        attempts: Attempts that ended without success, each with its run.
+        tags: Tags of runs that begin.
     """
 
     executions: dict[int, ExecutionRow] = field(default_factory=dict)
     facts: dict[tuple[int, str], Fact] = field(default_factory=dict)
     signals: dict[int, SignalRow] = field(default_factory=dict)
     schedules: dict[str, ScheduleChange] = field(default_factory=dict)
+    attempts: tuple[tuple[int, AttemptRow], ...] = ()
+    tags: tuple[TagRow, ...] = ()
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to write."""

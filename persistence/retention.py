@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from ..dsl.errors import UsageError
-from .models import ArchiveModel, ExecutionModel, SignalModel, StepModel, columns
+from .models import AttemptModel, ExecutionModel, SignalModel, StepModel, columns
 from .rows import listed
 
 __all__ = ["FINAL_STATES", "archive", "cleanup"]
@@ -41,19 +41,26 @@ _CANDIDATES: Final = f"""
 """
 _DELETE: Final = (
     f"DELETE FROM workflow_steps WHERE execution IN {_IN}",
+    f"DELETE FROM workflow_attempts WHERE execution IN {_IN}",
     f"DELETE FROM workflow_signals WHERE execution IN {_IN}",
+    f"DELETE FROM workflow_tags WHERE execution IN {_IN}",
     f"DELETE FROM workflow_executions WHERE id IN {_IN}",
 )
 _RUNS: Final = f"SELECT {listed(ExecutionModel)} FROM workflow_executions WHERE id IN {_IN} ORDER BY id"
 _STEPS: Final = f"SELECT {listed(StepModel)} FROM workflow_steps WHERE execution IN {_IN} ORDER BY execution, position"
 _SIGNALS: Final = f"SELECT {listed(SignalModel)} FROM workflow_signals WHERE execution IN {_IN} ORDER BY execution, id"
+_ATTEMPTS: Final = (
+    f"SELECT {listed(AttemptModel)} FROM workflow_attempts WHERE execution IN {_IN}"
+    " ORDER BY execution, position, attempt"
+)
 _ARCHIVE: Final = (
-    f"INSERT INTO workflow_executions_archive ({listed(ArchiveModel)})"
-    f" VALUES ({', '.join('?' * (len(columns(ArchiveModel)) - 1))}"
+    f"INSERT INTO workflow_executions_archive ({listed(ExecutionModel)}, steps, signals, attempts, archived_at)"
+    f" VALUES ({', '.join('?' * (len(columns(ExecutionModel)) + 3))}"
     ", coalesce(?, CAST(strftime('%s', 'now') AS INTEGER) * 1000000))"
 )
 _STEP_NAMES: Final = columns(StepModel)
 _SIGNAL_NAMES: Final = columns(SignalModel)
+_ATTEMPT_NAMES: Final = columns(AttemptModel)
 _JSON_COLUMNS: Final = frozenset({"value", "error", "payload"})
 
 
@@ -72,8 +79,9 @@ def archive(
     ids = _list(chosen)
     steps = _grouped(connection.execute(_STEPS, (ids,)), _STEP_NAMES)
     signals = _grouped(connection.execute(_SIGNALS, (ids,)), _SIGNAL_NAMES)
+    attempts = _grouped(connection.execute(_ATTEMPTS, (ids,)), _ATTEMPT_NAMES)
     rows = [
-        (*run, _text(steps.get(run[0], [])), _text(signals.get(run[0], [])), archived_at)
+        (*run, *(_text(of_runs.get(run[0], [])) for of_runs in (steps, signals, attempts)), archived_at)
         for run in connection.execute(_RUNS, (ids,))
     ]
     connection.executemany(_ARCHIVE, rows)

@@ -14,9 +14,11 @@ from peewee import EXCLUDED, Model
 
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus
 from .models import ExecutionModel, columns, key_of
-from .records import ExecutionRow, SignalRow
+from .records import AttemptRow, ExecutionRow, SignalRow
 
 __all__ = [
+    "attempt_parameters",
+    "attempt_row",
     "error_text",
     "execution_parameters",
     "execution_row",
@@ -28,7 +30,17 @@ __all__ = [
 ]
 
 _STARTED_WITH: Final = frozenset(
-    {"execution_id", "workflow", "input", "idempotency_key", "parent_id", "parent_key", "created_at"}
+    {
+        "execution_id",
+        "workflow",
+        "input",
+        "idempotency_key",
+        "business_key",
+        "tags",
+        "parent_id",
+        "parent_key",
+        "created_at",
+    }
 )
 """What a run was started with is written once: SQLite would rewrite every index that has one of these columns."""
 
@@ -52,9 +64,9 @@ def upsert(model: type[Model], rows: int, condition: str = "") -> str:
     """
     names, key = columns(model), key_of(model)
     kept = {*key, *(_STARTED_WITH if model is ExecutionModel else ())}
-    query = model.insert_many([[None] * len(names)], fields=names).on_conflict(
-        conflict_target=key, update={name: getattr(EXCLUDED, name) for name in names if name not in kept}
-    )
+    query = model.insert_many([[None] * len(names)], fields=names)
+    replaced = {name: getattr(EXCLUDED, name) for name in names if name not in kept}
+    query = query.on_conflict(conflict_target=key, update=replaced) if replaced else query.on_conflict_ignore()
     sql: str = query.sql()[0]
     values = f"({', '.join('?' * len(names))})"
     sql = sql.replace(f"VALUES {values}", f"VALUES {', '.join([values] * rows)}")
@@ -120,7 +132,7 @@ def fact(row: Sequence[Any]) -> Fact:
         key,
         _KINDS[kind],
         _STATUSES[status],
-        tuple(map(int, turn.split(","))) if turn else (),
+        _turn(turn),
         order,
         attempts,
         interruptions,
@@ -128,6 +140,27 @@ def fact(row: Sequence[Any]) -> Fact:
         _error(error),
         *times_and_sequence,
     )
+
+
+def _turn(text: str | None) -> tuple[int, ...]:
+    return tuple(map(int, text.split(","))) if text else ()
+
+
+def _turn_text(turn: tuple[int, ...]) -> str | None:
+    return ",".join(map(str, turn)) if turn else None
+
+
+def attempt_parameters(run: int, attempt: AttemptRow) -> tuple[Any, ...]:
+    """Return the columns of an attempt."""
+    position, number, key, turn, outcome, error, *times = attempt
+    text = None if error is None else error_text(error)
+    return (run, position, number, key, _turn_text(turn), outcome, text, *times)
+
+
+def attempt_row(row: Sequence[Any]) -> AttemptRow:
+    """Return an attempt from its columns."""
+    _, position, number, key, turn, outcome, error, *times = row
+    return AttemptRow(position, number, key, _turn(turn), outcome, _error(error), *times)
 
 
 def signal_row(row: Sequence[Any]) -> SignalRow:

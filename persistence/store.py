@@ -1,7 +1,7 @@
 """The store: the few operations by which runs are kept.
 
 Two sorts of callers. Whoever holds the core (one thread at a time, not always the same) may call everything, and
-reads what it wrote. Any other thread may call what is listed as such; it reads what was committed.
+reads what it wrote. Any other thread may call what the `Reader` has; it reads what was committed.
 
 This file must never decide what a run does next: it keeps what it is given, whole or not at all.
 """
@@ -16,15 +16,14 @@ import sqlite3
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
-from peewee import fn
-
-from ..dsl.errors import OwnershipLost, StoreCorrupt, StoreError
+from ..dsl.errors import OwnershipLost, StoreError
 from . import retention
-from .database import BUSY_SECONDS, Database, Durability
-from .models import ExecutionModel, SignalModel, StepModel
+from .database import BUSY_SECONDS, Durability
+from .models import AttemptModel, ExecutionModel, SignalModel, StepModel, TagModel
 from .ownership import Membership
+from .reader import RUN, RUN_BY_NAME, Reader
 from .records import Batch, ExecutionRow, ScheduleRow, Stored, TimerRow
-from .rows import execution_parameters, execution_row, fact, fact_parameters, listed, signal_row, upsert
+from .rows import attempt_parameters, execution_parameters, fact_parameters, upsert
 from .schedules import read_one, read_schedules, write_schedules
 
 __all__ = ["Durability", "Store"]
@@ -36,19 +35,13 @@ _LARGEST_STATEMENT: Final = 64
 _FOREVER: Final = 2**63 - 1
 _FIRST_TIMER: Final = TimerRow(-(2**63), 0, "")
 
-_RUN: Final = f"SELECT {listed(ExecutionModel)} FROM workflow_executions"
-_RUN_BY_ID: Final = f"{_RUN} WHERE id = ?"
-_RUN_BY_NAME: Final = f"{_RUN} WHERE execution_id = ?"
-_RUN_BY_KEY: Final = f"{_RUN} WHERE workflow = ? AND idempotency_key = ?"
-_CHILDREN: Final = f"{_RUN} WHERE parent_id = ? ORDER BY id"
-_UNFINISHED: Final = f"{_RUN} WHERE owner = ? AND state = ? AND finished_at IS NULL AND id > ? ORDER BY id LIMIT ?"
-_FACTS: Final = f"SELECT {listed(StepModel)} FROM workflow_steps WHERE execution = ? ORDER BY position, key"
-_SIGNALS: Final = f"SELECT {listed(SignalModel)} FROM workflow_signals WHERE execution = ? ORDER BY id"
-_NAME: Final = "SELECT execution_id FROM workflow_executions WHERE id = ?"
-_ARCHIVED: Final = "SELECT count(*) FROM workflow_executions_archive"
+_RUN_BY_ID: Final = f"{RUN} WHERE id = ?"
+_RUN_BY_KEY: Final = f"{RUN} WHERE workflow = ? AND idempotency_key = ?"
+_CHILDREN: Final = f"{RUN} WHERE parent_id = ? ORDER BY id"
+_UNFINISHED: Final = f"{RUN} WHERE owner = ? AND state = ? AND finished_at IS NULL AND id > ? ORDER BY id LIMIT ?"
 
 
-class Store:
+class Store(Reader):
     """Runs, their facts and their signals, in one SQLite file.
 
     Attributes:
@@ -72,8 +65,7 @@ class Store:
             durability: With ``full`` a commit survives the loss of power, with ``normal`` the death of the process.
             busy_timeout: Real seconds to wait for another program's lock.
         """
-        self._database = Database(path, durability=durability, busy_timeout=busy_timeout)
-        self.path = self._database.path
+        super().__init__(path, durability=durability, busy_timeout=busy_timeout)
         self._membership = Membership(self.path)
         self._counter = itertools.count(1)
         self._upsert_condition = ""
@@ -113,6 +105,10 @@ class Store:
         """
         self._database.abandon()
         self._membership.die()
+
+    @property
+    def _drivers(self) -> dict[int, int]:
+        return self._membership.drivers
 
     @property
     def engine_id(self) -> int:
@@ -202,6 +198,10 @@ class Store:
             _insert(connection, SignalModel, list(batch.signals.values()))
         if batch.schedules:
             write_schedules(connection, batch.schedules)
+        if batch.attempts:
+            _insert(connection, AttemptModel, [attempt_parameters(run, attempt) for run, attempt in batch.attempts])
+        if batch.tags:
+            _insert(connection, TagModel, list(batch.tags))
 
     def cleanup(self, *, older_than: int, states: frozenset[str], limit: int = 1000) -> int:
         """Delete runs that finished before an instant, oldest first, with their facts and signals; return how many.
@@ -248,7 +248,7 @@ class Store:
 
     def find(self, execution_id: str) -> ExecutionRow | None:
         """Return the run of this id."""
-        return next(iter(self._runs(_RUN_BY_NAME, execution_id)), None)
+        return next(iter(self._runs(RUN_BY_NAME, execution_id)), None)
 
     def find_key(self, workflow: str, idempotency_key: str) -> ExecutionRow | None:
         """Return the run of a workflow that was started with this key."""
@@ -299,52 +299,6 @@ class Store:
         """Return all schedules, by name."""
         return self._database.consult(read_schedules)
 
-    # Reading: any thread ---------------------------------------------------------------------------------------------
-
-    def snapshot(self, execution_id: str) -> Stored | None:
-        """Return a run as it was last committed, with its facts and signals. From any thread."""
-        return self._database.read(lambda connection: self._load(connection, _RUN_BY_NAME, execution_id))
-
-    def name_of(self, execution: int) -> str | None:
-        """Return the id by which callers know a run. From any thread."""
-        row = self._database.read(lambda connection: connection.execute(_NAME, (execution,)).fetchone())
-        return None if row is None else str(row[0])
-
-    def snapshots(
-        self, *, workflow: str | None = None, state: str | None = None, limit: int = 100, offset: int = 0
-    ) -> list[Stored]:
-        """Return runs, newest first, each with its facts and signals, all as of one moment. From any thread."""
-        newest = (ExecutionModel.created_at.desc(), ExecutionModel.id.desc())
-        query = _filtered(ExecutionModel.select(), workflow, state).order_by(*newest).limit(limit).offset(offset)
-
-        def look(connection: sqlite3.Connection) -> list[Stored]:
-            return [self._complete(connection, row) for row in connection.execute(*query.sql()).fetchall()]
-
-        return self._database.read(look)
-
-    def count(self, *, workflow: str | None = None, state: str | None = None) -> int:
-        """Return how many runs there are. From any thread."""
-        query = _filtered(ExecutionModel.select(fn.COUNT(ExecutionModel.id)), workflow, state)
-        return int(self._database.read(lambda connection: connection.execute(*query.sql()).fetchone())[0])
-
-    def archived_count(self) -> int:
-        """Return how many runs are in the archive. From any thread."""
-        return int(self._database.read(lambda connection: connection.execute(_ARCHIVED).fetchone())[0])
-
-    def list_schedules(self) -> list[ScheduleRow]:
-        """Return all schedules as they were last committed, by name. From any thread."""
-        return self._database.read(read_schedules)
-
-    def verify(self) -> None:
-        """Read the whole file and check its structure. From any thread; takes about a second per gigabyte.
-
-        Raises:
-            StoreCorrupt: It is damaged; says where.
-        """
-        found = self._database.read(lambda connection: connection.execute("PRAGMA quick_check(1)").fetchone()[0])
-        if found != "ok":
-            raise StoreCorrupt(f"{self.path!r} is damaged: {found}; restore a backup")
-
     # ------------------------------------------------------------------------------------------------------------------
 
     def _retire(self, work: Callable[[sqlite3.Connection], int]) -> int:
@@ -354,21 +308,9 @@ class Store:
 
         return self._database.write(fenced)
 
-    def _row(self, row: tuple[Any, ...]) -> ExecutionRow:
-        return execution_row(row, self._membership.drivers)
-
     def _runs(self, sql: str, *parameters: object) -> list[ExecutionRow]:
         rows = self._database.consult(lambda connection: connection.execute(sql, parameters).fetchall())
         return [self._row(row) for row in rows]
-
-    def _load(self, connection: sqlite3.Connection, sql: str, key: int | str) -> Stored | None:
-        row = connection.execute(sql, (key,)).fetchone()
-        return None if row is None else self._complete(connection, row)
-
-    def _complete(self, connection: sqlite3.Connection, row: tuple[Any, ...]) -> Stored:
-        facts = connection.execute(_FACTS, (row[0],)).fetchall()
-        signals = connection.execute(_SIGNALS, (row[0],)).fetchall()
-        return Stored(self._row(row), list(map(fact, facts)), list(map(signal_row, signals)))
 
 
 def _insert(connection: sqlite3.Connection, model: Any, rows: list[Any], condition: str = "") -> int:
@@ -385,11 +327,3 @@ def _insert(connection: sqlite3.Connection, model: Any, rows: list[Any], conditi
         written += connection.execute(upsert(model, size, condition), parameters).rowcount
         begin += size
     return written
-
-
-def _filtered(query: Any, workflow: str | None, state: str | None) -> Any:
-    if workflow is not None:
-        query = query.where(ExecutionModel.workflow == workflow)
-    if state is not None:
-        query = query.where(ExecutionModel.state == str(state))
-    return query

@@ -20,7 +20,8 @@ import pytest
 
 from ..dsl.errors import DuplicateRow, StoreError, UsageError
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus
-from ..persistence.records import Batch, ExecutionRow, SignalRow, TimerRow
+from ..persistence.looking import Cursor, Filter
+from ..persistence.records import AttemptRow, Batch, ExecutionRow, SignalRow, TagRow, TimerRow
 from ..persistence.store import Store
 
 __all__ = ["Rows", "StoreContract"]
@@ -186,7 +187,7 @@ class StoreContract:
         signal = rows.signal(store, run.id, event=text, payload=text, dedup_key=text)
         store.commit(rows.batch(run, facts={run.id: [fact]}, signals=[signal]))
         assert store.snapshot(text) == (run, [fact], [signal])
-        assert [one.execution for one in store.snapshots(workflow=text)] == [run]
+        assert [one.execution for one in store.snapshots(Filter(workflow=text))] == [run]
 
     def test_an_error_whose_text_cannot_be_encoded_is_stored_readably(self, store: Store, rows: Any) -> None:
         run = rows.run(store, error=ErrorRecord("E", "bad \udc80", causes=(ErrorRecord("F", "\ud800"),)))
@@ -258,10 +259,41 @@ class StoreContract:
         assert [one.execution for one in store.snapshots()] == runs
         assert store.snapshots() == [store.snapshot(run.execution_id) for run in runs]
         assert [one.execution for one in store.snapshots(limit=2, offset=1)] == runs[1:3]
-        assert [one.execution for one in store.snapshots(workflow="a")] == runs[::2]
-        assert [one.execution for one in store.snapshots(state="waiting")] == runs[3:]
-        assert [one.execution for one in store.snapshots(workflow="a", state="waiting")] == [runs[4]]
-        assert (store.count(), store.count(workflow="a"), store.count(state="waiting")) == (6, 3, 3)
+        assert store.runs(Filter("a")) == runs[::2]
+        assert store.runs(Filter(states=("waiting",))) == runs[3:]
+        assert store.runs(Filter("a", ("waiting",))) == [runs[4]]
+        assert store.runs(after=Cursor(runs[1].created_at, runs[1].id), limit=2) == runs[2:4]
+        assert store.runs(after=Cursor(runs[4].created_at, runs[4].id), limit=2, order="oldest") == [runs[3], runs[2]]
+        assert (store.count(), store.count(Filter("a")), store.count(Filter(states=("waiting",)))) == (6, 3, 3)
+        assert store.counts("state") == {"running": 3, "waiting": 3}
+        assert store.counts("workflow", Filter(states=("waiting",))) == {"a": 1, "b": 2}
+
+    def test_runs_are_found_by_what_they_were_started_with(self, store: Store, rows: Any) -> None:
+        runs = [
+            rows.run(store, created_at=rows.now + place, business_key=f"k{place % 2}", input=f'{{"a":[{place}]}}')
+            for place in range(4)
+        ]
+        tags = tuple(
+            TagRow("even", "true" if run.input in ('{"a":[0]}', '{"a":[2]}') else "false", run.created_at, run.id)
+            for run in runs
+        )
+        store.commit(Batch({run.id: run for run in runs}, tags=tags))
+        assert store.runs(Filter(business_key="k1")) == [runs[3], runs[1]]
+        assert store.runs(Filter(tags=(tags[0][:2],)), order="oldest") == [runs[0], runs[2]]
+        assert store.runs(Filter(inputs=(("a[0]", "2"),))) == [runs[2]]
+        assert store.count(Filter(created_from=runs[1].created_at, created_until=runs[3].created_at)) == 2
+
+    def test_attempts_that_failed_are_kept_with_their_run(self, store: Store, rows: Any) -> None:
+        run, other = rows.run(store), rows.run(store)
+        error = ErrorRecord("E", "boom", "charge", "trace", (ErrorRecord("C", "cause"),))
+        attempts = [
+            AttemptRow(1, 1, "charge", (), "failed", error, rows.now, rows.now + 1, rows.now + 5),
+            AttemptRow(1, 2, "charge", (), "interrupted", None, None, rows.now + 7, None),
+            AttemptRow(2, 1, "ship@2.1", (2, 1), "timed_out", error, rows.now, rows.now + 9, None),
+        ]
+        store.commit(Batch({row.id: row for row in (run, other)}, attempts=tuple((run.id, row) for row in attempts)))
+        assert store.snapshot_with_attempts(run.execution_id) == (store.snapshot(run.execution_id), attempts)
+        assert store.snapshot_with_attempts(other.execution_id) == (store.snapshot(other.execution_id), [])
 
     def test_unfinished_runs_come_by_state_in_pages_by_id(self, store: Store, rows: Any) -> None:
         states = ["running", "waiting", "compensating", "running", "quarantined"]

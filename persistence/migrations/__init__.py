@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from ...dsl.errors import SchemaTooNew
+from ...dsl.errors import SchemaTooNew, SchemaTooOld
 
-__all__ = ["MIGRATIONS", "Migration", "blank", "check_version", "migrate", "version_of"]
+__all__ = ["MIGRATIONS", "Migration", "blank", "check_newest", "check_version", "migrate", "version_of"]
 
 
 class Migration(NamedTuple):
@@ -59,6 +59,22 @@ def check_version(version: int, path: str, *, migrations: Sequence[Migration] = 
         raise SchemaTooNew(
             f"{path!r} has schema version {version}; this release of perdure knows versions up to {newest}:"
             " upgrade perdure, or open another path (nothing was touched)"
+        )
+
+
+def check_newest(version: int, path: str) -> None:
+    """Refuse a schema that is not this release's, where nothing may be migrated.
+
+    Raises:
+        SchemaTooNew: The database was written by a newer release.
+        SchemaTooOld: It was written by an older one, or by none.
+    """
+    check_version(version, path)
+    newest = MIGRATIONS[-1].number
+    if version < newest:
+        raise SchemaTooOld(
+            f"{path!r} has schema version {version}, and this release of perdure reads version {newest}: open it"
+            " once with an engine, which brings it up to date (nothing was touched)"
         )
 
 

@@ -220,6 +220,36 @@ LOOK = {
     "list_executions(limit='5')": wrong(
         lambda s: s.engine.list_executions(limit=cast("Any", "5")), UsageError, "limit", "'5'"
     ),
+    "list_executions(after='x')": wrong(lambda s: s.engine.list_executions(after="x"), UsageError, "cursor", "'x'"),
+    "list_executions(order='up')": wrong(
+        lambda s: s.engine.list_executions(order=cast("Any", "up")), UsageError, "newest", "'up'"
+    ),
+    "list_executions(tag=)": wrong(
+        lambda s: s.engine.list_executions(**cast("Any", {"tag": {}})), UsageError, "'tag'", "tags"
+    ),
+    "list_executions(tags='a')": wrong(
+        lambda s: s.engine.list_executions(tags=cast("Any", "a")), UsageError, "tags", "mapping"
+    ),
+    "list_executions(tags={1: 1})": wrong(
+        lambda s: s.engine.list_executions(tags=cast("Any", {1: 1})), UsageError, "tags", "1"
+    ),
+    "list_executions(input={'a..b': 1})": wrong(
+        lambda s: s.engine.list_executions(input={"a..b": 1}), UsageError, "'a..b'", "path"
+    ),
+    "list_executions(created_after=naive)": wrong(
+        lambda s: s.engine.list_executions(created_after=datetime(2026, 1, 1)),  # noqa: DTZ001 - that is what is wrong
+        UsageError,
+        "created_after",
+        "time zone",
+    ),
+    "list_executions(error='')": wrong(lambda s: s.engine.list_executions(error=""), UsageError, "error", "not empty"),
+    "count_executions(by='tag')": wrong(
+        lambda s: s.engine.count_executions(by=cast("Any", "tag")), UsageError, "by", "'tag'"
+    ),
+    "history('')": wrong(lambda s: s.engine.history(""), UsageError, "id", "''"),
+    "start(business_key='')": wrong(
+        lambda s: s.engine.start("order", Order(1), business_key=""), UsageError, "business_key", "''"
+    ),
     "list_executions(offset=-1)": wrong(lambda s: s.engine.list_executions(offset=-1), UsageError, "offset", "-1"),
     "wait(timeout='5')": wrong(lambda s: s.waiting.wait(cast("Any", "5")), UsageError, "timeout", "'5'"),
     "wait(timeout=-1)": wrong(lambda s: s.waiting.wait(-1), UsageError, "timeout", "-1"),
@@ -491,6 +521,8 @@ CLOSED: dict[str, Callable[[Engine], Any]] = {
     "run": lambda engine: engine.run("done"),
     "get_execution": lambda engine: engine.get_execution("done"),
     "list_executions": lambda engine: engine.list_executions(),
+    "count_executions": lambda engine: engine.count_executions(),
+    "history": lambda engine: engine.history("done"),
     "signal": lambda engine: engine.signal("done", "approval", 1),
     "cancel": lambda engine: engine.cancel("done"),
     "resume": lambda engine: engine.resume("done"),

@@ -10,7 +10,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
-from perdure import Compensation, Context, Engine, Execution, Retry, Run, Schedule, Signal, Step, Workflow, step
+from perdure import (
+    AttemptRecord,
+    Compensation,
+    Context,
+    Engine,
+    Execution,
+    Retry,
+    Run,
+    Schedule,
+    Signal,
+    State,
+    Step,
+    Workflow,
+    look_at,
+    step,
+)
 from perdure.events import Event, SignalReceived, StepCompleted, WorkflowFailed
 
 
@@ -323,6 +338,15 @@ def drive(engine: Engine) -> None:
     assert_type([event for event in run.events() if isinstance(event, SignalReceived)], list[SignalReceived])
     for execution in engine.list_executions(orders.name, "failed", limit=3):
         assert_type(execution.steps["charge"].attempts, int)
+    page = engine.list_executions(state=["failed", State.CANCELLED], tags={"shop": 1}, business_key="k", order="oldest")
+    assert_type(page.cursor, str | None)
+    assert_type(engine.list_executions(after=page.cursor, input={"customer": "Ada"}, error="bank")[0], Execution)
+    assert_type(engine.count_executions(created_after=datetime.now(UTC)), int)
+    assert_type(engine.count_executions(by="state"), Mapping[State, int])
+    assert_type(engine.count_executions(by="workflow", state="failed"), Mapping[str, int])
+    assert_type(engine.history("x")[0], AttemptRecord)
+    with look_at("runs.db") as database:
+        assert_type(database.get_execution("x"), Execution | None)
 
 
 def alarm(event: WorkflowFailed) -> None:

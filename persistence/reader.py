@@ -1,0 +1,193 @@
+"""What can be read of a database by any thread, and without an engine: it is all as it was last committed.
+
+This file must never write, nor ask anything of whoever drives the runs.
+"""
+
+# ruff: noqa: S608 - the pieces are names of columns.
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any, Final, Self
+
+from ..dsl.errors import StoreCorrupt
+from .database import BUSY_SECONDS, Database, Durability
+from .looking import By, Cursor, Filter, Order, count_statement, list_statement
+from .models import AttemptModel, ExecutionModel, SignalModel, StepModel
+from .records import AttemptRow, ExecutionRow, ScheduleRow, Stored
+from .rows import attempt_row, execution_row, fact, listed, signal_row
+from .schedules import read_schedules
+
+__all__ = ["RUN", "RUN_BY_NAME", "Reader"]
+
+RUN: Final = f"SELECT {listed(ExecutionModel)} FROM workflow_executions"
+RUN_BY_NAME: Final = f"{RUN} WHERE execution_id = ?"
+_FACTS: Final = f"SELECT {listed(StepModel)} FROM workflow_steps WHERE execution = ? ORDER BY position, key"
+_SIGNALS: Final = f"SELECT {listed(SignalModel)} FROM workflow_signals WHERE execution = ? ORDER BY id"
+_ATTEMPTS: Final = (
+    f"SELECT {listed(AttemptModel)} FROM workflow_attempts WHERE execution = ? ORDER BY position, attempt"
+)
+_NAME: Final = "SELECT execution_id FROM workflow_executions WHERE id = ?"
+_ARCHIVED: Final = "SELECT count(*) FROM workflow_executions_archive"
+_EVERYTHING: Final = Filter()
+
+
+class Reader:
+    """A database that is only looked at. Every method may be called from any thread.
+
+    Attributes:
+        path: The file.
+
+    Example:
+        >>> from perdure.persistence.store import Store
+        >>> store = Store(None)  # which is a reader, too
+        >>> store.open()
+        >>> store.count()
+        0
+        >>> store.close()
+    """
+
+    def __init__(
+        self, path: str | None, *, durability: Durability = "full", busy_timeout: float = BUSY_SECONDS
+    ) -> None:
+        """Make a reader; nothing is touched until `open`."""
+        self._database = Database(path, durability=durability, busy_timeout=busy_timeout)
+        self.path = self._database.path
+
+    def open(self) -> None:
+        """Open the database for reading: no engine is registered, and nothing is written or migrated.
+
+        Raises:
+            StoreUnavailable: There is none, or it cannot be read.
+            StoreCorrupt: It is not a database of ours.
+            SchemaTooNew: A newer release wrote it.
+            SchemaTooOld: An older release wrote it, and no engine of this one has opened it since.
+        """
+        self._database.open_to_read()
+
+    def close(self) -> None:
+        """Close the database. Harmless the second time."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        """Open it."""
+        self.open()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close it."""
+        self.close()
+
+    @property
+    def _drivers(self) -> dict[int, int]:
+        """For each engine whose runs this one drives: this engine's number."""
+        return {}
+
+    # ---- one run
+
+    def snapshot(self, execution_id: str) -> Stored | None:
+        """Return a run with its facts and signals."""
+        return self._database.read(lambda connection: self._load(connection, RUN_BY_NAME, execution_id))
+
+    def snapshot_with_attempts(self, execution_id: str) -> tuple[Stored, list[AttemptRow]] | None:
+        """Return a run with its facts, its signals and the attempts that ended without success, in order of start."""
+
+        def look(connection: sqlite3.Connection) -> tuple[Stored, list[AttemptRow]] | None:
+            stored = self._load(connection, RUN_BY_NAME, execution_id)
+            if stored is None:
+                return None
+            rows = connection.execute(_ATTEMPTS, (stored.execution.id,)).fetchall()
+            return stored, list(map(attempt_row, rows))
+
+        return self._database.read(look)
+
+    def name_of(self, execution: int) -> str | None:
+        """Return the id by which callers know a run."""
+        row = self._database.read(lambda connection: connection.execute(_NAME, (execution,)).fetchone())
+        return None if row is None else str(row[0])
+
+    # ---- many runs
+
+    def runs(
+        self,
+        chosen: Filter = _EVERYTHING,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        after: Cursor | None = None,
+        order: Order = "newest",
+    ) -> list[ExecutionRow]:
+        """Return the rows of runs, without facts and signals.
+
+        Args:
+            chosen: Which.
+            limit: How many at most.
+            offset: How many to skip.
+            after: Only those behind this one.
+            order: Which come first.
+        """
+        sql, parameters = list_statement(chosen, limit=limit, offset=offset, after=after, order=order)
+        rows = self._database.read(lambda connection: connection.execute(sql, parameters).fetchall())
+        return list(map(self._row, rows))
+
+    def snapshots(
+        self,
+        chosen: Filter = _EVERYTHING,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        after: Cursor | None = None,
+        order: Order = "newest",
+    ) -> list[Stored]:
+        """Return runs as `runs` does, each with its facts and signals, all as of one moment."""
+        sql, parameters = list_statement(chosen, limit=limit, offset=offset, after=after, order=order)
+
+        def look(connection: sqlite3.Connection) -> list[Stored]:
+            return [self._complete(connection, row) for row in connection.execute(sql, parameters).fetchall()]
+
+        return self._database.read(look)
+
+    def count(self, chosen: Filter = _EVERYTHING) -> int:
+        """Return how many runs there are."""
+        sql, parameters = count_statement(chosen)
+        return int(self._database.read(lambda connection: connection.execute(sql, parameters).fetchone())[0])
+
+    def counts(self, by: By, chosen: Filter = _EVERYTHING) -> Mapping[str, int]:
+        """Return how many runs there are of each state or workflow that occurs, by name."""
+        sql, parameters = count_statement(chosen, by)
+        return dict(self._database.read(lambda connection: connection.execute(sql, parameters).fetchall()))
+
+    # ---- everything else
+
+    def archived_count(self) -> int:
+        """Return how many runs are in the archive."""
+        return int(self._database.read(lambda connection: connection.execute(_ARCHIVED).fetchone())[0])
+
+    def list_schedules(self) -> list[ScheduleRow]:
+        """Return all schedules, by name."""
+        return self._database.read(read_schedules)
+
+    def verify(self) -> None:
+        """Read the whole file and check its structure; takes about a second per gigabyte.
+
+        Raises:
+            StoreCorrupt: It is damaged; says where.
+        """
+        found = self._database.read(lambda connection: connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        if found != "ok":
+            raise StoreCorrupt(f"{self.path!r} is damaged: {found}; restore a backup")
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _row(self, row: tuple[Any, ...]) -> ExecutionRow:
+        return execution_row(row, self._drivers)
+
+    def _load(self, connection: sqlite3.Connection, sql: str, key: int | str) -> Stored | None:
+        row = connection.execute(sql, (key,)).fetchone()
+        return None if row is None else self._complete(connection, row)
+
+    def _complete(self, connection: sqlite3.Connection, row: tuple[Any, ...]) -> Stored:
+        facts = connection.execute(_FACTS, (row[0],)).fetchall()
+        signals = connection.execute(_SIGNALS, (row[0],)).fetchall()
+        return Stored(self._row(row), list(map(fact, facts)), list(map(signal_row, signals)))
