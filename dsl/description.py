@@ -19,6 +19,7 @@ from .graph import Body, Node
 __all__ = ["caption_of", "describe", "describe_body", "function_of", "options_of", "questions_of", "title_of"]
 
 _SAID_ALREADY: Final = frozenset({"name", "automatic"})
+_OF_UNDOING: Final = frozenset({"undo_policy", "compensate_on_failure"})
 
 
 def describe(definition: Definition) -> dict[str, Any]:
@@ -81,7 +82,8 @@ def questions_of(node: Node) -> dict[str, Callable[..., Any]]:
 
 def options_of(node: Node) -> dict[str, Any]:
     """Return everything else that was said of the node, as data that JSON can hold."""
-    given = {field.name: getattr(node, field.name) for field in fields(node) if field.name not in _SAID_ALREADY}
+    unsaid = _SAID_ALREADY if node.owes() else _SAID_ALREADY | _OF_UNDOING
+    given = {field.name: getattr(node, field.name) for field in fields(node) if field.name not in unsaid}
     return {name: _plain(value) for name, value in given.items() if value is not None and not _holds_bodies(value)}
 
 

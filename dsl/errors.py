@@ -154,8 +154,9 @@ class UnknownWorkflow(UsageError):
 
     def __init__(self, name: str, known: Iterable[str], *, version: str | None = None) -> None:
         known = set(known)
-        if version is not None and name in known:
-            what = f"no version {version!r} of workflow {name!r} is registered; register it, or start another version"
+        if name in known:
+            which = "definition without a version" if version is None else f"version {version!r}"
+            what = f"no {which} of workflow {name!r} is registered; register it, or name another version"
         else:
             what = f"no workflow {name!r} is registered{did_you_mean(name, known)}"
         super().__init__(what)

@@ -23,6 +23,7 @@ from .verbs.waits import WaitVerbs
 
 if TYPE_CHECKING:
     from .diagram import Figure
+    from .findings import Finding
 
 __all__ = ["Block", "Workflow"]
 
@@ -143,6 +144,16 @@ class Workflow(
         from .diagram_svg import to_svg
 
         return to_svg(self._figure())
+
+    def check(self) -> list[Finding]:
+        """Return what is allowed and still looks wrong, in order of the graph.
+
+        Paths that nobody takes, look-ups of what need not be there, loops without end, waits without a timeout, steps
+        without compensation that seem to act, and what may take longer than it has. None of it stops anything.
+        """
+        from .findings import check
+
+        return check(self._draft.definition())
 
     def _figure(self) -> Figure:
         from .diagram import draw

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .dsl.context import Context
+    from .dsl.difference import Difference
     from .dsl.errors import (
         DefinitionError,
         DuplicateExecution,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     )
     from .dsl.events import Event, WaitingFor
     from .dsl.facts import ErrorRecord
+    from .dsl.findings import Finding
     from .dsl.policies import Compensation, Retry
     from .dsl.signals import Signal
     from .dsl.states import State
@@ -62,6 +64,8 @@ __all__ = [
     "NonRetryable",
     "Compensation",
     "register_type",
+    "Finding",
+    "Difference",
     # Run
     "Engine",
     "Run",
@@ -104,6 +108,7 @@ __all__ = [
 
 _HOMES = {
     ".dsl.context": ("Context",),
+    ".dsl.difference": ("Difference",),
     ".dsl.errors": (
         "DefinitionError",
         "DuplicateExecution",
@@ -133,6 +138,7 @@ _HOMES = {
     ),
     ".dsl.events": ("Event", "WaitingFor"),
     ".dsl.facts": ("ErrorRecord",),
+    ".dsl.findings": ("Finding",),
     ".dsl.policies": ("Compensation", "Retry"),
     ".dsl.signals": ("Signal",),
     ".dsl.states": ("State",),

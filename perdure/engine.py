@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 from zoneinfo import ZoneInfo
 
 from . import arguments
@@ -37,6 +37,9 @@ from .persistence.records import ExecutionRow
 from .registry import Registry, make_types_known
 from .run import Run
 from .schedule import CatchUp, Overlap, Schedule, ScheduleOptions, wanted_row
+
+if TYPE_CHECKING:
+    from .dsl.difference import Difference
 
 __all__ = ["Engine", "RunHandle"]
 
@@ -170,6 +173,27 @@ class Engine:
             self._machine.ask(Register(definition), "register")
             self._registry.add(definition)
         return self
+
+    def diff(
+        self,
+        old: Workflow[Any, Any] | str | tuple[str, str | None],
+        new: Workflow[Any, Any] | str | tuple[str, str | None],
+    ) -> Difference:
+        """Return what differs between two definitions: nodes that came, went, moved or have other options.
+
+        Args:
+            old: A workflow, the name of a registered one, or its name and version.
+            new: The same.
+
+        Raises:
+            UnknownWorkflow: nothing of this name, or of this name and version, is registered.
+            DefinitionError: a workflow is wrong.
+            EngineClosed: the engine is closed.
+        """
+        from .dsl.difference import compare
+
+        self._machine.check_open("compare workflows")
+        return compare(self._registry.named(old), self._registry.named(new))
 
     # ---- runs
 

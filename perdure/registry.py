@@ -7,6 +7,7 @@ from typing import Any
 
 from .dsl.definition import Definition
 from .dsl.errors import UnknownWorkflow, UsageError
+from .dsl.workflow import Workflow
 from .persistence import codec
 from .persistence.classes import register_namespace
 
@@ -53,6 +54,26 @@ class Registry:
         if definition is None:
             raise UnknownWorkflow(name, self._latest, version=version)
         return definition
+
+    def named(self, workflow: Workflow[Any, Any] | str | tuple[str, str | None]) -> Definition:
+        """Return a workflow's definition, or the registered one of a name, or of a name and version.
+
+        Raises:
+            UsageError: it is none of these.
+            UnknownWorkflow: there is none of the name, or of the name and version.
+        """
+        match workflow:
+            case Workflow():
+                return workflow.definition()
+            case str() if workflow in self._latest:
+                return self._latest[workflow]
+            case str():
+                raise UnknownWorkflow(workflow, self._latest)
+            case (str() as name, (str() | None) as version):
+                return self.definition(name, version)
+            case _:
+                msg = f"expected a workflow, its name, or its name and version, got {workflow!r}"
+                raise UsageError(msg)
 
     def _check_children(self, definition: Definition, seen: set[str]) -> None:
         for child in definition.children - seen:
