@@ -133,6 +133,11 @@ class Crew:
             attempt.holds_slot = not self._closed
         self._submit(attempt)
 
+    def load(self) -> tuple[int, int, int]:
+        """Return how many runs hold a slot, how many attempts they have under way, and how many attempts queue."""
+        with self._slots:
+            return len(self._busy), sum(self._busy.values()), len(self._queue)
+
     def ask(self, attempt: Attempt) -> None:
         """Run a selector, condition, extractor or mapper; they need no slot."""
         self._submit(attempt)

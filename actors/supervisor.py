@@ -241,6 +241,11 @@ class Supervisor(CoreActor):
         """Return an id that sorts by time: 11 digits of milliseconds, 13 of chance, in hexadecimal; from any thread."""
         return f"{clock.micros() // 1000:011x}{self._random.getrandbits(52):013x}"
 
+    @property
+    def live(self) -> int:
+        """How many runs are in memory."""
+        return len(self._live)
+
     def is_under_way(self, execution_id: str) -> bool:
         """Tell whether a run is in memory and its end is still to be announced; from any thread."""
         actor = self._live.get(self._ids.get(execution_id, 0))

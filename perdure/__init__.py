@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .persistence.codec import register_type
     from .run import Run
     from .schedule import Schedule
+    from .stats import Load, Stats, StepStats
 
 __all__ = [
     # Define
@@ -75,6 +76,9 @@ __all__ = [
     "AttemptRecord",
     "Page",
     "look_at",
+    "Stats",
+    "StepStats",
+    "Load",
     "Schedule",
     "State",
     "WaitingFor",
@@ -151,6 +155,7 @@ _HOMES = {
     ".persistence.codec": ("register_type",),
     ".run": ("Run",),
     ".schedule": ("Schedule",),
+    ".stats": ("Load", "Stats", "StepStats"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

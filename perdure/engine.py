@@ -37,6 +37,7 @@ from .persistence.records import ExecutionRow
 from .registry import Registry, make_types_known
 from .run import Run
 from .schedule import CatchUp, Overlap, Schedule, ScheduleOptions, wanted_row
+from .stats import Stats
 
 if TYPE_CHECKING:
     from .dsl.difference import Difference
@@ -394,6 +395,21 @@ class Engine:
         """
         self._machine.check_open("read a history")
         return self._looking.history(id)
+
+    def stats(self, window: Duration = 60) -> Stats:
+        """Return how the engine and its database are doing: runs, rates, steps, and what is under way.
+
+        It is worked out of rows that are there anyway, in some milliseconds; ask every few seconds, not in a loop.
+
+        Args:
+            window: Seconds or `timedelta` that rates look back.
+
+        Raises:
+            UsageError: the window is wrong.
+            EngineClosed: the engine is closed.
+        """
+        self._machine.check_open("read the figures")
+        return self._looking.stats(window, self._machine.load)
 
     @overload
     def signal(self, id: str, event: Signal[T], payload: T, *, key: str | None = None, strict: bool = True) -> None: ...

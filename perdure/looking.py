@@ -12,16 +12,20 @@ from datetime import datetime
 from typing import Any, Final, TypedDict, TypeVar, Unpack
 
 from . import arguments
+from .actors import clock
 from .dsl.definition import Definition
 from .dsl.errors import ExecutionNotFound, UsageError, did_you_mean
+from .dsl.policies import Duration
 from .dsl.states import State
 from .execution import Execution
 from .history import AttemptRecord, history_of
+from .persistence.figures import Figures
 from .persistence.inputs import parts_of
 from .persistence.looking import By, Cursor, Filter, Order
 from .persistence.reader import Reader
 from .persistence.records import ExecutionRow, Stored
 from .registry import Registry
+from .stats import Load, Stats, stats_of
 
 __all__ = ["Filters", "Looking", "Page", "look_at"]
 
@@ -141,6 +145,16 @@ class Looking:
             raise ExecutionNotFound(id)
         stored, attempts = found
         return history_of(stored.facts, attempts)
+
+    def stats(self, window: Duration = 60, load: Callable[[], Load] | None = None) -> Stats:
+        """Return how things are; ``load`` tells what an engine is busy with, if there is one."""
+        span = arguments.microseconds(window, "window")
+        if span == 0:
+            msg = "window must be more than zero: rates are counted over it"
+            raise UsageError(msg)
+        now = clock.micros()
+        found: Figures = self._read("read the figures", lambda reader: reader.figures(since=now - span, now=now))
+        return stats_of(found, now, span, None if load is None else load())
 
 
 class look_at(AbstractContextManager[Looking]):  # noqa: N801 - reads as a verb, like `open`

@@ -33,6 +33,7 @@ from .frozen import FrozenTime, span
 from .persistence import codec
 from .persistence.records import ExecutionRow
 from .persistence.store import Store
+from .stats import Load
 
 __all__ = ["Machine"]
 
@@ -183,6 +184,18 @@ class Machine:
         except StoreError:
             self.check_open(verb)  # the close has taken the database away under this thread's hands
             raise
+
+    def load(self) -> Load:
+        """Tell what is under way, on any thread; the numbers are of almost the same moment."""
+        busy, handlers, queued = self.crew.load()
+        return Load(
+            runs=self.supervisor.live,
+            busy=busy,
+            handlers=handlers,
+            queued=queued,
+            in_flight=self.lanes.in_flight,
+            undelivered=self.bus.backlog,
+        )
 
     # ---- time
 

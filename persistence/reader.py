@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 
 from ..dsl.errors import StoreCorrupt
 from .database import BUSY_SECONDS, Database, Durability
+from .figures import Figures, figures
 from .looking import By, Cursor, Filter, Order, count_statement, list_statement
 from .models import AttemptModel, ExecutionModel, SignalModel, StepModel
 from .records import AttemptRow, ExecutionRow, ScheduleRow, Stored
@@ -159,6 +160,10 @@ class Reader:
         return dict(self._database.read(lambda connection: connection.execute(sql, parameters).fetchall()))
 
     # ---- everything else
+
+    def figures(self, *, since: int, now: int) -> Figures:
+        """Return what there is to count; ``since`` is where rates are counted from."""
+        return self._database.read(lambda connection: figures(connection, since=since, now=now))
 
     def archived_count(self) -> int:
         """Return how many runs are in the archive."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from perdure import AttemptRecord, Context, Engine, Execution, Retry, State, Workflow, look_at
+from perdure import AttemptRecord, Context, Engine, Execution, Load, Retry, RetryAfter, State, Workflow, look_at
 from perdure.dsl.errors import ExecutionNotFound, StoreUnavailable
 from perdure.persistence.records import Batch
 from perdure.persistence.store import Store
@@ -275,3 +275,64 @@ def test_the_history_of_nothing_is_an_error(lab: Engine, tmp_path: Path) -> None
         lab.history("nobody")
     with pytest.raises(StoreUnavailable, match="there is no database"), look_at(str(tmp_path / "none.db")):
         pass
+
+
+# ---- figures
+
+
+def test_figures_tell_of_runs_rates_and_steps(lab: Engine, frozen: Any) -> None:
+    lab.register(plain, gated)
+    lab.start(plain, 2)
+    lab.settle()
+    frozen.tick(90)
+    flow = Workflow("slow").for_each(lambda ctx: [1, 2, 3], "item", lambda ctx: ctx.item).step("flaky", fail_once())
+    lab.register(flow)
+    lab.start(flow)
+    for number in (2, 3):
+        lab.start(plain, number)
+    lab.start(gated, Parcel("Rome", 1))
+    lab.advance(seconds=30)
+
+    stats = lab.stats()
+    assert stats.executions == {State.COMPLETED: 3, State.FAILED: 1, State.WAITING: 1}
+    assert (stats.running, stats.waiting, stats.overdue) == (0, 1, 0)
+    assert (stats.started, stats.ended) == (4, {State.COMPLETED: 2, State.FAILED: 1})
+    assert (stats.started_per_second, stats.ended_per_second) == (4 / 60, 3 / 60)
+    assert {(one.workflow, one.step): (one.count, one.failed, one.retries) for one in stats.steps} == {
+        ("plain", "work"): (3, 1, 0),
+        ("slow", "flaky"): (1, 0, 1),
+        ("slow", "item"): (3, 0, 0),
+    }
+    assert stats.steps[1].median == stats.steps[1].longest == timedelta(seconds=20)
+    with look_at(lab.path) as database:
+        assert database.stats().executions == stats.executions
+        assert database.stats().load is None
+
+
+def fail_once() -> Any:
+    def flaky(ctx: Context[Any]) -> None:
+        if ctx.attempt == 1:
+            raise RetryAfter(20)
+
+    return flaky
+
+
+def test_figures_tell_what_is_under_way_and_what_queues(tmp_path: Path) -> None:
+    hold, entered = threading.Event(), threading.Semaphore(0)
+
+    def hang() -> None:
+        entered.release()
+        hold.wait()
+
+    with Engine(tmp_path / "runs.db", Workflow("hang").step("hang", hang), concurrency=2) as engine:
+        runs = [engine.start("hang") for _ in range(3)]
+        entered.acquire()
+        entered.acquire()
+        load = engine.stats().load
+        assert load is not None
+        assert (load.runs, load.busy, load.handlers, load.queued) == (3, 2, 2, 1)
+        hold.set()
+        for run in runs:
+            run.wait()
+        engine.settle()
+        assert engine.stats().load == Load(0, 0, 0, 0, 0, 0)

@@ -246,6 +246,7 @@ LOOK = {
     "count_executions(by='tag')": wrong(
         lambda s: s.engine.count_executions(by=cast("Any", "tag")), UsageError, "by", "'tag'"
     ),
+    "stats(0)": wrong(lambda s: s.engine.stats(0), UsageError, "window", "zero"),
     "history('')": wrong(lambda s: s.engine.history(""), UsageError, "id", "''"),
     "start(business_key='')": wrong(
         lambda s: s.engine.start("order", Order(1), business_key=""), UsageError, "business_key", "''"
@@ -523,6 +524,7 @@ CLOSED: dict[str, Callable[[Engine], Any]] = {
     "list_executions": lambda engine: engine.list_executions(),
     "count_executions": lambda engine: engine.count_executions(),
     "history": lambda engine: engine.history("done"),
+    "stats": lambda engine: engine.stats(),
     "signal": lambda engine: engine.signal("done", "approval", 1),
     "cancel": lambda engine: engine.cancel("done"),
     "resume": lambda engine: engine.resume("done"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from perdure.dsl.errors import SchemaTooOld, StoreCorrupt, StoreUnavailable
 from perdure.persistence.codec import encode
+from perdure.persistence.figures import STATEMENTS
 from perdure.persistence.inputs import holds, parts_of
 from perdure.persistence.looking import Cursor, Filter, count_statement, list_statement, teach
 from perdure.persistence.migrations import MIGRATIONS, migrate
@@ -76,6 +77,13 @@ def test_counting_everything_reads_an_index_and_no_run(connection: sqlite3.Conne
     assert f"USING COVERING INDEX {RUNS}_{by}" in plan(connection, count_statement(Filter(), by))
     assert "USING COVERING INDEX" in plan(connection, count_statement(Filter()))
     assert "USING COVERING INDEX" in plan(connection, count_statement(Filter(states=("waiting",))))
+
+
+def test_figures_read_indexes_and_a_bounded_sample(connection: sqlite3.Connection) -> None:
+    plans = {sql: plan(connection, (sql, [1] * sql.count("?"))) for sql in STATEMENTS}
+
+    assert not [sql for sql, steps in plans.items() if steps.startswith("SCAN") and "USING" not in steps]
+    assert all("SCAN step" not in steps and "SCAN workflow_steps" not in steps for steps in plans.values())
 
 
 def test_runs_of_an_older_database_are_found_by_their_tags(path: Path) -> None:

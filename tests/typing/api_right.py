@@ -345,6 +345,7 @@ def drive(engine: Engine) -> None:
     assert_type(engine.count_executions(by="state"), Mapping[State, int])
     assert_type(engine.count_executions(by="workflow", state="failed"), Mapping[str, int])
     assert_type(engine.history("x")[0], AttemptRecord)
+    assert_type(engine.stats(timedelta(minutes=5)).steps[0].p95, timedelta)
     with look_at("runs.db") as database:
         assert_type(database.get_execution("x"), Execution | None)
 
