@@ -23,7 +23,8 @@ from ..dsl import messages as msg
 from ..dsl.effects import Decide, Effect, Invoke, RunChild, UndoChild, WaitFor, WaitUntil
 from ..dsl.errors import ExecutionFinished, IllegalTransition, UnknownSignal, UnknownWorkflow, WorkflowTimeout
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus, Place
-from ..dsl.programs import DELAY, after, roll_back
+from ..dsl.fitting import misfit
+from ..dsl.programs import forward, roll_back
 from ..dsl.states import FINAL, State
 from ..dsl.walk import Walk
 from ..persistence.codec import encode
@@ -160,31 +161,16 @@ class ExecutionActor(CoreActor):
 
     def _changed_definition(self) -> ErrorRecord | None:
         """Return what a walk over the recorded facts says against the registered definition, if anything."""
-        walk = self._course.walk
-        assert walk is not None
-        stray = walk.stray or self._course.journal.stray(_belongs_to_the_way_back)
-        leads_on = ", ".join(repr(effect.place.name) for effect in walk.open)
-        goes_on = f"it would go on at {leads_on}" if leads_on else "it would end"
-        if stray is not None:
-            why = f"{stray.name!r} was recorded, but the definition does not lead there ({goes_on})"
-        elif self.row.state == State.COMPENSATING and leads_on and not self._course.halted:
-            why = f"the run has failed and is being undone, but by the definition {goes_on}"
-        else:
-            return None
-        return ErrorRecord(
-            "perdure.DefinitionChanged",
-            f"the registered definition of {self.row.workflow!r} does not fit what this run has recorded: {why}. "
-            "Register the definition the run began with, under its version, and resume the run.",
-            stray.name if stray is not None else None,
-        )
+        course = self._course
+        assert course.walk is not None
+        undoing = self.row.state == State.COMPENSATING and not course.halted
+        return misfit(course.walk, course.journal, self.row.workflow, undoing=undoing)
 
     def _start_walk(self, start_at: int | None = None) -> None:
         assert self.definition is not None
         course = self._course
-        walker = self.definition.body.walk(course.scope)
-        if start_at is not None or DELAY in course.journal.facts:
-            walker = after(clock.from_micros(start_at or 0), walker, course.scope)
-        course.walk = Walk(walker, course.journal)
+        start = None if start_at is None else clock.from_micros(start_at)
+        course.walk = forward(self.definition.body, course.scope, start)
 
     def _go_on(self) -> None:
         """Ask for what the walk owes until it rests or ends."""
@@ -361,6 +347,8 @@ class ExecutionActor(CoreActor):
         known = self.definition.events if self.definition is not None else None
         if message.strict and known is not None and message.event not in known:
             return UnknownSignal(self.row.workflow, message.event, known)
+        if self.definition is None:  # whoever can drive the run has to look at it
+            self._course.wake()
         self._gates.accept(message)
         return None
 
@@ -499,7 +487,3 @@ class ExecutionActor(CoreActor):
 
     def _rest(self) -> None:
         self.turn.acts.append(lambda: self._office.rest(self))
-
-
-def _belongs_to_the_way_back(fact: Fact) -> bool:
-    return fact.kind in (FactKind.UNDO, FactKind.CONTROL)

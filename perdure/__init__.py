@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .run import Run
     from .schedule import Schedule
     from .stats import Load, Stats, StepStats
+    from .upgrade import Upgrade
 
 __all__ = [
     # Define
@@ -80,6 +81,7 @@ __all__ = [
     "StepStats",
     "Load",
     "Schedule",
+    "Upgrade",
     "State",
     "WaitingFor",
     "ErrorRecord",
@@ -156,6 +158,7 @@ _HOMES = {
     ".run": ("Run",),
     ".schedule": ("Schedule",),
     ".stats": ("Load", "Stats", "StepStats"),
+    ".upgrade": ("Upgrade",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

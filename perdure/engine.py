@@ -38,6 +38,7 @@ from .registry import Registry, make_types_known
 from .run import Run
 from .schedule import CatchUp, Overlap, Schedule, ScheduleOptions, wanted_row
 from .stats import Stats
+from .upgrade import Upgrade, upgrades_to
 
 if TYPE_CHECKING:
     from .dsl.difference import Difference
@@ -195,6 +196,39 @@ class Engine:
 
         self._machine.check_open("compare workflows")
         return compare(self._registry.named(old), self._registry.named(new))
+
+    def check_upgrade(self, workflow: Workflow[Any, Any]) -> list[Upgrade]:
+        """Tell what would become of each unfinished run if the next engine on this file had this definition instead.
+
+        Nothing is registered and nothing changes. What it says holds for the runs as they are on disk now.
+
+        Args:
+            workflow: The new definition, under the name of the old one.
+
+        Returns:
+            One record for each unfinished run of a workflow of that name, whoever drives it, oldest first: it goes on,
+            or it is quarantined, with the first difference; or it keeps to another version and is left alone.
+
+        Raises:
+            UsageError: this is no workflow.
+            DefinitionError: it is wrong.
+            EngineClosed: the engine is closed.
+        """
+        if not isinstance(workflow, Workflow):
+            msg_ = f"check_upgrade takes a workflow, not {workflow!r}"
+            raise UsageError(msg_)
+        return upgrades_to(workflow.definition(), lambda look: self._machine.read("check an upgrade", look))
+
+    def unregistered(self) -> dict[tuple[str, str | None], int]:
+        """Return the workflows, by name and version, that have unfinished runs but are not registered; and how many.
+
+        Those runs are left untouched, by this engine, until their workflow is registered.
+
+        Raises:
+            EngineClosed: the engine is closed.
+        """
+        counts = self._machine.read("look for unregistered workflows", lambda store: store.count_unfinished())
+        return {key: count for key, count in counts.items() if not self._registry.knows(*key)}
 
     # ---- runs
 

@@ -28,6 +28,10 @@ class Registry:
         for signal in definition.signals:
             self._payloads.setdefault(signal.name, []).append(signal.payload)
 
+    def knows(self, name: str, version: str | None) -> bool:
+        """Tell whether there is a definition of this name and version."""
+        return (name, version) in self._versions
+
     def startable(self, name: str, version: str | None) -> Definition:
         """Return the definition of this name, the latest if no version is given.
 

@@ -24,6 +24,10 @@ __all__ = ["RUN", "RUN_BY_NAME", "Reader"]
 
 RUN: Final = f"SELECT {listed(ExecutionModel)} FROM workflow_executions"
 RUN_BY_NAME: Final = f"{RUN} WHERE execution_id = ?"
+_OF_WORKFLOW: Final = f"{RUN} WHERE workflow = ? AND finished_at IS NULL AND id > ? ORDER BY id LIMIT ?"
+_UNFINISHED_BY_NAME: Final = (
+    "SELECT workflow, version, count(*) FROM workflow_executions WHERE finished_at IS NULL GROUP BY 1, 2 ORDER BY 1, 2"
+)
 _FACTS: Final = f"SELECT {listed(StepModel)} FROM workflow_steps WHERE execution = ? ORDER BY position, key"
 _SIGNALS: Final = f"SELECT {listed(SignalModel)} FROM workflow_signals WHERE execution = ? ORDER BY id"
 _ATTEMPTS: Final = (
@@ -158,6 +162,20 @@ class Reader:
         """Return how many runs there are of each state or workflow that occurs, by name."""
         sql, parameters = count_statement(chosen, by)
         return dict(self._database.read(lambda connection: connection.execute(sql, parameters).fetchall()))
+
+    def unfinished_of(self, workflow: str, *, after: int = 0, limit: int = 1000) -> list[Stored]:
+        """Return unfinished runs of a workflow, whoever drives them, by ascending key above `after`."""
+
+        def look(connection: sqlite3.Connection) -> list[Stored]:
+            rows = connection.execute(_OF_WORKFLOW, (workflow, after, limit)).fetchall()
+            return [self._complete(connection, row) for row in rows]
+
+        return self._database.read(look)
+
+    def count_unfinished(self) -> dict[tuple[str, str | None], int]:
+        """Return how many unfinished runs there are, by workflow and version."""
+        rows = self._database.read(lambda connection: connection.execute(_UNFINISHED_BY_NAME).fetchall())
+        return {(workflow, version): count for workflow, version, count in rows}
 
     # ---- everything else
 

@@ -520,6 +520,8 @@ CLOSED: dict[str, Callable[[Engine], Any]] = {
     "register": lambda engine: engine.register(order()),
     "start": lambda engine: engine.start("order", Order(1)),
     "run": lambda engine: engine.run("done"),
+    "check_upgrade": lambda engine: engine.check_upgrade(order()),
+    "unregistered": lambda engine: engine.unregistered(),
     "get_execution": lambda engine: engine.get_execution("done"),
     "list_executions": lambda engine: engine.list_executions(),
     "count_executions": lambda engine: engine.count_executions(),

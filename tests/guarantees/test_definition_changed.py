@@ -1,0 +1,243 @@
+"""A definition that changed under a waiting run: it goes on, or is quarantined with the first difference named.
+
+`check_upgrade` says beforehand what will happen; each test asks it first, and then lets it happen.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perdure import Context, DefinitionError, Engine, UsageError, Workflow, WorkflowQuarantined
+from perdure.testing import close_cleanly
+
+PATIENCE = 20
+
+Flow = Workflow[Any, Any]
+
+
+@pytest.fixture
+def ran() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def build(ran: list[str]) -> Any:
+    """Builds a workflow of such nodes: a name for a step, ``go!`` for a gate; every step can be undone."""
+
+    def step(workflow: Flow, name: str) -> None:
+        workflow.step(name, lambda: ran.append(name), compensate=lambda: ran.append(f"undo {name}"), retry=1)
+
+    def build(*nodes: str, version: str | None = None, name: str = "flow") -> Flow:
+        workflow: Flow = Workflow(name, version=version)
+        for node in nodes:
+            if node.endswith("!"):
+                workflow.wait_for(node.removesuffix("!"))
+            else:
+                step(workflow, node)
+        return workflow
+
+    return build
+
+
+OLD = ("reserve", "go!", "ship")
+FITS = {
+    "nothing": OLD,
+    "a node after what was reached": ("reserve", "go!", "ship", "thank"),
+    "a node right behind the gate": ("reserve", "go!", "pack", "ship"),
+    "a node renamed that was not reached": ("reserve", "go!", "send"),
+    "a node removed that was not reached": ("reserve", "go!"),
+}
+STRAYS = {
+    "a node before": (("greet", "reserve", "go!", "ship"), "reserve"),
+    "a node between": (("reserve", "check", "go!", "ship"), "__waitFor:go"),
+    "a completed node renamed": (("book", "go!", "ship"), "reserve"),
+    "a completed node removed": (("go!", "ship"), "reserve"),
+    "the gate renamed": (("reserve", "approve!", "ship"), "__waitFor:go"),
+    "the gate removed": (("reserve", "ship"), "__waitFor:go"),
+    "reordered": (("reserve", "ship", "go!"), "__waitFor:go"),
+}
+
+
+def waiting_run(path: Path, workflow: Flow, *, id: str = "x") -> None:
+    """Leave a run that waits at its gate."""
+    with Engine(path, workflow, durability="normal") as engine:
+        engine.start(workflow, id=id).wait(PATIENCE, until="waiting")
+
+
+def verdicts(path: Path, workflow: Flow) -> dict[str, tuple[str, str | None]]:
+    """Ask, on an engine that knows nothing, what the definition would mean."""
+    with Engine(path, durability="normal") as engine:
+        return {one.execution_id: (one.verdict, one.first_difference) for one in engine.check_upgrade(workflow)}
+
+
+@pytest.mark.parametrize("change", FITS)
+def test_a_run_whose_facts_fit_goes_on_by_the_new_definition(
+    change: str, build: Any, ran: list[str], tmp_path: Path
+) -> None:
+    path, new = tmp_path / "runs.db", FITS[change]
+    waiting_run(path, build(*OLD))
+    assert verdicts(path, build(*new)) == {"x": ("goes on", None)}
+
+    with Engine(path, build(*new), durability="normal") as engine:
+        engine.signal("x", "go")
+        engine.run("x").result(PATIENCE)
+
+    assert ran == ["reserve", *new[2:]]
+
+
+@pytest.mark.parametrize("change", STRAYS)
+def test_a_run_whose_facts_do_not_fit_is_quarantined_and_goes_on_once_the_old_definition_is_back(
+    change: str, build: Any, ran: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "runs.db"
+    new, first = STRAYS[change]
+    waiting_run(path, build(*OLD))
+    assert verdicts(path, build(*new)) == {"x": ("quarantined", first)}
+
+    with Engine(path, build(*new), durability="normal") as engine:
+        engine.signal("x", "go", strict=False)
+        quarantined = engine.run("x").wait(PATIENCE)
+        assert quarantined.state == "quarantined"
+        assert quarantined.error is not None
+        assert (quarantined.error.type, quarantined.error.step) == ("perdure.DefinitionChanged", first)
+        with pytest.raises(WorkflowQuarantined, match=repr(first)):
+            engine.run("x").result(PATIENCE)
+    assert ran == ["reserve"]
+
+    with Engine(path, build(*OLD), durability="normal") as engine:
+        (mended,) = engine.check_upgrade(build(*OLD))
+        assert (mended.goes_on, mended.state) == (True, "quarantined")
+        assert "resume" in str(mended.reason)
+        engine.resume("x")
+        engine.run("x").result(PATIENCE)
+    assert ran == ["reserve", "ship"]
+
+
+def test_code_and_options_may_change_under_a_run(tmp_path: Path) -> None:
+    def flow(answer: str, **options: Any) -> Flow:
+        return Workflow("flow").step("a", lambda: answer, **options).wait_for("go", timeout=60).map("b", seen(answer))
+
+    def seen(answer: str) -> Any:
+        return lambda ctx: (ctx.steps["a"], answer)
+
+    path = tmp_path / "runs.db"
+    waiting_run(path, flow("old"))
+    new = flow("new", retry=7, timeout=5, compensate=lambda: None)
+    assert verdicts(path, new) == {"x": ("goes on", None)}
+    with Engine(path, new, durability="normal") as engine:
+        engine.signal("x", "go")
+        assert engine.run("x").result(PATIENCE) == ("old", "new")
+
+
+def test_an_edit_of_another_workflow_concerns_nobody(build: Any, ran: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    waiting_run(path, build(*OLD))
+    other = build("quite", "different", name="other")
+    assert verdicts(path, other) == {}
+    with Engine(path, build(*OLD), other, durability="normal") as engine:
+        engine.signal("x", "go")
+        assert engine.run("x").wait(PATIENCE).state == "completed"
+
+
+def test_two_versions_live_side_by_side_and_each_run_keeps_to_its_own(
+    build: Any, ran: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "runs.db"
+    one, two = build(*OLD, version="1"), build("greet", "go!", "part", version="2")
+    waiting_run(path, one)
+    assert verdicts(path, two) == {"x": ("left alone", None)}
+
+    with Engine(path, one, two, durability="normal") as engine:
+        engine.start("flow", id="y").wait(PATIENCE, until="waiting")
+        for run_id in ("x", "y"):
+            engine.signal(run_id, "go")
+            engine.run(run_id).result(PATIENCE)
+        shown = {run.id: (run.version, [*run.steps]) for run in engine.list_executions()}
+    assert shown["x"] == ("1", ["reserve", "__waitFor:go", "ship"])
+    assert shown["y"] == ("2", ["greet", "__waitFor:go", "part"])
+
+
+@pytest.mark.parametrize("registered", ["another version", "nothing"])
+def test_a_run_whose_definition_is_missing_is_left_alone_and_named(
+    registered: str, build: Any, ran: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "runs.db"
+    waiting_run(path, build(*OLD, version="1"))
+    present = [build("greet", version="2")] if registered == "another version" else []
+    with Engine(path, *present, durability="normal") as engine:
+        engine.settle()
+        assert engine.unregistered() == {("flow", "1"): 1}
+        assert engine.run("x").state == "waiting"
+        engine.signal("x", "go")  # kept for whoever knows the workflow
+        engine.settle()
+        assert not engine.run("x").wait(until="running").finished
+    with Engine(path, build(*OLD, version="1"), durability="normal") as engine:
+        assert engine.unregistered() == {}
+        engine.run("x").result(PATIENCE)
+    assert ran == ["reserve", "ship"]
+
+
+def test_a_run_that_is_being_undone_is_judged_too(tmp_path: Path) -> None:
+    def flow(*more: str) -> Flow:
+        workflow = Workflow("flow").step("a", lambda: 1, compensate=undo_a).step("b", fail, retry=1)
+        for name in more:
+            workflow.step(name, lambda: 1)
+        return workflow
+
+    def undo_a(ctx: Context[Any]) -> None:
+        if failing:
+            raise RuntimeError("not now")
+
+    def fail() -> None:
+        raise RuntimeError("no")
+
+    failing = [True]
+    path = tmp_path / "runs.db"
+    engine = Engine(path, flow(), durability="normal")
+    engine.start("flow", id="x").wait(PATIENCE, until="compensating")
+    engine.close(force=True)
+    assert verdicts(path, flow("c")) == {"x": ("goes on", None)}
+    assert verdicts(path, Workflow("flow").step("b", fail)) == {"x": ("quarantined", "a")}
+    forgiving = Workflow("flow").step("a", lambda: 1, compensate=undo_a).step("b2", fail)
+    assert verdicts(path, forgiving) == {"x": ("quarantined", "b")}
+    failing.clear()
+    heir = Engine(path, flow("c"), durability="normal")
+    assert heir.run("x").wait(PATIENCE).rollback == "complete"
+    close_cleanly(heir)
+
+
+def test_a_run_that_has_not_begun_goes_on_whatever_has_changed(build: Any, tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with Engine(path, build(*OLD), durability="normal") as engine:
+        engine.start("flow", id="x", delay=3600)
+        engine.settle()
+    assert verdicts(path, build("something", "else")) == {"x": ("goes on", None)}
+
+
+def test_each_unfinished_run_is_judged_by_itself_oldest_first(build: Any, tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with Engine(path, build("a", "one!", "b", "two!"), durability="normal") as engine:
+        for run_id in ("first", "second", "done"):
+            engine.start("flow", id=run_id).wait(PATIENCE, until="waiting")
+        engine.signal("second", "one")
+        engine.signal("done", "one")
+        engine.signal("done", "two")
+        engine.run("done").wait(PATIENCE)
+        engine.settle()
+        new = build("a", "one!", "c", "two!")
+        assert [(one.execution_id, one.verdict, one.first_difference) for one in engine.check_upgrade(new)] == [
+            ("first", "goes on", None),
+            ("second", "quarantined", "b"),
+        ]
+        assert {run.state for run in engine.list_executions("flow", "waiting")} == {"waiting"}
+
+
+def test_a_check_takes_a_workflow_that_can_be_built(tmp_path: Path) -> None:
+    with Engine(None) as engine:
+        with pytest.raises(UsageError, match="check_upgrade takes a workflow"):
+            engine.check_upgrade("flow")  # type: ignore[arg-type]
+        with pytest.raises(DefinitionError, match="no nodes"):
+            engine.check_upgrade(Workflow("flow"))
