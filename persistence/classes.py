@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from weakref import WeakSet
 
 import msgspec
 
@@ -70,6 +71,9 @@ _brief: Final = reprlib.Repr()
 _brief.maxstring = _brief.maxother = 60
 
 _shapes: dict[type, Shape] = {}
+_no_data: Final[WeakSet[type]] = WeakSet()
+"""Classes that cannot be stored: modules are full of them, and tests open engines by the thousand."""
+
 _registered: dict[str, type] = {}
 
 
@@ -113,8 +117,10 @@ def register_namespace(namespace: Mapping[str, object]) -> None:
     Only classes that are data by their kind count: enums, dataclasses, structs, models, named tuples.
     """
     for item in list(namespace.values()):
-        if isinstance(item, type):
+        if isinstance(item, type) and item not in _no_data:
             register_type(item)
+            if shape_of(item) is None and not issubclass(item, Enum):
+                _no_data.add(item)
 
 
 @lru_cache(maxsize=4096)
