@@ -52,10 +52,11 @@ class Strand:
 class _Group:
     """A ``Join`` that is under way."""
 
-    __slots__ = ("errors", "join", "limit", "parent", "running", "source", "started", "values")
+    __slots__ = ("depth", "errors", "join", "limit", "parent", "running", "source", "started", "values")
 
     def __init__(self, parent: Strand, join: Join) -> None:
         self.parent = parent
+        self.depth: int = 0 if parent.group is None else parent.group.depth + 1
         self.join = join
         self.source: Iterator[Walker] = iter(join.strands)
         self.limit = join.limit
@@ -147,7 +148,13 @@ class Walk:
             if self._ready:
                 self._advance(*self._ready.pop())
             else:
-                self._fork(self._later.pop(0))
+                self._fork(self._take_innermost())
+
+    def _take_innermost(self) -> _Group:
+        """Take the group that nothing but itself can tell of: those around it may break with it."""
+        innermost = max(self._later, key=lambda group: group.depth)
+        self._later.remove(innermost)
+        return innermost
 
     def _advance(self, strand: Strand, value: Any, broken: Broken | None) -> None:
         generator = strand.generator

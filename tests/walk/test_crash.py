@@ -115,3 +115,26 @@ def test_a_condition_that_raises_fails_the_walk_though_it_is_taken_up_again() ->
                 driver.run()
             later = driver.again()
             check_same(calm, end, later, later.run(), f"{loop}, cut short after {crash_after}")
+
+
+def test_no_further_item_begins_after_one_has_failed_inside_a_loop_of_its_own() -> None:
+    def act(ctx: Context[Any]) -> None:
+        if ctx.step_name == "deep:1:1":
+            raise RuntimeError
+
+    def item(body: Workflow[Any, Any]) -> None:
+        body.branch(lambda ctx: "deep" if ctx.index == 1 else "flat", name="way").path(
+            "deep", lambda w: w.for_each(lambda ctx: [0, 1], "deep", act, compensate=act, concurrency=2)
+        ).otherwise(lambda w: w.step("flat", act, compensate=act))
+
+    workflow = Workflow("w").for_each(lambda ctx: [0, 1, 2], "outer", block=item, concurrency=2)
+    times = {"flat:0": 9, "deep:1:0": 1, "deep:1:1": 2}
+    calm = Driver.of(workflow, times=times)
+    end = calm.run()
+    assert "flat:2" not in calm.facts
+    for crash_after in range(calm.records):
+        driver = Driver.of(workflow, times=times, crash_after=crash_after)
+        with pytest.raises(Crash):
+            driver.run()
+        later = driver.again()
+        check_same(calm, end, later, later.run(), f"cut short after {crash_after}")
