@@ -152,6 +152,29 @@ def test_a_handler_that_queues_does_not_begin_once_its_run_is_cancelled() -> Non
     assert ran == [1]
 
 
+def test_a_handler_that_has_a_slot_but_no_thread_does_not_begin_once_its_run_is_cancelled() -> None:
+    began, go = threading.Event(), threading.Event()
+    ran: list[int] = []
+
+    def work(ctx: Context[int]) -> None:
+        ran.append(ctx.input)
+        began.set()
+        go.wait(PATIENCE)
+
+    with Engine(None, Workflow("w", input=int).step("work", work), concurrency=2, threads=1) as engine:
+        first = engine.start("w", 1)
+        assert began.wait(PATIENCE)
+        second = engine.start("w", 2)
+        second.cancel()
+        engine._machine.exclusively(lambda: None)  # until what follows from the wish is done
+        go.set()
+        cancelled = second.wait(PATIENCE)
+        assert (cancelled.state, cancelled.rollback) == ("cancelled", "none")
+        assert cancelled.steps["work"].attempts == 0
+        assert first.wait(PATIENCE).state == "completed"
+    assert ran == [1]
+
+
 def before(name: str) -> Workflow[Any, Any]:
     return Workflow(name).step("before", lambda: 1).wait_for("go")
 
