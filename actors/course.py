@@ -20,7 +20,7 @@ from .core import Turn
 if TYPE_CHECKING:
     from .supervisor import Supervisor
 
-__all__ = ["CANCEL", "LIMIT", "MICROS", "Course"]
+__all__ = ["CALLED", "CANCEL", "LIMIT", "MICROS", "Course"]
 
 MICROS = 1_000_000
 """Microseconds in a second."""
@@ -30,6 +30,10 @@ CANCEL = "__cancel"
 
 LIMIT = "__timeout"
 """Key of the fact that holds the run's deadline; failed once it has passed."""
+
+
+CALLED = "__called"
+"""Key of the fact that something came while the workflow was not registered; due at once, as soon as it is."""
 
 
 class Course:

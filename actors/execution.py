@@ -32,7 +32,7 @@ from ..persistence.records import ExecutionRow, Stored, TagRow
 from . import clock
 from .attempts import Attempts
 from .core import CoreActor
-from .course import CANCEL, LIMIT, MICROS, Course
+from .course import CALLED, CANCEL, LIMIT, MICROS, Course
 from .crew import error_record
 from .family import Family
 from .gates import Gates
@@ -156,6 +156,8 @@ class ExecutionActor(CoreActor):
             self._begin()
             return
         self._start_walk()
+        if (called := self._course.journal.facts.get(CALLED)) is not None and called.due_at is not None:
+            self._course.record(called, status=FactStatus.COMPLETED, due_at=None)
         if (changed := self._changed_definition()) is not None:
             self._quarantine(changed)
 

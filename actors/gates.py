@@ -12,10 +12,11 @@ from ..dsl import events as ev
 from ..dsl import messages as msg
 from ..dsl.effects import WaitFor
 from ..dsl.errors import SignalTimeout
-from ..dsl.facts import Fact, FactKind, FactStatus
+from ..dsl.facts import Fact, FactKind, FactStatus, Place
+from ..dsl.states import State
 from ..persistence.codec import encode
 from ..persistence.records import SignalRow
-from .course import MICROS, Course
+from .course import CALLED, MICROS, Course
 from .crew import error_record
 
 if TYPE_CHECKING:
@@ -69,6 +70,10 @@ class Gates:
         course.turn.signals[signal.id] = signal
         course.emit(ev.SignalReceived, event=message.event, payload=message.payload, encoded="payload")
         course.change_row()  # the event's number must not come again after a restart
+        if course.walk is None and course.row.state != State.QUARANTINED:
+            # The workflow is not registered: nobody can tell yet whether a gate opens.
+            called = course.new_fact(Place(CALLED, CALLED), FactKind.CONTROL, FactStatus.RUNNING, due_at=course.now)
+            course.record(called)
         for effect in course.walk.open if course.walk is not None else ():
             if isinstance(effect, WaitFor) and effect.signal.name == message.event:
                 fact = course.journal.answer(effect.place, effect.kind)

@@ -163,9 +163,18 @@ class Supervisor(CoreActor):
             # A run is left untouched until everything it may start is known: it would fail for want of its children.
             self._drivable = {each: one for each, one in self._definitions.items() if self._is_whole(one, set())}
             self.timekeeper.reload()
+            self._instruct()
             self._adopt(0)
             self.core.post(self.schedules, Letter(Read()))
         return None
+
+    def _instruct(self) -> None:
+        """Let the runs go on that are in memory without a definition: something came for them before it did."""
+        for actor in self._live.values():
+            if actor.definition is None:
+                actor.definition = self._drivable.get((actor.row.workflow, actor.row.version))
+                if actor.definition is not None:
+                    self._hand(actor, msg.Restore())
 
     def _is_whole(self, definition: Definition, seen: set[str]) -> bool:
         fresh = definition.children - seen

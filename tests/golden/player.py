@@ -54,19 +54,26 @@ class Player:
 
     def play(self) -> None:
         """Perform the phase."""
+        actions = list(self._phase["actions"])
         try:
+            # What a phase reads first is what the one before has left: to register a workflow is to restore its runs.
+            while self._recording.phase and actions and actions[0]["do"] == "get":
+                self._do(actions.pop(0))
             for workflow in self._workflows():
                 self._register(workflow)
-            for action in self._phase["actions"]:
-                # Between two actions some time passes, as it always does.
-                self._stage.move_to(self._stage.now + MOMENT)
-                _ACTIONS[action["do"]](self, action)
+            for action in actions:
+                self._do(action)
             self._rest()
             assert not self._phase.get("expect_kill"), "the process should have been killed"
             if self._recording.phase == len(self._spec["phases"]) - 1:
                 self._read_what_is_left()
         finally:
             self._engine.close(force=True)
+
+    def _do(self, action: dict[str, Any]) -> None:
+        # Between two actions some time passes, as it always does.
+        self._stage.move_to(self._stage.now + MOMENT)
+        _ACTIONS[action["do"]](self, action)
 
     def _workflows(self) -> Iterator[dict[str, Any]]:
         replaced = {workflow["name"]: workflow for workflow in self._phase.get("workflows", ())}

@@ -127,7 +127,8 @@ def test_no_further_item_begins_after_one_has_failed_inside_a_loop_of_its_own() 
             "deep", lambda w: w.for_each(lambda ctx: [0, 1], "deep", act, compensate=act, concurrency=2)
         ).otherwise(lambda w: w.step("flat", act, compensate=act))
 
-    workflow = Workflow("w").for_each(lambda ctx: [0, 1, 2], "outer", block=item, concurrency=2)
+    workflow: Workflow[Any, Any] = Workflow("w")
+    workflow.for_each(lambda ctx: [0, 1, 2], "outer", block=item, concurrency=2)
     times = {"flat:0": 9, "deep:1:0": 1, "deep:1:1": 2}
     calm = Driver.of(workflow, times=times)
     end = calm.run()
