@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from . import clock
 from .pool import Pool
+from .threads import Task, run_in_thread
 
 if TYPE_CHECKING:
     from .event_loop import EngineLoop
@@ -97,7 +98,7 @@ class ThreadLanes:
         self._local = threading.local()
         self._deliveries = queue.SimpleQueue[Thunk | None]()
         self._started: set[str] = set()
-        self._alive: list[threading.Thread] = []
+        self._alive: list[Task] = []
         self._in_flight = 0
         self._counting = threading.Lock()
         self._count = threading.Condition(self._counting)
@@ -358,9 +359,7 @@ class ThreadLanes:
                 self._spawn(name, body)
 
     def _spawn(self, name: str, body: Thunk) -> None:
-        thread = threading.Thread(target=body, name=f"{self._name}-{name}", daemon=True)
-        self._alive.append(thread)
-        thread.start()
+        self._alive.append(run_in_thread(f"{self._name}-{name}", body))
 
     def close(self) -> None:
         """Let every thread end that is not in user code, and wait until they have."""
@@ -386,6 +385,6 @@ class ThreadLanes:
     def _join(self) -> None:
         me = threading.current_thread()
         deadline = clock.monotonic() + (_LONGEST_WAIT if self._in_flight == 0 else _FROZEN_POLL)
-        for thread in self._alive:
-            if thread is not me:
-                thread.join(max(0.0, deadline - clock.monotonic()))
+        for task in self._alive:
+            if task.thread is not me:
+                task.join(max(0.0, deadline - clock.monotonic()))

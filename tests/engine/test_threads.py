@@ -1,0 +1,72 @@
+"""Threads are kept for the next engine."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from perdure import Engine, Workflow
+from perdure.actors.threads import run_in_thread
+
+
+def test_what_runs_next_gets_the_thread_that_idles() -> None:
+    used: list[int] = []
+
+    for _ in range(3):
+        assert run_in_thread("lent", lambda: used.append(threading.get_ident())).join(timeout=10)
+
+    assert len(set(used)) < len(used)
+
+
+def test_a_thread_bears_the_name_of_what_it_does_and_another_one_while_it_idles() -> None:
+    names: list[str] = []
+
+    assert run_in_thread("worker of mine", lambda: names.append(threading.current_thread().name)).join(timeout=10)
+
+    assert names == ["worker of mine"]
+    assert "worker of mine" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_two_tasks_at_a_time_have_two_threads() -> None:
+    meeting = threading.Barrier(2, timeout=10)
+
+    tasks = [run_in_thread("pair", lambda: _meet(meeting)) for _ in range(2)]
+
+    assert all(task.join(timeout=10) for task in tasks)
+
+
+def _meet(meeting: threading.Barrier) -> None:
+    meeting.wait()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_raises_ends_its_thread_and_not_the_next_task() -> None:
+    def broken() -> None:
+        raise RuntimeError
+
+    assert run_in_thread("broken", broken).join(timeout=10)
+    assert run_in_thread("sound", lambda: None).join(timeout=10)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_threads_that_only_its_parent_has() -> None:
+    assert run_in_thread("before the fork", lambda: None).join(timeout=10)
+
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if run_in_thread("in the child", lambda: None).join(timeout=10) else 1)
+
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_an_engine_leaves_its_threads_to_the_next_one() -> None:
+    used: set[int] = set()
+    flow = Workflow("flow").step("look", lambda: used.add(threading.get_ident()))
+
+    with Engine(None, flow, queue_name="leaver") as engine:
+        engine.start("flow").result(timeout=10)
+
+    assert used <= {thread.ident for thread in threading.enumerate()}
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("leaver")]
