@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import threading
 
 import pytest
@@ -41,12 +42,15 @@ def _meet(meeting: threading.Barrier) -> None:
     meeting.wait()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_what_raises_ends_its_thread_and_not_the_next_task() -> None:
+def test_what_raises_is_told_of_as_by_any_thread_and_harms_no_later_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: queue.SimpleQueue[type[BaseException]] = queue.SimpleQueue()
+    monkeypatch.setattr(threading, "excepthook", lambda failure: told.put(failure.exc_type))
+
     def broken() -> None:
         raise RuntimeError
 
     assert run_in_thread("broken", broken).join(timeout=10)
+    assert told.get(timeout=10) is RuntimeError
     assert run_in_thread("sound", lambda: None).join(timeout=10)
 
 
