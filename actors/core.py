@@ -54,6 +54,8 @@ class Turn:
         schedules: Changes of schedules, by name.
         attempts: Attempts that ended without success.
         tags: Tags of runs that begin.
+        replaced: Finished runs that go to the archive.
+        freed: Runs that lose their idempotency key.
         notices: Events, in order.
         acts: What to do once it is remembered.
         replies: Answers to callers, set once it is remembered.
@@ -68,10 +70,19 @@ class Turn:
     schedules: dict[str, ScheduleChange] = field(default_factory=dict)
     attempts: tuple[AttemptRow, ...] = ()
     tags: tuple[TagRow, ...] = ()
+    replaced: tuple[int, ...] = ()
+    freed: tuple[int, ...] = ()
     notices: list[Notice] = field(default_factory=list)
     acts: list[Callable[[], None]] = field(default_factory=list)
     replies: list[tuple[Any, Any]] = field(default_factory=list)
     error: BaseException | None = None
+
+    def make_way(self, replaced: int | None, freed: int | None) -> None:
+        """Have other runs make way for the one that this turn begins."""
+        if replaced is not None:
+            self.replaced += (replaced,)
+        if freed is not None:
+            self.freed += (freed,)
 
     def write_to(self, batch: Batch) -> None:
         """Add this turn's records to the commit."""
@@ -91,6 +102,9 @@ class Turn:
             batch.attempts += tuple((self.actor.run_id, attempt) for attempt in self.attempts)
         if self.tags:
             batch.tags += self.tags
+        if self.replaced or self.freed:
+            batch.replaced += self.replaced
+            batch.freed += self.freed
 
 
 class Letter:

@@ -100,6 +100,7 @@ class ExecutionActor(CoreActor):
             case msg.StepFailed():
                 self._failed(message)
             case msg.Begin():
+                self.turn.make_way(message.replaces, message.takes_key_of)
                 self._begin(message.start_at)
                 return self.row.execution_id
             case msg.Restore():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pykka
 
-__all__ = ["NoAnswer", "Reply"]
+__all__ = ["Instead", "NoAnswer", "Reply"]
 
 
 class NoAnswer(pykka.Timeout, TimeoutError):
@@ -49,3 +49,24 @@ class Reply(pykka.Future[Any]):
         if self._done.locked():
             self._error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
             self._done.release()
+
+
+class Instead:
+    """Passes errors on to whoever waits for an answer, and gives this answer in the place of any other."""
+
+    __slots__ = ("_answer", "_reply")
+
+    def __init__(self, reply: Any, answer: Any) -> None:
+        self._reply = reply
+        self._answer = answer
+
+    def set(self, value: Any | None = None) -> None:
+        """Give the answer."""
+        del value
+        if self._reply is not None:
+            self._reply.set(self._answer)
+
+    def set_exception(self, exc_info: Any = None) -> None:
+        """Give the error."""
+        if self._reply is not None:
+            self._reply.set_exception(exc_info)

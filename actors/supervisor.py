@@ -16,7 +16,6 @@ import msgspec
 from ..dsl import messages as msg
 from ..dsl.errors import (
     DefinitionError,
-    DuplicateExecution,
     ExecutionNotFound,
     OwnershipLost,
     StoreError,
@@ -31,6 +30,7 @@ from .execution import ExecutionActor
 from .family import child_ended
 from .reader import CodecReader
 from .schedules import Read, Schedules
+from .starting import Start, Starting
 from .timekeeper import Timekeeper
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ..dsl.effects import RunChild
     from .crew import Crew
 
-__all__ = ["FireNext", "Register", "Start", "Supervisor", "Tick", "ToRun"]
+__all__ = ["FireNext", "Register", "Supervisor", "Tick", "ToRun"]
 
 logger = logging.getLogger("perdure")
 
@@ -53,21 +53,6 @@ class Register(msgspec.Struct, frozen=True):
     """The engine: this definition can be run from now on; restore what waits for it."""
 
     definition: Definition
-
-
-class Start(msgspec.Struct, frozen=True):
-    """A caller: start a run; the answer is its id, given once it is on disk."""
-
-    workflow: str
-    input: str
-    new_id: str
-    version: str | None = None
-    execution_id: str | None = None
-    key: str | None = None
-    start_at: int | None = None
-    tags: str | None = None
-    business_key: str | None = None
-    reject_duplicate: bool = False
 
 
 class ToRun(msgspec.Struct, frozen=True):
@@ -108,6 +93,7 @@ class Supervisor(CoreActor):
         self.crew: Crew
         self.timekeeper = Timekeeper(core.store, core.lanes, self.deliver)
         self.schedules = Schedules(core, self)
+        self._starting = Starting(self)
         self._random = random.Random(seed)  # noqa: S311 - ids are unique, not secret
         self.seed = self._random.getrandbits(64)
         self.logger_for = logger_for
@@ -126,9 +112,9 @@ class Supervisor(CoreActor):
         """Take one letter; one that is for a run is handed on with whoever waits for the answer. Runs on the core."""
         match envelope.message:
             case ToRun(execution_id, message):
-                self._to_run(execution_id, message, envelope.reply_to)
+                self.to_run(execution_id, message, envelope.reply_to)
             case Start() as start:
-                self._start(start, envelope.reply_to)
+                self._starting.start(start, envelope.reply_to)
             case _:
                 super().receive(envelope)
 
@@ -183,41 +169,8 @@ class Supervisor(CoreActor):
 
     # ---- starting
 
-    def _start(self, message: Start, reply: Any) -> None:
-        answer = self._existing(message)
-        if answer is not None:
-            self.turn.replies.append((reply, answer))
-            return
-        definition = self._find_definition(message.workflow, message.version)
-        if definition is None:
-            self.turn.replies.append((reply, UnknownWorkflow(message.workflow, self._latest)))
-            return
-        row = self.new_row(definition, message.input, execution_id=message.execution_id or message.new_id)
-        row = row._replace(idempotency_key=message.key, tags=message.tags, business_key=message.business_key)
-        self._hand(self._bring_to_life(Stored(row, [], []), definition), msg.Begin(message.start_at), reply)
-
-    def _existing(self, message: Start) -> Any:
-        """Return the id of the run that the same id or key has started, or the error that it exists."""
-        row, why = None, "under this id"
-        if message.execution_id is not None:
-            run = self._ids.get(message.execution_id)
-            row = self._live[run].row if run is not None else self.core.store.find(message.execution_id)
-        if row is None and message.key is not None:
-            row = self._find_key(message.workflow, message.key)
-            why = f"with the idempotency key {message.key!r}"
-        if row is None:
-            return None
-        if message.reject_duplicate or row.workflow != message.workflow:
-            return DuplicateExecution(row.execution_id, f"{why}, of workflow {row.workflow!r}")
-        return row.execution_id
-
-    def _find_key(self, workflow: str, key: str) -> ExecutionRow | None:
-        for actor in self._live.values():  # a run started in this very cycle is not on disk yet
-            if actor.row.idempotency_key == key and actor.row.workflow == workflow:
-                return actor.row
-        return self.core.store.find_key(workflow, key)
-
-    def _find_definition(self, name: str, version: str | None) -> Definition | None:
+    def find_definition(self, name: str, version: str | None) -> Definition | None:
+        """Return the definition that a run of this name and version has; the one registered last, if none is given."""
         return self._latest.get(name) if version is None else self._definitions.get((name, version))
 
     def new_row(self, definition: Definition, encoded_input: str, *, execution_id: str | None = None) -> ExecutionRow:
@@ -271,7 +224,8 @@ class Supervisor(CoreActor):
 
     # ---- delivering
 
-    def _to_run(self, execution_id: str, message: Any, reply: Any) -> None:
+    def to_run(self, execution_id: str, message: Any, reply: Any) -> None:
+        """Hand a message to a run, waking it if need be, or answer why that cannot be."""
         run = self._ids.get(execution_id)
         if run is None:
             row = self.core.store.find(execution_id)
@@ -286,14 +240,14 @@ class Supervisor(CoreActor):
         assert actor is not None
         self._hand(actor, message, reply)
 
-    def deliver(self, run: int, message: Any) -> None:
+    def deliver(self, run: int, message: Any, reply: Any = None) -> None:
         """Hand a message to a run, waking it if need be; one that no longer exists is past caring."""
         if run == self.schedules.run_id:
             self.core.post(self.schedules, Letter(message))
             return
         actor = self._live.get(run) or self._wake(run)
         if actor is not None:
-            self._hand(actor, message)
+            self._hand(actor, message, reply)
 
     def _hand(self, actor: ExecutionActor, message: Any, reply: Any = None) -> None:
         self.core.post(actor, Letter(message, reply))
@@ -313,6 +267,7 @@ class Supervisor(CoreActor):
         actor = ExecutionActor(self, stored, definition)
         self._live[actor.run_id] = actor
         self._ids[actor.row.execution_id] = actor.run_id
+        self._starting.came(actor.row)
         return actor
 
     def rest(self, actor: ExecutionActor) -> None:
@@ -329,6 +284,7 @@ class Supervisor(CoreActor):
         actor.actor_stopped.set()
         del self._live[actor.run_id]
         self._ids.pop(actor.row.execution_id, None)
+        self._starting.left(actor.row)
         if self._adopt_after is not None and len(self._live) < _MOST_RESTORING:
             after, self._adopt_after = self._adopt_after, None
             self.core.post(self, Letter(Adopt(after)))
@@ -342,7 +298,7 @@ class Supervisor(CoreActor):
 
     def drivable(self, workflow: str, version: str | None) -> Definition | None:
         """Return the definition that a new run would get, if everything it needs is registered."""
-        definition = self._find_definition(workflow, version)
+        definition = self.find_definition(workflow, version)
         return None if definition is None else self._drivable.get((definition.name, definition.version))
 
     def revive(self, run: int) -> None:
@@ -356,16 +312,27 @@ class Supervisor(CoreActor):
 
     def exists(self, execution_id: str) -> bool:
         """Tell whether there is a run of this id."""
-        return self._row_of(execution_id) is not None
+        return self.row_of(execution_id) is not None
 
     def has_ended(self, execution_id: str) -> bool:
         """Tell whether a run is in a state that it does not leave by itself, or is gone."""
-        row = self._row_of(execution_id)
+        row = self.row_of(execution_id)
         return row is None or row.state in _ENDS
 
-    def _row_of(self, execution_id: str) -> ExecutionRow | None:
+    def row_of(self, execution_id: str) -> ExecutionRow | None:
+        """Return the row of this id as the next commit leaves it."""
         run = self._ids.get(execution_id)
         return self._live[run].row if run is not None else self.core.store.find(execution_id)
+
+    def live_row(self, run: int) -> ExecutionRow | None:
+        """Return the row of a run in memory as the next commit leaves it."""
+        actor = self._live.get(run)
+        return None if actor is None else actor.row
+
+    def drop(self, run: int) -> None:
+        """Have a run leave memory that is about to leave the database."""
+        if (actor := self._live.get(run)) is not None:
+            self._forget(actor)
 
     # ---- children
 
@@ -381,10 +348,10 @@ class Supervisor(CoreActor):
         row = self.new_row(definition, encoded_input)
         return row._replace(parent_id=parent, parent_key=effect.place.key)
 
-    def begin(self, row: ExecutionRow) -> None:
-        """Begin a run whose row is on disk, written by whoever starts it."""
+    def begin(self, row: ExecutionRow, begin: msg.Begin | None = None, reply: Any = None) -> None:
+        """Begin a run; its row may be on disk already, written by whoever starts it."""
         actor = self._bring_to_life(Stored(row, [], []), self._definitions[row.workflow, row.version])
-        self._hand(actor, msg.Begin())
+        self._hand(actor, begin or msg.Begin(), reply)
 
     def check_child(self, parent: int, key: str, *, cancel: bool = False) -> None:
         """Tell a restored parent of its child's end, if the child has ended; else make sure that the child lives."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, Literal, TypedDict
+from typing import Any
 
 from .actors import clock
 from .actors.bus import Listener
@@ -20,8 +20,6 @@ from .dsl.states import FINAL, State
 from .persistence import codec
 
 __all__ = [
-    "IfExists",
-    "StartOptions",
     "check_count",
     "check_fine_points",
     "check_id",
@@ -41,22 +39,7 @@ __all__ = [
     "states_named",
 ]
 
-IfExists = Literal["return", "reject"]
-
 _LONGEST_PAGE = 1000
-
-
-class StartOptions(TypedDict, total=False):
-    """Keywords of `Engine.start`."""
-
-    id: str | None
-    key: str | None
-    version: str | None
-    delay: Duration | None
-    at: datetime | None
-    tags: Mapping[str, Any] | None
-    business_key: str | None
-    if_exists: IfExists
 
 
 def check_count(value: int, what: str) -> None:

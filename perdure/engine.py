@@ -11,17 +11,21 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 from zoneinfo import ZoneInfo
 
+from msgspec import structs
+
 from . import arguments
 from .actors import clock
 from .actors.aside import Aside
 from .actors.bus import Listener
+from .actors.core import CoreActor
 from .actors.schedules import Pause, ResumeTicks, SetSchedule, Trigger, Unschedule
-from .actors.supervisor import Register, Start, ToRun
-from .arguments import IfExists, StartOptions
+from .actors.starting import Start
+from .actors.supervisor import Register, ToRun
 from .dsl import messages as msg
 from .dsl.errors import (
     DuplicateRow,
     ExecutionNotFound,
+    UnknownSignal,
     UsageError,
 )
 from .dsl.events import Event, EventName
@@ -37,6 +41,7 @@ from .persistence.records import ExecutionRow
 from .registry import Registry, make_types_known
 from .run import Run
 from .schedule import CatchUp, Overlap, Schedule, ScheduleOptions, wanted_row
+from .starting import IfExists, StartOptions, start_request
 from .stats import Stats
 from .upgrade import Upgrade, upgrades_to
 
@@ -255,6 +260,7 @@ class Engine:
         tags: Mapping[str, Any] | None = None,
         business_key: str | None = None,
         if_exists: IfExists = "return",
+        key_ttl: Duration | None = None,
     ) -> Run[Any]:
         """Start a run and return once it is on disk.
 
@@ -269,7 +275,9 @@ class Engine:
             tags: Names with anything storable; runs can be found by them.
             business_key: What you know the matter by, such as the number of an order; several runs may have the same,
                 and can be found by it.
-            if_exists: What to do when the id or key exists: ``"return"`` that run, or ``"reject"`` with an error.
+            if_exists: What to do when the id or key exists: ``"return"`` that run, ``"reject"`` with an error, or
+                ``"replace_if_finished"``: a run that has ended makes way, one that has not is returned.
+            key_ttl: Seconds or `timedelta` after which the key may be used for another run, whatever this one does.
 
         Raises:
             UnknownWorkflow: it, or a sub-workflow it needs, is not registered.
@@ -279,37 +287,108 @@ class Engine:
             EngineClosed: the engine is closed.
         """
         self._machine.check_open("start")
-        name = workflow.name if isinstance(workflow, Workflow) else workflow
-        if isinstance(workflow, Workflow) and version is None:
-            version = workflow.version
-        definition = self._registry.startable(name, version)
-        if if_exists not in ("return", "reject"):
-            msg_ = f"if_exists must be 'return' or 'reject', not {if_exists!r}"
-            raise UsageError(msg_)
-        if id is not None:
-            arguments.check_id(id)
-        if key is not None:
-            arguments.check_text(key, "key")
-        if business_key is not None:
-            arguments.check_text(business_key, "business_key")
-        new_id = id or self._machine.supervisor.new_execution_id()
-        request = Start(
-            name,
-            arguments.encode(input, definition.input_type, f"the input of workflow {name!r}"),
-            new_id,
-            version=version,
-            execution_id=id,
+        request = start_request(
+            self._registry,
+            workflow,
+            input,
+            self._machine.supervisor.new_execution_id(),
+            id=id,
             key=key,
-            start_at=arguments.start_time(delay, at),
-            tags=None if tags is None else arguments.encode_tags(tags),
+            key_ttl=key_ttl,
+            version=version,
+            delay=delay,
+            at=at,
+            tags=tags,
             business_key=business_key,
-            reject_duplicate=if_exists == "reject",
+            if_exists=if_exists,
         )
+        return self._start(request)
+
+    def _start(self, request: Start) -> Run[Any]:
         while self._machine.bus.backlog > _MOST_UNDELIVERED:  # a slow listener slows starts, it never loses events
             self._machine.lanes.wait_delivered()
-        ending = self._machine.endings.expect(new_id)
-        started = self._machine.ask(request, "start")
-        return Run(self, started, name, ending if started == new_id else None)
+        ending = self._machine.endings.expect(request.new_id)
+        started = self._ask_again(request, "start")
+        return Run(self, started, request.workflow, ending if started == request.new_id else None)
+
+    @overload
+    def signal_with_start(
+        self,
+        workflow: Workflow[InputT, OutputT],
+        input: InputT,
+        event: Signal[T],
+        payload: T,
+        *,
+        signal_key: str | None = None,
+        **options: Unpack[StartOptions],
+    ) -> Run[OutputT]: ...
+    @overload
+    def signal_with_start(
+        self,
+        workflow: Workflow[InputT, OutputT],
+        input: InputT,
+        event: str,
+        payload: Any = None,
+        *,
+        signal_key: str | None = None,
+        **options: Unpack[StartOptions],
+    ) -> Run[OutputT]: ...
+    @overload
+    def signal_with_start(
+        self,
+        workflow: str,
+        input: Any,
+        event: str | Signal[Any],
+        payload: Any = None,
+        *,
+        signal_key: str | None = None,
+        **options: Unpack[StartOptions],
+    ) -> Run[Any]: ...
+    def signal_with_start(
+        self,
+        workflow: str | Workflow[Any, Any],
+        input: Any,
+        event: Any,
+        payload: Any = None,
+        *,
+        signal_key: str | None = None,
+        **options: Unpack[StartOptions],
+    ) -> Run[Any]:
+        """Send a signal to a run, and start the run first if there is none: both are on disk, or neither.
+
+        A run that has ended makes way for a new one, unless ``if_exists`` says otherwise.
+
+        Args:
+            workflow: A registered workflow, or its name.
+            input: What a new run works on.
+            event: Name of the signal, or a typed `Signal`; some gate of the workflow waits for it.
+            payload: What the gate gives to the steps after it.
+            signal_key: A second signal to the same run with this key is dropped.
+            options: Those of `start`; ``id`` or ``key`` says which run is meant.
+
+        Raises:
+            UsageError: neither ``id`` nor ``key`` was given, or another option is wrong.
+            ExecutionFinished: the run has ended, or is being undone, and was not to be replaced.
+            UnknownSignal: no gate waits for this name; nothing was started.
+        """
+        self._machine.check_open("signal")
+        if options.get("id") is None and options.get("key") is None:
+            msg_ = "signal_with_start needs id or key: it says which run is meant"
+            raise UsageError(msg_)
+        name = event.name if isinstance(event, Signal) else arguments.check_text(event, "the name of a signal")
+        if signal_key is not None:
+            arguments.check_text(signal_key, "signal_key")
+        options.setdefault("if_exists", "replace_if_finished")
+        new_id = self._machine.supervisor.new_execution_id()
+        request = start_request(self._registry, workflow, input, new_id, **options)
+        definition = self._registry.startable(request.workflow, request.version)
+        if name not in definition.events:
+            raise UnknownSignal(request.workflow, name, definition.events)
+        annotation = (
+            event.payload if isinstance(event, Signal) else self._registry.payload_type(name, lambda: request.workflow)
+        )
+        encoded = arguments.encode(payload, annotation, f"the payload of signal {name!r}")
+        return self._start(structs.replace(request, signal=msg.Signalled(name, encoded, signal_key)))
 
     def run(self, id: str) -> Run[Any]:
         """Return a handle on a run that exists.
@@ -646,12 +725,16 @@ class Engine:
 
     def _ask_schedules(self, message: Any, verb: str) -> Any:
         self._machine.check_open(verb)
+        return self._ask_again(message, verb, self._machine.supervisor.schedules)
+
+    def _ask_again(self, message: Any, verb: str, actor: CoreActor | None = None) -> Any:
+        """Ask, and ask again where another engine was first."""
         for _ in range(_MOST_RACES):
             try:
-                return self._machine.ask(message, verb, actor=self._machine.supervisor.schedules)
-            except DuplicateRow:  # another engine changed the schedule in this very moment: read it again
+                return self._machine.ask(message, verb, actor=actor)
+            except DuplicateRow:  # it has written the same row in this very moment: read it
                 logger.debug("another engine was first: %r again", message)
-        return self._machine.ask(message, verb, actor=self._machine.supervisor.schedules)
+        return self._machine.ask(message, verb, actor=actor)
 
     # ---- listeners
 

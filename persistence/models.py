@@ -97,6 +97,7 @@ class _Execution(_Table):
     updated_at = BigIntegerField()
     finished_at = BigIntegerField(null=True)
     business_key = TextField(null=True)
+    key_until = BigIntegerField(null=True)
 
 
 class ExecutionModel(_Execution):
@@ -115,6 +116,7 @@ class ArchiveModel(_Execution):
     # Here, since a column that is added to a table is its last.
     business_key = TextField(null=True)
     attempts = TextField(null=True)
+    key_until = BigIntegerField(null=True)
 
     class Meta:
         table_name = "workflow_executions_archive"

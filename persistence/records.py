@@ -49,6 +49,7 @@ class ExecutionRow(NamedTuple):
         updated_at: When its last fact was recorded.
         finished_at: When it reached a final state.
         business_key: What the caller knows the matter by; several runs may have the same.
+        key_until: When the idempotency key may be used for another run, whatever this one does.
     """
 
     id: int
@@ -72,6 +73,7 @@ class ExecutionRow(NamedTuple):
     updated_at: int
     finished_at: int | None
     business_key: str | None = None
+    key_until: int | None = None
 
 
 class AttemptRow(NamedTuple):
@@ -227,6 +229,8 @@ class Batch:
         schedules: Changes of schedules, by name.
         attempts: Attempts that ended without success, each with its run.
         tags: Tags of runs that begin.
+        replaced: Finished runs that go to the archive before anything else is written.
+        freed: Runs that lose their idempotency key before anything else is written.
     """
 
     executions: dict[int, ExecutionRow] = field(default_factory=dict)
@@ -235,6 +239,8 @@ class Batch:
     schedules: dict[str, ScheduleChange] = field(default_factory=dict)
     attempts: tuple[tuple[int, AttemptRow], ...] = ()
     tags: tuple[TagRow, ...] = ()
+    replaced: tuple[int, ...] = ()
+    freed: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to write."""

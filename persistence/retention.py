@@ -19,7 +19,7 @@ from ..dsl.errors import UsageError
 from .models import AttemptModel, ExecutionModel, SignalModel, StepModel, columns
 from .rows import listed
 
-__all__ = ["FINAL_STATES", "archive", "cleanup"]
+__all__ = ["FINAL_STATES", "archive", "cleanup", "make_way"]
 
 FINAL_STATES: Final = frozenset({"completed", "failed", "cancelled"})
 """The states that a run never leaves."""
@@ -58,6 +58,7 @@ _ARCHIVE: Final = (
     f" VALUES ({', '.join('?' * (len(columns(ExecutionModel)) + 3))}"
     ", coalesce(?, CAST(strftime('%s', 'now') AS INTEGER) * 1000000))"
 )
+_FREE: Final = f"UPDATE workflow_executions SET idempotency_key = NULL WHERE id IN {_IN}"
 _STEP_NAMES: Final = columns(StepModel)
 _SIGNAL_NAMES: Final = columns(SignalModel)
 _ATTEMPT_NAMES: Final = columns(AttemptModel)
@@ -76,6 +77,17 @@ def archive(
 ) -> int:
     """Move the oldest finished runs to the archive, inside a transaction; return how many."""
     chosen = _choose(connection, older_than, states, limit)
+    _archive(connection, chosen, archived_at)
+    return len(chosen)
+
+
+def make_way(connection: sqlite3.Connection, *, replaced: Iterable[int], freed: Iterable[int]) -> None:
+    """Move finished runs to the archive, and take others' idempotency keys, inside a transaction."""
+    _archive(connection, list(replaced), None)
+    connection.execute(_FREE, (_list(freed),))
+
+
+def _archive(connection: sqlite3.Connection, chosen: list[int], archived_at: int | None) -> None:
     ids = _list(chosen)
     steps = _grouped(connection.execute(_STEPS, (ids,)), _STEP_NAMES)
     signals = _grouped(connection.execute(_SIGNALS, (ids,)), _SIGNAL_NAMES)
@@ -86,7 +98,6 @@ def archive(
     ]
     connection.executemany(_ARCHIVE, rows)
     _delete(connection, chosen)
-    return len(chosen)
 
 
 def _choose(connection: sqlite3.Connection, older_than: int, states: frozenset[str], limit: int) -> list[int]:

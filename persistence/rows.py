@@ -35,6 +35,7 @@ _STARTED_WITH: Final = frozenset(
         "workflow",
         "input",
         "idempotency_key",
+        "key_until",
         "business_key",
         "tags",
         "parent_id",

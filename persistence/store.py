@@ -184,6 +184,8 @@ class Store(Reader):
     def _write(self, connection: sqlite3.Connection, batch: Batch) -> None:
         membership = self._membership
         membership.check(connection)
+        if batch.replaced or batch.freed:
+            retention.make_way(connection, replaced=batch.replaced, freed=batch.freed)
         if batch.executions:
             owner = membership.engine_id
             runs = [execution_parameters(row, owner) for row in batch.executions.values()]

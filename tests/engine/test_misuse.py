@@ -248,6 +248,16 @@ LOOK = {
     ),
     "stats(0)": wrong(lambda s: s.engine.stats(0), UsageError, "window", "zero"),
     "history('')": wrong(lambda s: s.engine.history(""), UsageError, "id", "''"),
+    "start(key_ttl=)": wrong(lambda s: s.engine.start("order", Order(1), key_ttl=5), UsageError, "key_ttl", "give key"),
+    "start(key_ttl=-1)": wrong(
+        lambda s: s.engine.start("order", Order(1), key="k", key_ttl=-1), UsageError, "key_ttl", "-1"
+    ),
+    "signal_with_start()": wrong(
+        lambda s: s.engine.signal_with_start("order", Order(1), "approval", 1), UsageError, "id or key"
+    ),
+    "signal_with_start('')": wrong(
+        lambda s: s.engine.signal_with_start("order", Order(1), "", 1, id="x"), UsageError, "name of a signal", "''"
+    ),
     "start(business_key='')": wrong(
         lambda s: s.engine.start("order", Order(1), business_key=""), UsageError, "business_key", "''"
     ),
@@ -526,6 +536,7 @@ CLOSED: dict[str, Callable[[Engine], Any]] = {
     "list_executions": lambda engine: engine.list_executions(),
     "count_executions": lambda engine: engine.count_executions(),
     "history": lambda engine: engine.history("done"),
+    "signal_with_start": lambda engine: engine.signal_with_start("order", Order(1), "approval", 1, id="x"),
     "stats": lambda engine: engine.stats(),
     "signal": lambda engine: engine.signal("done", "approval", 1),
     "cancel": lambda engine: engine.cancel("done"),

@@ -338,6 +338,10 @@ def drive(engine: Engine) -> None:
     assert_type([event for event in run.events() if isinstance(event, SignalReceived)], list[SignalReceived])
     for execution in engine.list_executions(orders.name, "failed", limit=3):
         assert_type(execution.steps["charge"].attempts, int)
+    assert_type(
+        engine.signal_with_start(orders, Order("Ada", 3), approval, Approval("Bob", granted=True), id="x"), Run[None]
+    )
+    engine.signal_with_start("orders", {}, "approval", None, key="k", key_ttl=timedelta(days=1), signal_key="s")
     page = engine.list_executions(state=["failed", State.CANCELLED], tags={"shop": 1}, business_key="k", order="oldest")
     assert_type(page.cursor, str | None)
     assert_type(engine.list_executions(after=page.cursor, input={"customer": "Ada"}, error="bank")[0], Execution)

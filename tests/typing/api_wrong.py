@@ -189,6 +189,11 @@ def drive(engine: Engine, run: Run[Receipt]) -> None:
     number: int = run.result()  # E: a receipt
     run.result(time=3)  # E: a misspelt option
     run.nope()  # E: a run has no such method
+    engine.signal_with_start(orders, Ticket("x"), "go", id="x")  # E: not the workflow's input
+    engine.signal_with_start(orders, Order(3), approval, Ticket("x"), id="x")  # E: not the signal's payload
+    engine.start(orders, Order(3), if_exists="replace")  # E: no such policy
+    engine.count_executions(by="tag")  # E: nothing that is counted by
+    engine.list_executions(tag={})  # E: a misspelt filter
     engine.signal("id", approval, Ticket("x"))  # E: not the signal's payload
     engine.signal("id", approval)  # E: the payload is missing
     engine.signal("id", 3)  # E: no event

@@ -1,0 +1,96 @@
+"""What callers say of a run they want started, checked and put into a letter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, TypedDict, Unpack
+
+from . import arguments
+from .actors import clock
+from .actors.starting import IfExists, Start
+from .dsl.definition import Definition
+from .dsl.errors import UsageError
+from .dsl.messages import Signalled
+from .dsl.policies import Duration
+from .dsl.workflow import Workflow
+from .registry import Registry
+
+__all__ = ["IfExists", "StartOptions", "start_request"]
+
+_POLICIES: Final = ("return", "reject", "replace_if_finished")
+
+
+class StartOptions(TypedDict, total=False):
+    """Keywords of `Engine.start`."""
+
+    id: str | None
+    key: str | None
+    key_ttl: Duration | None
+    version: str | None
+    delay: Duration | None
+    at: datetime | None
+    tags: Mapping[str, Any] | None
+    business_key: str | None
+    if_exists: IfExists
+
+
+def start_request(
+    registry: Registry,
+    workflow: str | Workflow[Any, Any],
+    input: Any,
+    new_id: str,
+    signal: Signalled | None = None,
+    **options: Unpack[StartOptions],
+) -> Start:
+    """Return the letter that starts a run.
+
+    Raises:
+        UsageError: an option is wrong.
+        UnknownWorkflow: it, or a sub-workflow it needs, is not registered.
+        InvalidPayload: the input does not fit its type or cannot be stored.
+    """
+    definition = _definition(registry, workflow, options.get("version"))
+    tags, key = options.get("tags"), options.get("key")
+    for name in ("key", "business_key"):
+        if (text := options.get(name)) is not None:
+            arguments.check_text(text, name)  # type: ignore[arg-type]  # checked here
+    if (chosen := options.get("id")) is not None:
+        arguments.check_id(chosen)
+    return Start(
+        definition.name,
+        arguments.encode(input, definition.input_type, f"the input of workflow {definition.name!r}"),
+        chosen or new_id,
+        version=options.get("version") or (workflow.version if isinstance(workflow, Workflow) else None),
+        execution_id=chosen,
+        key=key,
+        key_until=_key_until(key, options.get("key_ttl")),
+        start_at=arguments.start_time(options.get("delay"), options.get("at")),
+        tags=None if tags is None else arguments.encode_tags(tags),
+        business_key=options.get("business_key"),
+        if_exists=_policy(options.get("if_exists", "return")),
+        signal=signal,
+    )
+
+
+def _definition(registry: Registry, workflow: str | Workflow[Any, Any], version: str | None) -> Definition:
+    name = workflow.name if isinstance(workflow, Workflow) else workflow
+    if isinstance(workflow, Workflow) and version is None:
+        version = workflow.version
+    return registry.startable(name, version)
+
+
+def _policy(if_exists: IfExists) -> IfExists:
+    if if_exists not in _POLICIES:
+        msg = f"if_exists must be 'return', 'reject' or 'replace_if_finished', not {if_exists!r}"
+        raise UsageError(msg)
+    return if_exists
+
+
+def _key_until(key: str | None, ttl: Duration | None) -> int | None:
+    if ttl is None:
+        return None
+    if key is None:
+        msg = "key_ttl says how long a key is kept: give key as well"
+        raise UsageError(msg)
+    return clock.micros() + arguments.microseconds(ttl, "key_ttl")
