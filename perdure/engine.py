@@ -829,6 +829,17 @@ class Engine:
         """Return how many runs are in the archive."""
         return self._machine.read("count the archive", lambda store: store.archived_count())
 
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copy the database, as it is now, to a new file, which can be opened by itself; runs go on meanwhile.
+
+        Raises:
+            UsageError: there is a file of this name: a backup never replaces anything.
+            StoreUnavailable: it cannot be written; nothing is left of it.
+            EngineClosed: the engine is closed.
+        """
+        target = os.fspath(path)
+        self._machine.read("back up", lambda store: store.backup(target))
+
     # ---- time
 
     def settle(self, timeout: float = 30, *, patience: float = 0.5) -> None:

@@ -17,6 +17,7 @@ from .dsl.definition import Definition
 from .dsl.errors import ExecutionNotFound, UsageError, did_you_mean
 from .dsl.policies import Duration
 from .dsl.states import State
+from .dsl.workflow import Workflow
 from .execution import Execution
 from .history import AttemptRecord, history_of
 from .persistence.figures import Figures
@@ -165,8 +166,12 @@ class look_at(AbstractContextManager[Looking]):  # noqa: N801 - reads as a verb,
         ...     orders.count_executions(by="state")
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *workflows: Workflow[Any, Any]) -> None:
+        """Take the database's path, and the workflows that its runs are drawn on."""
         self._reader = Reader(path)
+        self._registry = Registry()
+        for workflow in workflows:
+            self._registry.add(workflow.definition())
 
     def __enter__(self) -> Looking:
         """Open the database.
@@ -175,7 +180,7 @@ class look_at(AbstractContextManager[Looking]):  # noqa: N801 - reads as a verb,
             StoreError: There is none, or it is none of this version's.
         """
         self._reader.open()
-        return Looking(lambda _, question: question(self._reader), Registry().definition)
+        return Looking(lambda _, question: question(self._reader), self._registry.definition)
 
     def __exit__(self, *error: object) -> None:
         """Close it."""

@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from typing import Any, Final, Self
 
 from ..dsl.errors import StoreCorrupt
+from .backup import Progress, copy_to
 from .database import BUSY_SECONDS, Database, Durability
 from .figures import Figures, figures
+from .health import Health, examine
 from .looking import By, Cursor, Filter, Order, count_statement, list_statement
 from .models import AttemptModel, ExecutionModel, SignalModel, StepModel
 from .records import AttemptRow, ExecutionRow, ScheduleRow, Stored
@@ -200,6 +202,23 @@ class Reader:
         found = self._database.read(lambda connection: connection.execute("PRAGMA quick_check(1)").fetchone()[0])
         if found != "ok":
             raise StoreCorrupt(f"{self.path!r} is damaged: {found}; restore a backup")
+
+    def examine(self, *, overdue_before: int) -> Health:
+        """Look at the file, the engines and the runs nobody drives; reads the whole file.
+
+        Args:
+            overdue_before: Timers that were due before this instant should have fired.
+        """
+        return self._database.read(lambda connection: examine(connection, self.path, overdue_before=overdue_before))
+
+    def backup(self, path: str, progress: Progress | None = None) -> None:
+        """Copy the database, as it is now, to a file that is not there yet; whoever uses it is not held up.
+
+        Raises:
+            UsageError: There is a file of this name.
+            StoreUnavailable: It cannot be written; nothing is left of it.
+        """
+        self._database.read(lambda connection: copy_to(connection, path, progress))
 
     # ------------------------------------------------------------------------------------------------------------------
 

@@ -2,29 +2,85 @@
 
 from __future__ import annotations
 
-import click
-from rich.console import Console
+from typing import Any
 
-from .demo import play
-from .stage import PromiseBroken
+import click
+from click.shell_completion import get_completion_class
+
+from ..dsl.errors import EngineError
+from .authoring import check, graph, init, run
+from .doctor import doctor
+from .keeping import archive, backup, cleanup, export, schedules
+from .looking import list_, show, tail
+from .printing import clean
 
 __all__ = ["perdure"]
 
 
-@click.group()
+class _Commands(click.Group):
+    """Ends with one line, and no traceback, where the caller or the database is at fault."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EngineError as error:
+            raise click.ClickException(clean(str(error))) from error
+
+
+@click.group(cls=_Commands)
 @click.version_option(package_name="perdure")
 def perdure() -> None:
-    """Durable workflows inside a Python process."""
+    """Durable workflows inside a Python process.
+
+    Commands work on a database file (-d, or PERDURE_DATABASE), whether or not an engine has it open.
+    """
 
 
-@perdure.command()
+@click.command()
 def demo() -> None:
     """Watch four orders, one of them killed in mid-run.
 
     Takes a few seconds, needs no configuration, and leaves nothing behind. The exit code is 0 if everything it says of
     itself came true.
     """
+    from rich.console import Console
+
+    from .demo import play
+    from .stage import PromiseBroken
+
     try:
         play(Console(highlight=False))
     except PromiseBroken as error:
         raise click.ClickException(str(error)) from error
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes a shell complete commands, options and the ids of runs.
+
+    For bash: eval "$(perdure completion bash)"
+    """
+    found = get_completion_class(shell)
+    assert found is not None  # the choice names only shells that click knows
+    click.echo(found(perdure, {}, "perdure", "_PERDURE_COMPLETE").source())
+
+
+for command in (
+    demo,
+    init,
+    run,
+    check,
+    graph,
+    list_,
+    show,
+    tail,
+    schedules,
+    archive,
+    cleanup,
+    export,
+    backup,
+    doctor,
+    completion,
+):
+    perdure.add_command(command)

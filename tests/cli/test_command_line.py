@@ -36,7 +36,7 @@ def test_help_lists_the_demo_and_says_what_it_does() -> None:
 
     assert (listed.returncode, explained.returncode) == (0, 0)
     assert "Usage: perdure [OPTIONS] COMMAND" in listed.stdout
-    assert "demo  Watch four orders, one of them killed in mid-run." in listed.stdout
+    assert "demo Watch four orders, one of them killed in mid-run." in " ".join(listed.stdout.split())
     assert "leaves nothing behind" in " ".join(explained.stdout.split())
 
 
