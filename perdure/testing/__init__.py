@@ -5,6 +5,7 @@ but for the suite `store_contract`, which is imported by whoever wants to prove 
 """
 
 from .crash_points import POINTS, Moment, Stop, kill_at, stop_at, watch_points
+from .everywhere import CrashError, CrashReport, crash_everywhere
 from .freezing import freeze
 from .handlers import run_step
 from .leaks import LeakError, close_cleanly
@@ -29,7 +30,10 @@ __all__ = [
     "restart",
     "close_cleanly",
     "LeakError",
-    # Crash points
+    # Crashes
+    "crash_everywhere",
+    "CrashReport",
+    "CrashError",
     "POINTS",
     "Moment",
     "watch_points",

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from ..actors import crew
 from ..actors.bus import Bus
+from ..actors.crew import Attempt
 from ..actors.reply import Reply
 from ..actors.supervisor import Supervisor
 from ..dsl.errors import UsageError, WaitTimeout, did_you_mean
@@ -74,16 +75,37 @@ class Moment:
     Attributes:
         point: Its name, one of `POINTS`.
         count: How often it has been reached since points are watched, this time included.
-        run: Id of the run, where user code is concerned.
-        step: Name of the node, where user code is concerned; ``undo:`` stands before that of a compensation.
-        records: What is being committed, at the points of a commit.
+        attempt: The call of user code, where one is concerned; the engine's own object.
+        records: What is being committed, at the points of a commit; the engine's own object.
     """
 
     point: str
     count: int
-    run: str | None = None
-    step: str | None = None
+    attempt: Attempt | None = None
     records: Any = None
+
+    @property
+    def run(self) -> str | None:
+        """Id of the run, where user code is concerned."""
+        return None if self.attempt is None else self.attempt.facts.execution_id
+
+    @property
+    def step(self) -> str | None:
+        """Name of the node, where user code is concerned; ``undo:`` stands before that of a compensation."""
+        return None if self.attempt is None else self._named(turn=False)
+
+    @property
+    def key(self) -> str | None:
+        """The idempotency key that user code is given, where it is concerned."""
+        return None if self.attempt is None else f"{self.run}:{self._named(turn=True)}"
+
+    def _named(self, *, turn: bool) -> str:
+        assert self.attempt is not None
+        effect = self.attempt.effect
+        undone = getattr(effect, "undoes", None)
+        place = undone or effect.place
+        turns = f"@{'.'.join(map(str, place.turn))}" if turn and place.turn else ""
+        return f"{'undo:' if undone else ''}{place.name}{turns}"
 
 
 Visit = Callable[[Moment], object]
@@ -293,7 +315,7 @@ def _attempt(reach: _Reach, point: str) -> Callable[[Any], Any]:
     def wrap(original: Any) -> Any:
         @functools.wraps(original)
         def reporting(self: Any, attempt: Any, *args: Any) -> Any:
-            reach(point, **_about(attempt))
+            reach(point, attempt=attempt)
             return original(self, attempt, *args)
 
         return reporting
@@ -306,8 +328,7 @@ def _user_code(reach: _Reach) -> Callable[[Any], Any]:
         @functools.wraps(original)
         def function_of(attempt: Any) -> Any:
             function = original(attempt)
-            about = _about(attempt)
-            begin, end = (functools.partial(reach, f"handler.{when}", **about) for when in ("before", "after"))
+            begin, end = (functools.partial(reach, f"handler.{when}", attempt=attempt) for when in ("before", "after"))
             is_async = crew._is_async(function)  # noqa: SLF001 - the new function must be of the same colour
             return (_watched_async if is_async else _watched)(function, begin, end)
 
@@ -338,10 +359,3 @@ def _watched_async(function: Any, begin: Callable[[], None], end: Callable[[], N
             end()
 
     return handler
-
-
-def _about(attempt: Any) -> dict[str, str]:
-    effect = attempt.effect
-    place = getattr(effect, "undoes", None)
-    step = f"undo:{place.name}" if place is not None else effect.place.name
-    return {"run": attempt.facts.execution_id, "step": step}
