@@ -80,6 +80,8 @@ class Attempts:
         else:
             fields["max_attempts"] = effect.policy.retry.attempts
         course.emit(started, **fields)
+        if fact.due_at is not None:
+            course.disarm(fact.key)
         course.record(fact, status=FactStatus.RUNNING, attempts=number, due_at=None)
         course.turn.acts.append(lambda: self._office.crew.run(attempt))
         if effect.policy.timeout is not None:

@@ -20,7 +20,10 @@ from .core import Turn
 if TYPE_CHECKING:
     from .supervisor import Supervisor
 
-__all__ = ["CALLED", "CANCEL", "LIMIT", "MICROS", "Course"]
+__all__ = ["CALLED", "CANCEL", "LIMIT", "MICROS", "RECOVER", "Course"]
+
+RECOVER = "__recover"
+"""Key of the timer by which a run is restored whose turn was dropped; no fact has it."""
 
 MICROS = 1_000_000
 """Microseconds in a second."""
@@ -168,6 +171,11 @@ class Course:
     def arm(self, due: int, key: str, *, attempt: int | None = None) -> None:
         """Set a timer, once this turn is remembered."""
         self.turn.acts.append(lambda: self._office.timekeeper.arm(due, self.run_id, key, attempt=attempt))
+
+    def keep_armed(self, fact: Fact | None) -> None:
+        """Set the timer of a fact that was found; the turn that it had fired for may have been dropped."""
+        if fact is not None and fact.due_at is not None:
+            self.arm(fact.due_at, fact.key)
 
     def disarm(self, key: str) -> None:
         """Take a timer back, once this turn is remembered."""

@@ -32,7 +32,7 @@ from ..persistence.records import ExecutionRow, Stored, TagRow
 from . import clock
 from .attempts import Attempts
 from .core import CoreActor
-from .course import CALLED, CANCEL, LIMIT, MICROS, Course
+from .course import CALLED, CANCEL, LIMIT, MICROS, RECOVER, Course
 from .crew import error_record
 from .family import Family
 from .gates import Gates
@@ -93,7 +93,7 @@ class ExecutionActor(CoreActor):
         course.end_turn()
         return answer
 
-    def _heed(self, message: msg.Message) -> Any:  # noqa: C901 - one case a message
+    def _heed(self, message: msg.Message) -> Any:  # noqa: C901, PLR0912 - one case a message
         match message:
             case msg.StepCompleted():
                 self._completed(message)
@@ -102,6 +102,8 @@ class ExecutionActor(CoreActor):
             case msg.Begin():
                 self.turn.make_way(message.replaces, message.takes_key_of)
                 self._begin(message.start_at)
+                return self.row.execution_id
+            case msg.Confirm():
                 return self.row.execution_id
             case msg.Restore():
                 self._restore()
@@ -124,12 +126,17 @@ class ExecutionActor(CoreActor):
         return None
 
     def undelivered(self, message: msg.Message) -> None:
-        """Hear of a letter that came after the actor had left memory."""
-        if isinstance(message, (msg.StepCompleted, msg.StepFailed)):
+        """Hear of a letter that came after the actor had left memory.
+
+        Questions have no attempts: an answer to one that was asked before would pass for that of the one asked anew.
+        """
+        if isinstance(message, (msg.StepCompleted, msg.StepFailed)) and message.attempt:
             self._office.late(self.run_id, message)
 
     def crashed(self, error: BaseException) -> None:
         """Hear that the turn was dropped: give up what is in flight, and be restored from the store."""
+        if self.actor_stopped.is_set():  # it had left memory before, and its turn held nothing but late letters
+            return
         super().crashed(error)
         self._attempts.abandon()
         self._office.actor_crashed(self, error)
@@ -156,6 +163,7 @@ class ExecutionActor(CoreActor):
         if self._course.is_new:  # a child whose row was written by its parent, and nothing since
             self._begin()
             return
+        self._course.keep_armed(self._course.journal.facts.get(LIMIT))
         self._start_walk()
         if (called := self._course.journal.facts.get(CALLED)) is not None and called.due_at is not None:
             self._course.record(called, status=FactStatus.COMPLETED, due_at=None)
@@ -221,6 +229,7 @@ class ExecutionActor(CoreActor):
     def _ask(self, effect: Effect) -> None:
         """Begin an effect, or take it up where its fact says it stands."""
         fact = self._course.journal.answer(effect.place, effect.kind)
+        self._course.keep_armed(fact)
         match effect:
             case Invoke():
                 self._attempts.ask(effect, fact)
@@ -291,6 +300,9 @@ class ExecutionActor(CoreActor):
         if message.key == LIMIT:
             if message.due == self._deadline:
                 self._expire()
+            return
+        if message.key == RECOVER:
+            self._tell_again()
             return
         effect = course.walk.asks(message.key) if course.walk is not None else None
         if message.attempt is not None:
@@ -455,6 +467,15 @@ class ExecutionActor(CoreActor):
                 course.emit(ev.WorkflowFailed, error=error, rollback=rollback)
         course.announce_end()
         self._family.tell_parent(undone=undone)
+
+    def _tell_again(self) -> None:
+        """Tell of an end that is on disk: it may be there although its commit seemed to fail, and nobody was told."""
+        if self.row.state in FINAL or self.row.state == State.QUARANTINED:
+            self._course.announce_end()
+        if self.row.state in FINAL:
+            self._family.tell_parent(undone=False)
+        if self.row.state in FINAL and self.row.state != State.COMPLETED:  # perhaps it had completed before
+            self._family.tell_parent(undone=True)
 
     def _quarantine(self, error: ErrorRecord) -> None:
         self._course.walk = None

@@ -115,7 +115,7 @@ class Starting:
             error = DuplicateExecution(row.execution_id, f"{why}, of workflow {row.workflow!r}")
             office.turn.replies.append((reply, error))
         elif message.signal is None:
-            office.turn.replies.append((reply, row.execution_id))
+            office.confirm(row, reply)
         else:
             office.to_run(row.execution_id, message.signal, Instead(reply, row.execution_id))
 

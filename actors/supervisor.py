@@ -26,6 +26,7 @@ from ..dsl.states import FINAL, State
 from ..persistence.records import ExecutionRow, Stored
 from . import clock
 from .core import Core, CoreActor, Letter, Mail
+from .course import RECOVER
 from .execution import ExecutionActor
 from .family import child_ended
 from .reader import CodecReader
@@ -43,10 +44,10 @@ __all__ = ["FireNext", "Register", "Supervisor", "Tick", "ToRun"]
 logger = logging.getLogger("perdure")
 
 _ENDS = frozenset({*FINAL, State.QUARANTINED})
+_IN_FLIGHT = frozenset({State.RUNNING, State.COMPENSATING})
 _ADOPT = 200
 _MOST_RESTORING = 1000
 _POISON = 3
-_RECOVER = "__recover"
 
 
 class Register(msgspec.Struct, frozen=True):
@@ -173,6 +174,14 @@ class Supervisor(CoreActor):
         """Return the definition that a run of this name and version has; the one registered last, if none is given."""
         return self._latest.get(name) if version is None else self._definitions.get((name, version))
 
+    def confirm(self, row: ExecutionRow, reply: Any) -> None:
+        """Answer with the id of a run that exists, once it is on disk: it may have been started in this very cycle."""
+        actor = self._live.get(row.id)
+        if actor is None:
+            self.turn.replies.append((reply, row.execution_id))
+        else:
+            self._hand(actor, msg.Confirm(), reply)
+
     def new_row(self, definition: Definition, encoded_input: str, *, execution_id: str | None = None) -> ExecutionRow:
         """Return the row of a run that begins."""
         now = clock.micros()
@@ -217,6 +226,10 @@ class Supervisor(CoreActor):
         """Hear that the listeners were given the last event of a run; from any thread."""
         if (actor := self._live.get(row.id)) is not None:
             actor.end_told = True
+
+    def is_recovering(self, run: int) -> bool:
+        """Tell whether a run is to be restored because its turn was dropped; on the core."""
+        return self.timekeeper.is_armed(run, RECOVER)
 
     def new_id(self) -> int:
         """Return an integer key for a row."""
@@ -365,6 +378,8 @@ class Supervisor(CoreActor):
             self.deliver(parent, child_ended(key, child, stored.facts, self.codec))
         elif cancel:
             self.cancel_child(parent, key, msg.Cancel(reason="the parent was cancelled"))
+        elif child.state in _IN_FLIGHT:  # the turn that wrote its row may have been dropped before it could begin
+            self.revive(child.id)
 
     def cancel_child(self, parent: int, key: str, message: msg.Cancel) -> None:
         """Cancel a child with its parent; one that is quarantined stays so, and its parent goes on without it."""
@@ -440,7 +455,7 @@ class Supervisor(CoreActor):
             self._set_aside(actor.run_id, ErrorRecord("perdure.InternalError", f"{error!r}; please report this"))
             return
         delay = min(0.05 * 2**crashes, 30.0)
-        self.timekeeper.arm(clock.micros() + round(delay * 1_000_000), actor.run_id, _RECOVER, attempt=0)
+        self.timekeeper.arm(clock.micros() + round(delay * 1_000_000), actor.run_id, RECOVER, attempt=0)
 
 
 def _driven_elsewhere(row: ExecutionRow) -> OwnershipLost:

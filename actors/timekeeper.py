@@ -44,14 +44,15 @@ class Timekeeper:
         if attempt is None and self._horizon is not None and due > self._horizon.due_at:
             self._armed.pop((run, key), None)
             return
-        self._push(due, run, key, attempt)
-        self._set_alarm()
+        if self._armed.get((run, key)) != due:
+            self._push(due, run, key, attempt)
+            self._set_alarm()
 
     def disarm(self, run: int, key: str) -> None:
         """Forget a timer; its place on the heap is cleared in passing."""
         self._armed.pop((run, key), None)
         if len(self._heap) > 2 * len(self._armed) + _NEAR:
-            self._heap = [entry for entry in self._heap if self._is_armed(entry)]
+            self._heap = [entry for entry in self._heap if self._counts(entry)]
             heapq.heapify(self._heap)
 
     def reload(self) -> None:
@@ -70,16 +71,20 @@ class Timekeeper:
     def next_due(self) -> int | None:
         """Return when the next timer is due."""
         while True:
-            while self._heap and not self._is_armed(self._heap[0]):
+            while self._heap and not self._counts(self._heap[0]):
                 heapq.heappop(self._heap)
             due = self._heap[0][0] if self._heap else None
             if self._horizon is None or (due is not None and due <= self._horizon.due_at):
                 return due
             self._read_on()
 
+    def is_armed(self, run: int, key: str) -> bool:
+        """Tell whether a timer is on the heap."""
+        return (run, key) in self._armed
+
     def next_limit(self) -> int | None:
         """Return when the next attempt's time is up."""
-        limits = [entry[0] for entry in self._heap if entry[4] and self._is_armed(entry)]
+        limits = [entry[0] for entry in self._heap if entry[4] and self._counts(entry)]
         return min(limits, default=None)
 
     def fire(self, now: int, *, only_one: bool = False) -> int:
@@ -100,7 +105,7 @@ class Timekeeper:
         self._armed[run, key] = due
         heapq.heappush(self._heap, (due, next(self._count), run, key, attempt))
 
-    def _is_armed(self, entry: tuple[int, int, int, str, int | None]) -> bool:
+    def _counts(self, entry: tuple[int, int, int, str, int | None]) -> bool:
         return self._armed.get((entry[2], entry[3])) == entry[0]
 
     def _set_alarm(self) -> None:

@@ -12,6 +12,7 @@ __all__ = [
     "Begin",
     "Cancel",
     "ChildEnded",
+    "Confirm",
     "Message",
     "Restore",
     "Resume",
@@ -37,6 +38,10 @@ class Begin(msgspec.Struct, frozen=True):
     start_at: int | None = None
     replaces: int | None = None
     takes_key_of: int | None = None
+
+
+class Confirm(msgspec.Struct, frozen=True):
+    """The supervisor: a caller asks for a run that lives; its own turn answers, which says that it is on disk."""
 
 
 class Restore(msgspec.Struct, frozen=True):
