@@ -121,7 +121,8 @@ class Bus:
                 else:
                     self._send(self._build(notice))
             except Exception:  # a value that cannot be decoded must not stop the bus
-                logger.exception("an event of execution %s could not be delivered", notice.execution_id)
+                about = {"execution_id": notice.execution_id, "workflow": notice.workflow_name}
+                logger.exception("an event of execution %s could not be delivered", notice.execution_id, extra=about)
             finally:
                 self.backlog -= 1
 
@@ -155,7 +156,8 @@ class Bus:
                 msg = f"listener {_name(listener)} is asynchronous; listeners are called on the bus's thread: use a def"
                 raise TypeError(msg)  # noqa: TRY301 - reported like any error of the listener's
         except Exception as error:
-            logger.exception("listener %s raised on %s", _name(listener), event.type)
+            about = {"execution_id": event.execution_id, "workflow": event.workflow_name}
+            logger.exception("listener %s raised on %s", _name(listener), event.type, extra=about)
             if not isinstance(event, ListenerError):
                 self._send(
                     ListenerError(

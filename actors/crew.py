@@ -442,7 +442,19 @@ def _not_begun(attempt: Attempt) -> StepInterrupted:
 
 
 def _interrupted(attempt: Attempt, error: BaseException) -> StepInterrupted:
-    logger.warning("%r in %r of %s: the attempt is left as interrupted", error, attempt.key, attempt.facts.execution_id)
+    facts, step = attempt.facts, attempt.effect.place.name
+    logger.warning(
+        "%r in %r of %s: the attempt is left as interrupted",
+        error,
+        attempt.key,
+        facts.execution_id,
+        extra={
+            "execution_id": facts.execution_id,
+            "workflow": facts.workflow_name,
+            "step": step,
+            "attempt": attempt.number,
+        },
+    )
     return _interruption(attempt)
 
 

@@ -88,7 +88,7 @@ class Supervisor(CoreActor):
         seed: What jitter and ids are drawn from.
     """
 
-    def __init__(self, core: Core, *, seed: int | None, logger_for: Callable[[str, str, str], Any]) -> None:
+    def __init__(self, core: Core, *, seed: int | None, logger_for: Callable[[str, str, str, int], Any]) -> None:
         super().__init__(core)
         self.codec = CodecReader()
         self.crew: Crew

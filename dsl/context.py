@@ -32,7 +32,7 @@ class RunFacts:
         execution_id: Id of the run.
         workflow_name: Name of its workflow.
         input: Encoded input.
-        make_logger: Makes the logger whose records carry the run's id and the step's name.
+        make_logger: Makes the logger whose records carry the run's id, the names of workflow and step, the attempt.
     """
 
     __slots__ = ("execution_id", "input", "make_logger", "workflow_name")
@@ -42,7 +42,7 @@ class RunFacts:
         execution_id: str,
         workflow_name: str,
         input: str,
-        make_logger: Callable[[str, str, str], Any],
+        make_logger: Callable[[str, str, str, int], Any],
     ) -> None:
         self.execution_id = execution_id
         self.workflow_name = workflow_name
@@ -147,8 +147,8 @@ class Context(Generic[InputT_co]):
 
     @property
     def logger(self) -> Any:
-        """Logger whose records carry the run's id, its workflow's name and the step's."""
-        return self._run.make_logger(self.execution_id, self.workflow_name, self.step_name)
+        """Logger whose records carry the run's id, its workflow's name, the step's, and the attempt."""
+        return self._run.make_logger(self.execution_id, self.workflow_name, self.step_name, self.attempt)
 
     @property
     def input(self) -> InputT_co:

@@ -30,6 +30,7 @@ from .actors.reply import NoAnswer, Reply
 from .actors.supervisor import FireNext, Supervisor, Tick
 from .dsl.errors import EngineClosed, EngineForked, StoreError, UsageError, WaitTimeout, WouldDeadlock
 from .frozen import FrozenTime, span
+from .logging import run_logger
 from .persistence import codec
 from .persistence.records import ExecutionRow
 from .persistence.store import Store
@@ -92,7 +93,7 @@ class Machine:
         self.lanes = lanes(name, threads=threads)
         self.bus = Bus(self.lanes, codec.decode, self._end_told)
         self.core = Core(self.store, self.bus, self.lanes)
-        self.supervisor = Supervisor(self.core, seed=seed, logger_for=_logger_for)
+        self.supervisor = Supervisor(self.core, seed=seed, logger_for=run_logger)
         self.crew = Crew(self.lanes, codec.encode, concurrency=concurrency)
         self.supervisor.crew = self.crew
         self.core.on_fenced = self._fenced
@@ -283,12 +284,6 @@ class Machine:
         _open_machines.discard(self)
         self.supervisor.closing = True
         return True
-
-
-def _logger_for(execution_id: str, workflow: str, step: str) -> logging.LoggerAdapter[logging.Logger]:
-    return logging.LoggerAdapter(
-        logging.getLogger("perdure.run"), {"execution_id": execution_id, "workflow": workflow, "step": step}
-    )
 
 
 @atexit.register

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, overload
@@ -19,6 +18,7 @@ from ..dsl.journal import Journal
 from ..dsl.policies import AttemptPolicy
 from ..dsl.scope import Scope
 from ..dsl.steps import Step, annotations_of
+from ..logging import run_logger
 from ..persistence import codec
 from ..persistence.classes import register_namespace
 
@@ -100,7 +100,7 @@ def run_step(
     place = scope.place(name)
     if result is not _MISSING:
         scope.journal.facts[place.key] = _fact(place.key, result)
-    facts = RunFacts("test", "test", codec.encode(input), _logger)
+    facts = RunFacts("test", "test", codec.encode(input), run_logger)
     effect = Invoke(place, handler, policy, scope)
     number = Attempt(0, effect, attempt, facts, None, failure)  # type: ignore[arg-type]  # it reports to nobody
     value = handler(*arguments_of(number, handler))
@@ -130,11 +130,6 @@ def _scope(steps: Mapping[str, Any], signals: Mapping[str, Any], item: Any, inde
 
 def _fact(key: str, value: Any) -> Fact:
     return Fact(key, FactKind.STEP, FactStatus.COMPLETED, value=codec.encode(value))
-
-
-def _logger(execution_id: str, workflow: str, step: str) -> logging.LoggerAdapter[logging.Logger]:
-    extra = {"execution_id": execution_id, "workflow": workflow, "step": step}
-    return logging.LoggerAdapter(logging.getLogger("perdure.run"), extra)
 
 
 def _await(awaitable: Any) -> Any:
