@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from .locks import FileLock
 from .migrations import MIGRATIONS, version_of
 
-__all__ = ["EngineHealth", "Health", "StuckRun", "examine"]
+__all__ = ["EngineHealth", "Health", "StuckRun", "engines_of", "examine"]
 
 _ENGINES: Final = "SELECT id, driver, started_at, pid, host FROM workflow_engines ORDER BY id"
 _STATES: Final = "SELECT state, count(*) FROM workflow_executions GROUP BY state ORDER BY state"
@@ -30,13 +30,15 @@ class EngineHealth(NamedTuple):
 
     Attributes:
         id: Its number.
+        driver: Number of the engine that drives its runs, or None.
         pid: Its process.
         host: Its machine.
         started_at: When it opened the database, in microseconds.
-        state: ``alive``, ``dead``, or ``closed`` with unfinished runs left behind.
+        state: ``alive``; ``dead``; ``closed`` with unfinished runs left behind, or dead and ``taken over`` by another.
     """
 
     id: int
+    driver: int | None
     pid: int
     host: str
     started_at: int
@@ -95,13 +97,9 @@ def examine(connection: sqlite3.Connection, path: str, *, overdue_before: int) -
         overdue_before: Timers that were due before this instant should have fired.
     """
     damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    rows = connection.execute(_ENGINES).fetchall()
-    engines = [
-        EngineHealth(number, pid, host, started_at, _state_of(path, number, driver))
-        for number, driver, started_at, pid, host in rows
-    ]
+    engines = engines_of(connection, path)
     alive = {engine.id for engine in engines if engine.state == "alive"}
-    drivers = {row[0]: row[1] for row in rows}
+    drivers = {engine.id: engine.driver for engine in engines}
     stuck = [
         StuckRun(name, workflow, state, why)
         for name, workflow, state, owner, due in connection.execute(_UNFINISHED, (overdue_before,))
@@ -120,10 +118,20 @@ def examine(connection: sqlite3.Connection, path: str, *, overdue_before: int) -
     )
 
 
+def engines_of(connection: sqlite3.Connection, path: str) -> list[EngineHealth]:
+    """Return the engines that have a database open, or had and left runs behind."""
+    return [
+        EngineHealth(number, driver, pid, host, started_at, _state_of(path, number, driver))
+        for number, driver, started_at, pid, host in connection.execute(_ENGINES).fetchall()
+    ]
+
+
 def _state_of(path: str, engine: int, driver: int | None) -> str:
     if _is_locked(f"{path}-engine-{engine}"):
         return "alive"
-    return "closed" if driver is None else "dead"
+    if driver is None:
+        return "closed"
+    return "dead" if driver == engine else "taken over"
 
 
 def _is_locked(path: str) -> bool:

@@ -15,7 +15,7 @@ from ..dsl.errors import StoreCorrupt
 from .backup import Progress, copy_to
 from .database import BUSY_SECONDS, Database, Durability
 from .figures import Figures, figures
-from .health import Health, examine
+from .health import EngineHealth, Health, engines_of, examine
 from .looking import By, Cursor, Filter, Order, count_statement, list_statement
 from .models import AttemptModel, ExecutionModel, SignalModel, StepModel
 from .records import AttemptRow, ExecutionRow, ScheduleRow, Stored
@@ -210,6 +210,10 @@ class Reader:
             overdue_before: Timers that were due before this instant should have fired.
         """
         return self._database.read(lambda connection: examine(connection, self.path, overdue_before=overdue_before))
+
+    def engines(self) -> list[EngineHealth]:
+        """Return the engines that have the database open, or had and left runs behind."""
+        return self._database.read(lambda connection: engines_of(connection, self.path))
 
     def backup(self, path: str, progress: Progress | None = None) -> None:
         """Copy the database, as it is now, to a file that is not there yet; whoever uses it is not held up.

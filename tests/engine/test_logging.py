@@ -96,13 +96,19 @@ def test_an_exception_and_what_json_cannot_hold_are_written_as_text(output: io.S
     try:
         _ = 1 / 0
     except ZeroDivisionError:
-        shop.exception("broken \ud800\n", extra={"what": {1, 2}.__class__})
+        shop.exception("broken\n", extra={"what": {1, 2}.__class__})
 
     (record,) = records(output)
-    assert record["message"] == "broken \ud800\n"
+    assert record["message"] == "broken\n"
     assert record["exception"].endswith("ZeroDivisionError: division by zero")
     assert record["what"] == "<class 'set'>"
     assert output.getvalue().count("\n") == 1
+
+
+def test_a_message_that_cannot_be_encoded_is_written_all_the_same() -> None:
+    record = logging.makeLogRecord({"msg": "half a pair: \ud83d"})
+
+    assert json.loads(JsonFormatter().format(record).encode())["message"] == "half a pair: \ud83d"
 
 
 def test_what_the_engine_says_of_a_run_carries_its_id(lab: Engine, output: io.StringIO) -> None:
