@@ -16,7 +16,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from .actors import clock
 from .actors.aside import Aside
@@ -33,7 +33,7 @@ from .frozen import FrozenTime, span
 from .logging import run_logger
 from .persistence import codec
 from .persistence.records import ExecutionRow
-from .persistence.store import Store
+from .persistence.store import Durability, Store
 from .stats import Load
 
 __all__ = ["Machine"]
@@ -70,7 +70,7 @@ class Machine:
         location: str | None,
         *,
         name: str,
-        durability: Literal["full", "normal"],
+        durability: Durability,
         concurrency: int,
         threads: int,
         seed: int | None,
@@ -85,12 +85,11 @@ class Machine:
         self._moving = threading.Lock()
         self._seeded = seed is not None
         self.closing = False
-        self.store = Store(location, durability=durability)
+        self.store = self._make_store(location, durability)
         self.store.open()
         self.store.take_over()
         self.endings = Endings()
-        lanes = ThreadLanes if seed is None else OrderlyLanes
-        self.lanes = lanes(name, threads=threads)
+        self.lanes = self._make_lanes(name, threads)
         self.bus = Bus(self.lanes, codec.decode, self._end_told)
         self.core = Core(self.store, self.bus, self.lanes)
         self.supervisor = Supervisor(self.core, seed=seed, logger_for=run_logger)
@@ -99,6 +98,13 @@ class Machine:
         self.core.on_fenced = self._fenced
         self.lanes.bind(cycle=self.core.cycle, has_mail=self.core.has_mail, ring=self._ring)
         _open_machines.add(self)
+
+    def _make_store(self, location: str | None, durability: Durability) -> Store:
+        return Store(location, durability=durability)
+
+    def _make_lanes(self, name: str, threads: int) -> ThreadLanes:
+        """Return what everything crosses threads by; a simulator has only one."""
+        return (OrderlyLanes if self._seeded else ThreadLanes)(name, threads=threads)
 
     def _ring(self) -> None:
         self.core.post(self.supervisor, Letter(Tick()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -11,7 +12,35 @@ import pytest
 pytest_plugins = () if "perdure.testing.plugin" in sys.modules else ("perdure.testing.plugin",)
 
 
+class Figures(NamedTuple):
+    """How many histories are simulated, how many are crashed at every turn, and how many machines hypothesis runs."""
+
+    histories: int
+    crashed: int
+    machines: int
+
+
+FIGURES = {"quick": Figures(150, 1, 15), "commit": Figures(2_000, 20, 300), "release": Figures(100_000, 200, 10_000)}
+
+
 @pytest.fixture(scope="session")
 def checkout() -> Path:
     """The checkout's root."""
     return Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say how much is simulated."""
+    parser.addoption(
+        "--figures",
+        choices=sorted(FIGURES),
+        default="quick",
+        help="how many histories, crashes and machines: a quick look, those of every commit, or those of a release",
+    )
+    parser.addoption("--sim-seed", type=int, default=0, metavar="N", help="seed of the first simulated history")
+
+
+@pytest.fixture(scope="session")
+def figures(request: pytest.FixtureRequest) -> Figures:
+    """How much is simulated."""
+    return FIGURES[request.config.getoption("figures")]

@@ -1,0 +1,61 @@
+"""The engine keeps its promises in whatever order things happen; a seed is a history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from perdure.testing.simulator import History, Outcome, PromiseBroken, crash_at_every_turn
+from perdure.testing.simulator.__main__ import main
+
+
+@pytest.mark.timeout(0)
+def test_every_promise_is_kept_in_every_history(figures: Any, request: pytest.FixtureRequest) -> None:
+    first = request.config.getoption("sim_seed")
+    outcomes = [History(seed).run() for seed in range(first, first + figures.histories)]
+    states = {state for outcome in outcomes for state in outcome.states}
+    assert {"completed", "failed", "cancelled"} <= states
+    assert any(outcome.processes > 2 for outcome in outcomes)
+
+
+@pytest.mark.timeout(0)
+def test_every_promise_is_kept_though_the_process_dies_at_any_turn(
+    figures: Any, request: pytest.FixtureRequest
+) -> None:
+    first = request.config.getoption("sim_seed")
+    assert sum(map(crash_at_every_turn, range(first, first + figures.crashed))) > figures.crashed
+
+
+def test_a_seed_is_a_history() -> None:
+    def told(seed: int) -> tuple[Outcome, str]:
+        history = History(seed)
+        return history.run(), history.describe()
+
+    assert told(7) == told(7)
+    assert told(7) != told(8)
+
+
+def test_a_crash_changes_nothing_before_its_turn() -> None:
+    calm, crashed = History(5, crash_at=-1), History(5, crash_at=20)
+    calm.run()
+    crashed.run()
+    assert crashed._trace[:20] == calm._trace[:20]
+    assert crashed._trace[20] == "crash"
+
+
+def test_a_broken_promise_says_how_to_see_it_again() -> None:
+    history = History(1)
+    history._ledger.broken(3, "a cat has walked over the keyboard")
+    with pytest.raises(PromiseBroken, match="a cat") as caught:
+        history.run()
+    assert "python -m perdure.testing.simulator --seed 1" in str(caught.value)
+
+
+def test_the_command_line_replays_and_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seed", "3"]) == 0
+    assert main(["--first", "3", "--histories", "2"]) == 0
+    assert main(["--seed", "3", "--crash-at", "5"]) == 0
+    out = capsys.readouterr().out
+    assert "flow0" in out
+    assert "2 histories from seed 3 kept every promise" in out
