@@ -111,14 +111,17 @@ def run(
 ) -> None:
     """Run a workflow, given as MODULE:NAME, until it has ended or waits.
 
-    The exit code is 1 if the run did not complete.
+    With the id of a run that exists, and no input, that run goes on. The exit code is 1 if the run did not complete.
     """
     from ..engine import Engine
 
     chosen, all_ = load_one(workflow)
     listener = None if as_json else _tell
     with Engine(database, *all_, on_event=listener) as engine:
-        started = engine.start(chosen, value, id=run_id, tags=dict(tags) or None)
+        if value is None and run_id is not None and engine.get_execution(run_id) is not None:
+            started = engine.run(run_id)
+        else:
+            started = engine.start(chosen, value, id=run_id, tags=dict(tags) or None)
         until = _ENDS if wait else _ENDS | {State.WAITING}
         ended = started.wait(until=[str(state) for state in until])
         if as_json:
