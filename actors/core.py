@@ -77,13 +77,6 @@ class Turn:
     replies: list[tuple[Any, Any]] = field(default_factory=list)
     error: BaseException | None = None
 
-    def make_way(self, replaced: int | None, freed: int | None) -> None:
-        """Have other runs make way for the one that this turn begins."""
-        if replaced is not None:
-            self.replaced += (replaced,)
-        if freed is not None:
-            self.freed += (freed,)
-
     def write_to(self, batch: Batch) -> None:
         """Add this turn's records to the commit."""
         for row in self.rows:

@@ -24,7 +24,7 @@ from ..dsl.effects import Decide, Effect, Invoke, RunChild, UndoChild, WaitFor, 
 from ..dsl.errors import ExecutionFinished, IllegalTransition, UnknownSignal, UnknownWorkflow, WorkflowTimeout
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus, Place
 from ..dsl.fitting import misfit
-from ..dsl.programs import forward, roll_back
+from ..dsl.programs import DELAY, forward, roll_back
 from ..dsl.states import FINAL, State
 from ..dsl.walk import Walk
 from ..persistence.codec import encode
@@ -100,7 +100,7 @@ class ExecutionActor(CoreActor):
             case msg.StepFailed():
                 self._failed(message)
             case msg.Begin():
-                self.turn.make_way(message.replaces, message.takes_key_of)
+                self.turn.replaced, self.turn.freed = message.replaces, message.takes_key_of
                 self._begin(message.start_at)
                 return self.row.execution_id
             case msg.Confirm():
@@ -148,6 +148,10 @@ class ExecutionActor(CoreActor):
         self._course.emit(ev.WorkflowStarted, input=self.row.input, encoded="input")
         if self.row.tags is not None:
             self.turn.tags = self._tags(self.row.tags)
+        put_off = self._course.journal.facts.get(DELAY)  # written with the row, within a caller's transaction
+        if put_off is not None and put_off.due_at is not None:
+            start_at = put_off.due_at
+            self._course.arm(start_at, DELAY)
         self._set_deadline(start_at)
         self._start_walk(start_at)
 

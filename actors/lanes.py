@@ -358,6 +358,10 @@ class ThreadLanes:
                 self._started.add(name)
                 self._spawn(name, body)
 
+    def aside(self, name: str, body: Thunk) -> None:
+        """Have a thread of this name run something that is to go on until the lanes are closed; once."""
+        self._thread(name, body)
+
     def _spawn(self, name: str, body: Thunk) -> None:
         self._alive.append(run_in_thread(f"{self._name}-{name}", body))
 

@@ -11,13 +11,13 @@ This file decides what a start means; the supervisor knows which runs there are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
 from ..dsl import messages as msg
 from ..dsl.errors import DuplicateExecution, UnknownWorkflow
-from ..dsl.states import FINAL
+from ..dsl.states import FINAL, State
 from ..persistence.records import ExecutionRow
 from . import clock
 from .reply import Instead
@@ -25,7 +25,7 @@ from .reply import Instead
 if TYPE_CHECKING:
     from .supervisor import Supervisor
 
-__all__ = ["IfExists", "Start", "Starting"]
+__all__ = ["Claim", "IfExists", "Start", "Starting", "claim"]
 
 IfExists = Literal["return", "reject", "replace_if_finished"]
 
@@ -75,63 +75,82 @@ class Starting:
         """Start a run, or answer for the one that is there already."""
         office = self._office
         by_id = None if message.execution_id is None else office.row_of(message.execution_id)
-        if by_id is not None and not self._may_replace(by_id, message):
-            self._exists(by_id, "under this id", message, reply)
-            return
         by_key = None if message.key is None else self._find_key(message.workflow, message.key)
-        if by_key is not None and by_key != by_id and not _gives_key_up(by_key, message):
-            self._exists(by_key, f"with the idempotency key {message.key!r}", message, reply)
-            return
-        self._begin(message, reply, by_id, by_key)
+        if by_id is not None and by_id.state in FINAL and not office.is_on_disk(by_id):
+            by_id = by_id._replace(state=State.RUNNING)  # its end is in this very cycle
+        found = claim(message, by_id, by_key, clock.micros())
+        if isinstance(found, Claim):
+            self._begin(message, reply, found)
+        elif isinstance(found, DuplicateExecution):
+            office.turn.replies.append((reply, found))
+        elif message.signal is None:
+            office.confirm(found, reply)
+        else:
+            office.to_run(found.execution_id, message.signal, Instead(reply, found.execution_id))
 
-    def _begin(self, message: Start, reply: Any, by_id: ExecutionRow | None, by_key: ExecutionRow | None) -> None:
+    def _begin(self, message: Start, reply: Any, claimed: Claim) -> None:
         office = self._office
         definition = office.find_definition(message.workflow, message.version)
         if definition is None:
             office.turn.replies.append((reply, UnknownWorkflow(message.workflow, office.names())))
             return
-        if by_id is not None:
-            office.drop(by_id.id)
-        row = office.new_row(definition, message.input, execution_id=message.execution_id or message.new_id)._replace(
-            idempotency_key=message.key,
-            key_until=message.key_until,
-            tags=message.tags,
-            business_key=message.business_key,
-        )
-        begin = msg.Begin(
-            message.start_at,
-            replaces=None if by_id is None else by_id.id,
-            takes_key_of=None if by_key is None else by_key.id,
-        )
+        for run in claimed.replaced:
+            office.drop(run)
+        row = office.row_for(message, definition)
+        begin = msg.Begin(message.start_at, claimed.replaced, claimed.freed)
         if message.signal is None:
             office.begin(row, begin, reply)
         else:  # both letters are there before the run takes its first turn: one turn, one commit
             office.begin(row, begin)
             office.deliver(row.id, message.signal, Instead(reply, row.execution_id))
 
-    def _exists(self, row: ExecutionRow, why: str, message: Start, reply: Any) -> None:
-        office = self._office
-        if message.if_exists == "reject" or row.workflow != message.workflow:
-            error = DuplicateExecution(row.execution_id, f"{why}, of workflow {row.workflow!r}")
-            office.turn.replies.append((reply, error))
-        elif message.signal is None:
-            office.confirm(row, reply)
-        else:
-            office.to_run(row.execution_id, message.signal, Instead(reply, row.execution_id))
-
-    def _may_replace(self, row: ExecutionRow, message: Start) -> bool:
-        """Tell whether a run that has the id may go: its end is on disk, and no other run may have to undo it."""
-        if message.if_exists != "replace_if_finished" or row.workflow != message.workflow or row.parent_id is not None:
-            return False
-        stored = self._office.core.store.find(row.execution_id)
-        return stored is not None and stored.state in FINAL and row.state in FINAL
-
     def _find_key(self, workflow: str, key: str) -> ExecutionRow | None:
         run = self._keys.get((workflow, key))  # a run started in this very cycle is not on disk yet
         return self._office.live_row(run) if run is not None else self._office.core.store.find_key(workflow, key)
 
 
-def _gives_key_up(row: ExecutionRow, message: Start) -> bool:
-    if row.key_until is not None and row.key_until <= clock.micros():
-        return True
-    return message.if_exists == "replace_if_finished" and row.state in FINAL
+class Claim(NamedTuple):
+    """What has to make way for a new run.
+
+    Attributes:
+        replaced: Finished runs whose id it gets.
+        freed: Runs whose idempotency key it gets.
+    """
+
+    replaced: tuple[int, ...] = ()
+    freed: tuple[int, ...] = ()
+
+
+def claim(
+    message: Start, by_id: ExecutionRow | None, by_key: ExecutionRow | None, now: int
+) -> Claim | ExecutionRow | DuplicateExecution:
+    """Tell what a start means: a new run, one that is there, or an error.
+
+    Args:
+        message: The start.
+        by_id: The run that has the id that was asked for.
+        by_key: The run that has the idempotency key.
+        now: What time it is.
+    """
+    if by_id is not None and not _may_be_replaced(by_id, message):
+        return _exists(by_id, "under this id", message)
+    if by_key is not None and (by_id is None or by_key.id != by_id.id) and not _gives_key_up(by_key, message, now):
+        return _exists(by_key, f"with the idempotency key {message.key!r}", message)
+    return Claim(() if by_id is None else (by_id.id,), () if by_key is None else (by_key.id,))
+
+
+def _exists(row: ExecutionRow, why: str, message: Start) -> ExecutionRow | DuplicateExecution:
+    if message.if_exists == "reject" or row.workflow != message.workflow:
+        return DuplicateExecution(row.execution_id, f"{why}, of workflow {row.workflow!r}")
+    return row
+
+
+def _may_be_replaced(row: ExecutionRow, message: Start) -> bool:
+    """Tell whether a run may go to the archive: it has ended, and no other run may have to undo it."""
+    wanted = message.if_exists == "replace_if_finished" and row.workflow == message.workflow
+    return wanted and row.parent_id is None and row.state in FINAL
+
+
+def _gives_key_up(row: ExecutionRow, message: Start, now: int) -> bool:
+    expired = row.key_until is not None and row.key_until <= now
+    return expired or (message.if_exists == "replace_if_finished" and row.state in FINAL)

@@ -29,6 +29,7 @@ from .core import Core, CoreActor, Letter, Mail
 from .course import RECOVER
 from .execution import ExecutionActor
 from .family import child_ended
+from .joining import Revive
 from .reader import CodecReader
 from .schedules import Read, Schedules
 from .starting import Start, Starting
@@ -130,6 +131,8 @@ class Supervisor(CoreActor):
                 return self._register(message.definition)
             case Adopt():
                 return self._adopt(message.after)
+            case Revive():
+                return self.revive(message.run)
         return None
 
     def crashed(self, error: BaseException) -> None:
@@ -206,6 +209,16 @@ class Supervisor(CoreActor):
             created_at=now,
             updated_at=now,
             finished_at=None,
+        )
+
+    def row_for(self, message: Start, definition: Definition) -> ExecutionRow:
+        """Return the row of a run that a caller wants started; from any thread."""
+        row = self.new_row(definition, message.input, execution_id=message.execution_id or message.new_id)
+        return row._replace(
+            idempotency_key=message.key,
+            key_until=message.key_until,
+            tags=message.tags,
+            business_key=message.business_key,
         )
 
     def new_execution_id(self) -> str:
@@ -336,6 +349,11 @@ class Supervisor(CoreActor):
         """Return the row of this id as the next commit leaves it."""
         run = self._ids.get(execution_id)
         return self._live[run].row if run is not None else self.core.store.find(execution_id)
+
+    def is_on_disk(self, row: ExecutionRow) -> bool:
+        """Tell whether the state of a run is what was last committed."""
+        stored = self.core.store.find(row.execution_id)
+        return stored is not None and stored.state == row.state
 
     def live_row(self, run: int) -> ExecutionRow | None:
         """Return the row of a run in memory as the next commit leaves it."""

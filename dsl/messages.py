@@ -31,13 +31,13 @@ class Begin(msgspec.Struct, frozen=True):
 
     Attributes:
         start_at: When the first node may begin; at once when it is left out.
-        replaces: The finished run whose id this one gets; it goes to the archive.
-        takes_key_of: The run whose idempotency key this one gets.
+        replaces: Finished runs whose id this one gets; they go to the archive.
+        takes_key_of: Runs whose idempotency key this one gets.
     """
 
     start_at: int | None = None
-    replaces: int | None = None
-    takes_key_of: int | None = None
+    replaces: tuple[int, ...] = ()
+    takes_key_of: tuple[int, ...] = ()
 
 
 class Confirm(msgspec.Struct, frozen=True):

@@ -261,6 +261,7 @@ class Engine:
         business_key: str | None = None,
         if_exists: IfExists = "return",
         key_ttl: Duration | None = None,
+        tx: Any = None,
     ) -> Run[Any]:
         """Start a run and return once it is on disk.
 
@@ -278,6 +279,8 @@ class Engine:
             if_exists: What to do when the id or key exists: ``"return"`` that run, ``"reject"`` with an error, or
                 ``"replace_if_finished"``: a run that has ended makes way, one that has not is returned.
             key_ttl: Seconds or `timedelta` after which the key may be used for another run, whatever this one does.
+            tx: Your own transaction on the engine's database, as an open ``sqlite3.Connection`` or peewee database: the
+                run exists if and only if you commit it, and begins once you have.
 
         Raises:
             UnknownWorkflow: it, or a sub-workflow it needs, is not registered.
@@ -302,7 +305,13 @@ class Engine:
             business_key=business_key,
             if_exists=if_exists,
         )
-        return self._start(request)
+        return self._start(request) if tx is None else self._start_within(request, tx)
+
+    def _start_within(self, request: Start, tx: Any) -> Run[Any]:
+        definition = self._registry.startable(request.workflow, request.version)
+        ending = self._machine.endings.expect(request.new_id)
+        started = self._machine.joining.start(request, definition, tx)
+        return Run(self, started, request.workflow, ending if started == request.new_id else None)
 
     def _start(self, request: Start) -> Run[Any]:
         while self._machine.bus.backlog > _MOST_UNDELIVERED:  # a slow listener slows starts, it never loses events
@@ -378,6 +387,9 @@ class Engine:
         name = event.name if isinstance(event, Signal) else arguments.check_text(event, "the name of a signal")
         if signal_key is not None:
             arguments.check_text(signal_key, "signal_key")
+        if options.get("tx") is not None:
+            msg_ = "signal_with_start cannot be part of tx: start within the transaction, and signal after it"
+            raise UsageError(msg_)
         options.setdefault("if_exists", "replace_if_finished")
         new_id = self._machine.supervisor.new_execution_id()
         request = start_request(self._registry, workflow, input, new_id, **options)

@@ -24,6 +24,7 @@ from .actors.bus import Bus
 from .actors.core import Core, CoreActor, Letter
 from .actors.crew import Crew, running_attempt
 from .actors.endings import Endings
+from .actors.joining import Joining
 from .actors.lanes import ThreadLanes
 from .actors.orderly import OrderlyLanes
 from .actors.reply import NoAnswer, Reply
@@ -61,6 +62,7 @@ class Machine:
         core: Where the actors take their turns.
         supervisor: The actor that letters about runs go to.
         crew: Runs handlers.
+        joining: Starts runs within callers' transactions.
         endings: Who waits for a run's end.
         closing: Whether the engine is closed, or closing.
     """
@@ -95,6 +97,7 @@ class Machine:
         self.supervisor = Supervisor(self.core, seed=seed, logger_for=run_logger)
         self.crew = Crew(self.lanes, codec.encode, concurrency=concurrency)
         self.supervisor.crew = self.crew
+        self.joining = Joining(self.core, self.supervisor, self.lanes)
         self.core.on_fenced = self._fenced
         self.lanes.bind(cycle=self.core.cycle, has_mail=self.core.has_mail, ring=self._ring)
         _open_machines.add(self)
@@ -216,6 +219,7 @@ class Machine:
         """Settle; a handler that hangs is left alone if it has a time limit by then."""
         deadline = clock.monotonic() + timeout
         while True:
+            self.joining.look()
             computed = clock.computed()
             if self.lanes.wait_idle(min(deadline, clock.monotonic() + patience)):
                 if not self.ask(FireNext(), "settle"):
@@ -289,6 +293,7 @@ class Machine:
             self.closing = True
         _open_machines.discard(self)
         self.supervisor.closing = True
+        self.joining.close()
         return True
 
 

@@ -33,6 +33,7 @@ class StartOptions(TypedDict, total=False):
     tags: Mapping[str, Any] | None
     business_key: str | None
     if_exists: IfExists
+    tx: Any
 
 
 def start_request(

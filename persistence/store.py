@@ -13,12 +13,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 from ..dsl.errors import OwnershipLost, StoreError
 from . import retention
 from .database import BUSY_SECONDS, Durability
+from .faults import NOTHING_WRITTEN, explain
+from .joining import part_of, wait_for_writers
 from .models import AttemptModel, ExecutionModel, SignalModel, StepModel, TagModel
 from .ownership import Membership
 from .reader import RUN, RUN_BY_NAME, Reader
@@ -205,6 +207,28 @@ class Store(Reader):
         if batch.tags:
             _insert(connection, TagModel, list(batch.tags))
 
+    @contextlib.contextmanager
+    def joined(self, tx: Any) -> Iterator[Joined]:
+        """Read and write within a caller's own transaction, on the caller's thread; it is the caller who commits.
+
+        Raises:
+            UsageError: It is no transaction on this database.
+            OwnershipLost: This engine was taken over; nothing was written.
+            StoreError: As for `commit`; the caller's transaction is as it was.
+        """
+        self._database.check_file()
+        try:
+            with part_of(tx, self.path) as connection:
+                self._membership.check(connection)
+                yield Joined(connection, self._row, lambda batch: self._write(connection, batch))
+        except sqlite3.Error as error:
+            raise explain(error, self.path, NOTHING_WRITTEN) from error
+
+    def wait_for_writers(self, seconds: float) -> bool:
+        """Wait until no transaction of anybody that has written is open; tell whether that came to pass in time."""
+        self._database.check_file()
+        return wait_for_writers(self.path, seconds)
+
     def cleanup(self, *, older_than: int, states: frozenset[str], limit: int = 1000) -> int:
         """Delete runs that finished before an instant, oldest first, with their facts and signals; return how many.
 
@@ -313,6 +337,32 @@ class Store(Reader):
     def _runs(self, sql: str, *parameters: object) -> list[ExecutionRow]:
         rows = self._database.consult(lambda connection: connection.execute(sql, parameters).fetchall())
         return [self._row(row) for row in rows]
+
+
+class Joined:
+    """A caller's transaction, as a run is started in it."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        row: Callable[[tuple[Any, ...]], ExecutionRow],
+        write: Callable[[Batch], None],
+    ) -> None:
+        self._connection = connection
+        self._row = row
+        self.write = write
+
+    def find(self, execution_id: str) -> ExecutionRow | None:
+        """Return the run of this id."""
+        return self._one(RUN_BY_NAME, execution_id)
+
+    def find_key(self, workflow: str, idempotency_key: str) -> ExecutionRow | None:
+        """Return the run of a workflow that was started with this key."""
+        return self._one(_RUN_BY_KEY, workflow, idempotency_key)
+
+    def _one(self, sql: str, *parameters: object) -> ExecutionRow | None:
+        found = self._connection.execute(sql, parameters).fetchone()
+        return None if found is None else self._row(found)
 
 
 def _insert(connection: sqlite3.Connection, model: Any, rows: list[Any], condition: str = "") -> int:
