@@ -124,10 +124,12 @@ def run(
             started = engine.start(chosen, value, id=run_id, tags=dict(tags) or None)
         until = _ENDS if wait else _ENDS | {State.WAITING}
         ended = started.wait(until=[str(state) for state in until])
-        if as_json:
-            print_json(run_data(ended, engine.history(ended.id)))
-        else:
-            _tell_end(ended, database)
+        history = engine.history(ended.id)
+    # Once the engine is closed: then all events have been told.
+    if as_json:
+        print_json(run_data(ended, history))
+    else:
+        _tell_end(ended, database)
     if ended.state not in (State.COMPLETED, State.WAITING):
         ctx.exit(1)
 
