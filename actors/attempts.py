@@ -109,7 +109,8 @@ class Attempts:
         attempt = self._about(message)
         effect = course.walk.asks(message.key) if course.walk is not None else None
         if attempt is None or effect is None:
-            course.emit(ev.StepLate, step=_display(message.key), attempt=message.attempt)
+            if message.attempt:
+                course.emit(ev.StepLate, step=_display(message.key), attempt=message.attempt)
             return None
         if isinstance(effect, Invoke) and effect.policy.timeout is not None:
             limit = round(effect.policy.timeout * MICROS)
@@ -151,7 +152,7 @@ class Attempts:
         fact = course.journal.facts[effect.place.key]
         failures = fact.attempts - fact.interruptions
         retry = effect.policy.retry
-        if not retryable or failures >= retry.attempts or course.halted:
+        if not retryable or failures >= retry.attempts or course.halted or self._is_unwanted(fact.key):
             self._keep(fact, outcome, error)
             self._give_up(effect, fact, error)
             return
@@ -199,16 +200,30 @@ class Attempts:
             )
         self._course.settle(fact, FactStatus.FAILED, value=None, error=error)
 
-    def interrupted(self, message: msg.StepInterrupted) -> None:
-        """Leave an attempt that began as it stands, for the next start to find; take back one that did not."""
+    def interrupted(self, message: msg.StepInterrupted) -> Fact | None:
+        """Leave an attempt that began as it stands, for the next start to find; take back one that did not.
+
+        Returns:
+            What is to be ended, if it is no longer wanted.
+        """
         attempt = self._about(message)
         if attempt is None:
-            return
+            return None
         del self.in_flight[message.key]
         fact = self._course.journal.facts.get(message.key)
-        if isinstance(attempt.effect, Invoke) and fact is not None and not message.began:
-            status = FactStatus.RETRYING
-            self._course.record(fact, status=status, attempts=fact.attempts - 1, due_at=self._course.now)
+        if isinstance(attempt.effect, Invoke) and fact is not None:
+            if not message.began:
+                due, attempts = self._course.now, fact.attempts - 1
+                fact = fact._replace(status=FactStatus.RETRYING, attempts=attempts, due_at=due)
+            if self._is_unwanted(message.key):
+                return fact
+            if not message.began:
+                self._course.record(fact)
+        return None
+
+    def _is_unwanted(self, key: str) -> bool:
+        walk = self._course.walk
+        return walk is not None and walk.withdraws(key)
 
     # ---- limits
 
@@ -232,6 +247,19 @@ class Attempts:
         retryable = effect.policy.retry.allows(error)
         record = error_record(error, effect.place.name)
         self.failed(effect, record, retryable=retryable, outcome="timed_out")
+
+    def stop(self, key: str) -> bool:
+        """Ask one attempt to end early, if it is in flight; its answer is still waited for."""
+        attempt = self.in_flight.get(key)
+        if attempt is not None:
+            self._course.turn.acts.append(lambda: self._office.crew.cancel(attempt))
+        return attempt is not None
+
+    def forget(self, key: str) -> None:
+        """Wait no longer for user code that was asked something, if it is still being asked."""
+        attempt = self.in_flight.pop(key, None)
+        if attempt is not None:
+            self._course.turn.acts.append(lambda: self._office.crew.abandon(attempt))
 
     def cancel(self) -> None:
         """Ask everything in flight to end early; its answers are still waited for."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..dsl import events as ev
 from ..dsl import messages as msg
-from ..dsl.effects import Decide, Effect, Invoke, RunChild, UndoChild, WaitFor, WaitUntil
+from ..dsl.effects import Conclude, Decide, Effect, Invoke, RunChild, UndoChild, WaitFor, WaitUntil, Withdraw
 from ..dsl.errors import ExecutionFinished, IllegalTransition, UnknownSignal, UnknownWorkflow, WorkflowTimeout
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus, Place
 from ..dsl.fitting import misfit
@@ -36,6 +36,7 @@ from .course import CALLED, CANCEL, LIMIT, MICROS, RECOVER, Course
 from .crew import error_record
 from .family import Family
 from .gates import Gates
+from .withdrawals import Withdrawals
 
 if TYPE_CHECKING:
     from ..dsl.definition import Definition
@@ -62,6 +63,7 @@ class ExecutionActor(CoreActor):
         self._attempts = Attempts(self._course, office, self)
         self._gates = Gates(self._course, office, stored.signals)
         self._family = Family(self._course, office, self._attempts)
+        self._withdrawals = Withdrawals(self._course, office, self._attempts)
         limit = self._course.journal.facts.get(LIMIT)
         self._deadline = None if limit is None else limit.due_at
 
@@ -114,7 +116,7 @@ class ExecutionActor(CoreActor):
             case msg.ChildEnded():
                 self._family.ended(message)
             case msg.StepInterrupted():
-                self._attempts.interrupted(message)
+                self._withdrawals.interrupted(message)
             case msg.Cancel():
                 return self._cancel(message)
             case msg.Undo():
@@ -193,9 +195,10 @@ class ExecutionActor(CoreActor):
         course = self._course
         while course.walk is not None:
             if course.walk.fresh:
-                if self._office.closing:
+                effect = course.walk.fresh[0]
+                if self._office.closing and not isinstance(effect, Conclude):  # it belongs to what was just recorded
                     return
-                effect = course.walk.fresh.pop(0)
+                course.walk.fresh.pop(0)
                 if course.halted:  # begin nothing more; but a child that lives has to end first
                     self._family.pass_cancel_on(effect)
                 else:
@@ -231,7 +234,7 @@ class ExecutionActor(CoreActor):
     # ---- asking
 
     def _ask(self, effect: Effect) -> None:
-        """Begin an effect, or take it up where its fact says it stands."""
+        """Begin an effect, take it up where its fact says it stands, or end it."""
         fact = self._course.journal.answer(effect.place, effect.kind)
         self._course.keep_armed(fact)
         match effect:
@@ -247,6 +250,11 @@ class ExecutionActor(CoreActor):
                 self._family.ask(effect, fact)
             case UndoChild():
                 self._family.ask_undo(effect, fact)
+            case Conclude():
+                concluded = self._course.new_fact(effect.place, effect.kind, FactStatus.COMPLETED, value=effect.value)
+                self._course.record(concluded, completed_at=self._course.now)
+            case Withdraw():
+                self._withdrawals.ask(effect)
 
     def _ask_decision(self, effect: Decide) -> None:
         self._course.wake()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..dsl import events as ev
 from ..dsl import messages as msg
-from ..dsl.effects import Effect, RunChild, UndoChild
+from ..dsl.effects import Effect, RunChild, UndoChild, Withdraw
 from ..dsl.facts import UNDO, ErrorRecord, Fact, FactKind, FactStatus
 from ..dsl.journal import ValueReader
 from ..dsl.states import State
@@ -96,6 +96,8 @@ class Family:
 
     def lives(self, effect: Effect) -> bool:
         """Tell whether an effect that is waited for is a child that was started."""
+        if isinstance(effect, Withdraw):
+            effect = effect.effect
         return isinstance(effect, RunChild) and self._course.journal.answer(effect.place, effect.kind) is not None
 
     def cancel(self, message: msg.Cancel) -> None:

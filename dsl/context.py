@@ -176,6 +176,14 @@ class Context(Generic[InputT_co]):
         return self._signals
 
     @property
+    def errors(self) -> Mapping[str, ErrorRecord]:
+        """Why strands and items have failed that their group could do without, by the name of the strand or item.
+
+        Those of a loop's turn are gone with the turn.
+        """
+        return self._scope.all_errors()
+
+    @property
     def step_name(self) -> str:
         """Name of the node this context was made for, with the item's index."""
         return self._place.name

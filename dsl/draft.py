@@ -14,6 +14,7 @@ from typing import Any
 from .definition import Definition, define
 from .errors import DefinitionError
 from .graph import Body, Node
+from .joining import Tolerance, check_tolerance
 from .names import check_name
 from .nodes.branch import BranchNode
 from .nodes.for_each import ForEachNode
@@ -117,7 +118,7 @@ class Draft:
         self.types.append(annotations_of(check_handler(transform, f"map {name!r}")))
         self._add(MapNode(name, transform))
 
-    def add_parallel(self, fragments: Sequence[Draft]) -> None:
+    def add_parallel(self, fragments: Sequence[Draft], policy: Tolerance) -> None:
         """Add a group: one fragment whose nodes are the strands, or a fragment for each."""
         bodies = [self._body(fragment, "parallel") for fragment in fragments]
         if len(bodies) == 1:
@@ -126,7 +127,9 @@ class Draft:
             msg = f"workflow {self.name!r}: an empty parallel group; give it at least one step"
             raise DefinitionError(msg)
         strands = tuple((body.nodes[0].name, body) for body in bodies)
-        self._add(ParallelNode(f"parallel({','.join(label for label, _ in strands)})", strands, automatic=True))
+        name = f"parallel({','.join(label for label, _ in strands)})"
+        policy = check_tolerance(policy, name, size=len(strands))
+        self._add(ParallelNode(name, strands, policy, automatic=True))
 
     def add_for_each(
         self,
@@ -138,6 +141,7 @@ class Draft:
         fragment: Draft | None,
         concurrency: int,
         max_iterations: int,
+        policy: Tolerance,
     ) -> None:
         """Add a body for every item: a step, or a fragment under a name."""
         label = name.name if isinstance(name, Step) else check_name(name, "for_each")
@@ -152,7 +156,8 @@ class Draft:
         check_handler(items, f"{what}: items")
         _count(concurrency, f"{what}: concurrency")
         _count(max_iterations, f"{what}: max_iterations")
-        self._add(ForEachNode(label, items, body, concurrency, max_iterations))
+        policy = check_tolerance(policy, what)
+        self._add(ForEachNode(label, items, body, concurrency, max_iterations, policy))
 
     def add_loop(
         self,

@@ -5,7 +5,7 @@ same definitions another way. Rules for a driver:
 
 1. An effect is carried out at most once at a time, and never once its fact is settled.
 2. The fact is recorded before anything that depends on it happens.
-3. The outcome is handed back to the walk under the effect's key.
+3. The outcome is handed back to the walk under the effect's key. A `Conclude` and a `Withdraw` have none of their own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from .facts import FactKind, Place
+from .facts import ErrorRecord, FactKind, Place
+from .joining import ALL, JoinPolicy
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,7 +25,20 @@ if TYPE_CHECKING:
     from .scope import Scope
     from .signals import Signal
 
-__all__ = ["Decide", "Effect", "Invoke", "Join", "RunChild", "UndoChild", "WaitFor", "WaitUntil", "Walker"]
+__all__ = [
+    "Conclude",
+    "Decide",
+    "Effect",
+    "Invoke",
+    "Join",
+    "Joined",
+    "RunChild",
+    "UndoChild",
+    "WaitFor",
+    "WaitUntil",
+    "Walker",
+    "Withdraw",
+]
 
 
 class Invoke(msgspec.Struct, frozen=True):
@@ -99,19 +113,68 @@ class UndoChild(msgspec.Struct, frozen=True):
     scope: Scope
 
 
+class Conclude(msgspec.Struct, frozen=True):
+    """Record what was decided of a group while some of its strands were still under way.
+
+    Handed out before everything that depends on it, to be recorded with the fact that decided it. ``value`` is the
+    encoded pair of lists: the strands that had succeeded by then, and those that had failed.
+    """
+
+    kind: ClassVar[FactKind] = FactKind.DECISION
+
+    place: Place
+    value: str
+
+
+class Withdraw(msgspec.Struct, frozen=True):
+    """End an effect that was begun and is no longer wanted, as soon as it can be ended.
+
+    What has an outcome all the same is settled with that; everything else as cancelled. Nothing is tried again. What
+    has no fact yet, since user code is still being asked, is forgotten.
+    """
+
+    effect: Invoke | Decide | WaitFor | WaitUntil | RunChild | UndoChild
+
+    @property
+    def place(self) -> Place:
+        """Where the effect's fact belongs."""
+        return self.effect.place
+
+    @property
+    def kind(self) -> FactKind:
+        """What sort of fact that is."""
+        return self.effect.kind
+
+
 class Join(msgspec.Struct, frozen=True):
     """Walk several strands at once, at most ``limit`` of them at a time, until all have ended.
 
-    Yields their values in order. Any that broke make the group break once all have ended. With ``begun`` no further
-    strand begins after the first that broke, but those that had begun before it broke: it tells which they are.
+    Yields what each came to, or breaks, once all have ended, when the policy says that too many have failed. With
+    ``begun`` no further strand begins after the group is lost or decided, but those that had begun before: it tells
+    which of them have left facts. A policy that may decide early needs the ``place`` of the fact that says what it was.
     """
 
     strands: Iterable[Walker]
+    size: int
     limit: int | None = None
     begun: Callable[[], Collection[int]] | None = None
+    policy: JoinPolicy = ALL
+    place: Place | None = None
 
 
-Effect = Invoke | Decide | WaitFor | WaitUntil | RunChild | UndoChild
+class Joined(msgspec.Struct, frozen=True):
+    """What the strands of a group came to that succeeded as a whole, by index; a strand that was stopped is in neither.
+
+    Attributes:
+        values: What the strands that succeeded left behind, encoded.
+        errors: Why the strands that failed did.
+    """
+
+    values: dict[int, Any]
+    errors: dict[int, ErrorRecord]
+
+
+Effect = Invoke | Decide | WaitFor | WaitUntil | RunChild | UndoChild | Conclude | Withdraw
 """What is handed out to be carried out; a ``Join`` is the walk's own business."""
 
 Walker = Generator[Effect | Join, Any, Any]

@@ -14,7 +14,7 @@
     ├── StepError                  the handler
     │   ├── StepFailed, StepTimeout, StepInterrupted, SchemaError, NotStorable, MaxIterationsExceeded
     │   ├── ParallelFailed, SignalTimeout, ChildFailed, UnknownPath, NotIterable, NonRetryable, RetryAfter
-    │   ├── WorkflowTimeout
+    │   ├── WorkflowTimeout, NotEnoughItems
     ├── StoreError                 the disk
     │   ├── StoreUnavailable, StoreCorrupt, SchemaTooNew, SchemaTooOld, OwnershipLost, DuplicateRow
     └── InternalError              us: please report
@@ -48,6 +48,7 @@ __all__ = [
     "MaxIterationsExceeded",
     "MissingExtra",
     "NonRetryable",
+    "NotEnoughItems",
     "NotIterable",
     "NotStorable",
     "OwnershipLost",
@@ -337,6 +338,10 @@ class UnknownPath(StepError):
 
 class NotIterable(StepError):
     """A ``for_each`` extractor returned something other than a list or a tuple."""
+
+
+class NotEnoughItems(StepError):
+    """A ``for_each`` was given fewer items than would have to succeed."""
 
 
 class NonRetryable(StepError):

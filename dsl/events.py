@@ -23,6 +23,7 @@ __all__ = [
     "ListenerError",
     "SignalReceived",
     "SignalTimedOut",
+    "StepCancelled",
     "StepCompleted",
     "StepFailed",
     "StepLate",
@@ -195,6 +196,15 @@ class StepTimedOut(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepCancelled(Event):
+    """A step was stopped, or never tried again, because its group was decided without it."""
+
+    type: ClassVar[str] = "step:cancelled"
+    step: str
+    attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepLate(Event):
     """A handler returned after its attempt had timed out or its run had moved on; what it returned is thrown away."""
 
@@ -282,6 +292,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         StepFailed,
         StepRetry,
         StepTimedOut,
+        StepCancelled,
         StepLate,
         SignalReceived,
         SignalTimedOut,
@@ -308,6 +319,7 @@ EventName = Literal[
     "step:failed",
     "step:retry",
     "step:timeout",
+    "step:cancelled",
     "step:late",
     "signal:received",
     "signal:timeout",

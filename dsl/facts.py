@@ -36,13 +36,14 @@ class FactKind(StrEnum):
 
 
 class FactStatus(StrEnum):
-    """How far the fact has come; only the last two answer the walk."""
+    """How far the fact has come; only the last three answer the walk."""
 
     RUNNING = "running"
     RETRYING = "retrying"
     WAITING = "waiting"
     COMPLETED = "completed"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 class ErrorRecord(NamedTuple):
@@ -123,7 +124,8 @@ class Fact(NamedTuple):
     @property
     def settled(self) -> bool:
         """Whether this fact answers the walk."""
-        return self.status is FactStatus.COMPLETED or self.status is FactStatus.FAILED
+        status = self.status
+        return status is FactStatus.COMPLETED or status is FactStatus.FAILED or status is FactStatus.CANCELLED
 
 
 def kept_beside(key: str) -> str:

@@ -92,6 +92,10 @@ class Node:
         """Tell whether the node itself may leave something to undo."""
         return False
 
+    def forgives(self) -> bool:
+        """Tell whether passing the node ends all that is owed."""
+        return False
+
     def shape(self) -> tuple[Any, ...]:
         """Return what the fingerprint is made of: kind, name and nesting, and no code."""
         return (self.kind, self.name, tuple((label, body.shape()) for label, body in self.bodies()))
@@ -128,3 +132,7 @@ class Body:
     def owes(self) -> bool:
         """Tell whether anything inside may have to be undone."""
         return any(node.owes() for node in self.every())
+
+    def forgives(self) -> bool:
+        """Tell whether anything inside may end all that is owed."""
+        return any(node.forgives() for node in self.every())

@@ -9,7 +9,15 @@ from typing import Any, Generic, Required, TypedDict, TypeVar
 from .context import Context
 from .policies import Compensation, Duration, OnInterrupted, Retry
 
-__all__ = ["BlindItemOptions", "BlindOptions", "ItemOptions", "Options", "Repetition", "StepOptions", "Turning"]
+__all__ = [
+    "BlindItemOptions",
+    "BlindOptions",
+    "ItemOptions",
+    "Options",
+    "Repetition",
+    "StepOptions",
+    "Turning",
+]
 
 InputT = TypeVar("InputT")
 
@@ -36,7 +44,16 @@ class _Policy(TypedDict, total=False):
     compensate_on_failure: bool
 
 
-class Repetition(TypedDict, total=False):
+class _Joining(TypedDict, total=False):
+    """Keywords of everything that has strands."""
+
+    min_successful: int | None
+    tolerated_failures: int | None
+    fail_fast: bool
+    race: bool
+
+
+class Repetition(_Joining, total=False):
     """Keywords of every ``for_each``."""
 
     concurrency: int

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .facts import Fact, Place
+from .facts import ErrorRecord, Fact, Place
 
 if TYPE_CHECKING:
     from .journal import Journal
@@ -41,7 +41,7 @@ class _Shared:
 class Scope:
     """One layer of what a strand sees: its own facts over those of the layers above."""
 
-    __slots__ = ("_debts", "_shared", "above", "indices", "item", "kept", "signals", "steps", "turn")
+    __slots__ = ("_debts", "_shared", "above", "errors", "indices", "item", "kept", "signals", "steps", "turn")
 
     def __init__(self, journal: Journal) -> None:
         self._shared = _Shared(journal)
@@ -49,6 +49,7 @@ class Scope:
         self.above: Scope | None = None
         self.steps: dict[str, Fact] = {}
         self.signals: dict[str, Fact] = {}
+        self.errors: dict[str, ErrorRecord] = {}
         self.indices: tuple[int, ...] = ()
         self.item: str | None = None
         self.turn: tuple[int, ...] = ()
@@ -84,7 +85,8 @@ class Scope:
         """Return a layer for one strand of a group; what it owes stands in this scope's list from now on."""
         layer = self._copy()
         debts: list[Any] = []
-        layer.above, layer.steps, layer.signals, layer._debts = self, {}, {}, debts  # noqa: SLF001 - one of us
+        layer.above, layer.steps, layer.signals, layer.errors = self, {}, {}, {}
+        layer._debts = debts  # noqa: SLF001 - one of us
         self._debts.append(debts)
         return layer
 
@@ -101,6 +103,7 @@ class Scope:
         """
         scope = self._copy()
         scope.turn = (*self.turn, turn)
+        scope.errors = dict(self.errors)  # those of a turn are gone with it, as its failed facts are
         if kept:
             scope.kept = (*self.kept, turn)
             scope.steps, scope.signals = dict(self.steps), dict(self.signals)
@@ -112,6 +115,8 @@ class Scope:
         for name, fact in layer.steps.items():
             self.steps[_indexed(name, index)] = fact
         self.signals.update(layer.signals)
+        if layer.errors and layer.turn == self.turn:
+            self.errors.update((_indexed(name, index), error) for name, error in layer.errors.items())
 
     def forget_items(self, names: Iterable[str]) -> None:
         """Drop the results of a ``for_each``'s earlier turn, which may have had more items."""
@@ -158,6 +163,10 @@ class Scope:
                 if name not in self.signals:
                     yield name
         yield from self.signals
+
+    def all_errors(self) -> dict[str, ErrorRecord]:
+        """Return why strands and items have failed whose group went on without them, by name."""
+        return {**(self.above.all_errors() if self.above is not None else {}), **self.errors}
 
     # ---- debts
 

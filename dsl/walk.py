@@ -8,18 +8,21 @@ Rules:
 3. Whoever carries an effect out records its fact and calls `Walk.resume` with its key. A key nobody waits for is
    ignored, so an answer that comes too late does no harm.
 4. The walk knows no kind of node, and would not change if one were added or deleted.
+5. Once a group is decided, its strands are answered from the journal and from what is under way, and ask for nothing
+   more. What was decided is recorded, where the facts alone would not say it: so it comes out the same after a crash.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-from .effects import Effect, Join, Walker
-from .facts import ErrorRecord, Fact, FactStatus
+from .effects import Conclude, Effect, Join, Joined, Walker, Withdraw
+from .facts import ErrorRecord, Fact, FactKind, FactStatus, Place
+from .joining import ALL
 from .journal import Journal
 
-__all__ = ["Broken", "Strand", "Strayed", "Walk"]
+__all__ = ["Broken", "Strand", "Strayed", "Walk", "Withdrawn"]
 
 
 class Broken(Exception):
@@ -38,6 +41,22 @@ class Strayed(Exception):
         self.fact = fact
 
 
+class Withdrawn(Exception):
+    """Thrown into a node's generator when its strand is no longer wanted; never shown to a user.
+
+    Attributes:
+        begun: Whether what the node had asked for had begun.
+    """
+
+    def __init__(self, *, begun: bool) -> None:
+        super().__init__()
+        self.begun = begun
+
+
+End = Broken | Withdrawn | None
+"""How a strand has ended, or an effect: badly, before its time, or well."""
+
+
 class Strand:
     """One line of execution: a generator, and the group that waits for its end."""
 
@@ -48,28 +67,46 @@ class Strand:
         self.group = group
         self.index = index
 
+    def is_withdrawn(self) -> bool:
+        """Tell whether a group that it stands in, to any depth, is decided: then it begins nothing more."""
+        group = self.group
+        while group is not None:
+            if group.decided is not None:
+                return True
+            group = group.parent.group
+        return False
+
+    def is_inside(self, outer: _Group) -> bool:
+        """Tell whether it stands in a group, to any depth."""
+        group = self.group
+        while group is not None and group is not outer:
+            group = group.parent.group
+        return group is not None
+
 
 class _Group:
     """A ``Join`` that is under way."""
 
-    __slots__ = ("depth", "errors", "join", "limit", "parent", "running", "source", "started", "values")
+    __slots__ = ("cut", "decided", "depth", "errors", "join", "parent", "running", "source", "started", "values")
 
     def __init__(self, parent: Strand, join: Join) -> None:
         self.parent = parent
         self.depth: int = 0 if parent.group is None else parent.group.depth + 1
         self.join = join
         self.source: Iterator[Walker] = iter(join.strands)
-        self.limit = join.limit
         self.running = 0
         self.started = 0
         self.values: dict[int, Any] = {}
         self.errors: dict[int, ErrorRecord] = {}
+        self.cut = False
+        self.decided: tuple[list[int], list[int]] | None = None
 
     def next_strand(self) -> Strand | None:
         """Return the next strand that may begin now, if any."""
-        if self.limit is not None and self.running >= self.limit:
+        join = self.join
+        if join.limit is not None and self.running >= join.limit:
             return None
-        if self.errors and self.join.begun is not None and self.started not in self.join.begun():
+        if join.begun is not None and self._is_closed() and self.started > max(self._begun(join.begun), default=-1):
             return None
         generator = next(self.source, None)
         if generator is None:
@@ -78,15 +115,53 @@ class _Group:
         self.started += 1
         return Strand(generator, self, self.started - 1)
 
-    def outcome(self) -> tuple[Any, Broken | None]:
-        """Return the values in order, or one failure that carries every failure."""
-        if not self.errors:
-            return [self.values[index] for index in range(self.started)], None
-        errors = [self.errors[index] for index in sorted(self.errors)]
-        return None, Broken(errors[0] if len(errors) == 1 else _several(errors))
+    def _is_closed(self) -> bool:
+        return self.decided is not None or (bool(self.errors) and self.join.policy.is_lost(self.join.size, self.errors))
+
+    def _begun(self, begun: Callable[[], Collection[int]]) -> list[int]:
+        succeeded, failed = self.decided or ([], [])
+        return [*begun(), *succeeded, *failed]
+
+    def take(self, index: int, value: Any, end: End) -> None:
+        """Hear of a strand's end."""
+        self.running -= 1
+        if end is None:
+            self.values[index] = value
+        elif isinstance(end, Broken):
+            self.errors[index] = end.error
+        else:
+            self.cut = True
+
+    def must_decide(self) -> bool:
+        """Tell whether this is the moment at which the group's outcome has become certain."""
+        if self.decided is not None or not self.join.policy.is_decided(self.join.size, self.values, self.errors):
+            return False
+        # What is to be recorded is decided by strands that are wanted, and by no others.
+        return self.join.place is None or not self.parent.is_withdrawn()
+
+    def decide(self) -> None:
+        """Keep what is certain: whatever else its strands come to is no part of it."""
+        self.decided = sorted(self.values), sorted(self.errors)
+
+    def outcome(self) -> tuple[Joined | None, End]:
+        """Return what the strands came to, or one failure that carries every failure that counts.
+
+        Raises:
+            KeyError: by the definition a strand that has counted does not come to what was recorded.
+        """
+        if self.decided is None and self.cut:
+            return None, Withdrawn(begun=True)
+        succeeded, failed = self.decided or (sorted(self.values), sorted(self.errors))
+        values = {index: self.values[index] for index in succeeded}
+        errors = {index: self.errors[index] for index in failed}
+        if errors and self.join.policy.is_lost(self.join.size, failed):
+            return None, Broken(_several(list(errors.values())))
+        return Joined(values, errors), None
 
 
 def _several(errors: list[ErrorRecord]) -> ErrorRecord:
+    if len(errors) == 1:
+        return errors[0]
     steps = ", ".join(repr(error.step) for error in errors)
     texts = "; ".join(error.message for error in errors)
     message = f"{len(errors)} strands failed ({steps}): {texts}"
@@ -110,7 +185,7 @@ class Walk:
     def __init__(self, root: Walker, journal: Journal) -> None:
         self._journal = journal
         self._waiting: dict[str, tuple[Strand, Effect]] = {}
-        self._ready: list[tuple[Strand, Any, Broken | None]] = [(Strand(root, None, 0), None, None)]
+        self._ready: list[tuple[Strand, Any, End]] = [(Strand(root, None, 0), None, None)]
         self._later: list[_Group] = []
         self.fresh: list[Effect] = []
         self.ended = False
@@ -128,6 +203,11 @@ class Walk:
         """Return the open effect of this key."""
         waiting = self._waiting.get(key)
         return waiting[1] if waiting else None
+
+    def withdraws(self, key: str) -> bool:
+        """Tell whether the open effect of this key is no longer wanted."""
+        waiting = self._waiting.get(key)
+        return waiting is not None and waiting[0].is_withdrawn()
 
     def resume(self, fact: Fact) -> None:
         """Go on with the settled fact that answers the effect of its key."""
@@ -148,7 +228,10 @@ class Walk:
             if self._ready:
                 self._advance(*self._ready.pop())
             else:
-                self._fork(self._take_innermost())
+                group = self._take_innermost()
+                if group.must_decide():
+                    self._decide(group)
+                self._fork(group)
 
     def _take_innermost(self) -> _Group:
         """Take the group that nothing but itself can tell of: those around it may break with it."""
@@ -156,29 +239,46 @@ class Walk:
         self._later.remove(innermost)
         return innermost
 
-    def _advance(self, strand: Strand, value: Any, broken: Broken | None) -> None:
+    def _advance(self, strand: Strand, value: Any, end: End) -> None:
         generator = strand.generator
         while True:
             try:
-                effect = generator.throw(broken) if broken is not None else generator.send(value)
+                effect = generator.throw(end) if end is not None else generator.send(value)
             except StopIteration as stop:
                 self._ended(strand, stop.value, None)
                 return
-            except Broken as failure:
-                self._ended(strand, None, failure.error)
+            except (Broken, Withdrawn) as reason:
+                self._ended(strand, None, reason)
                 return
             except Strayed as strayed:
                 self.stray = self.stray or strayed.fact
                 return
             if isinstance(effect, Join):
-                self._fork(_Group(strand, effect))
+                self._open(_Group(strand, effect))
                 return
             fact = self._journal.answer(effect.place, effect.kind)
             if fact is None or not fact.settled:
-                self._waiting[effect.place.key] = (strand, effect)
-                self.fresh.append(effect)
-                return
-            value, broken = _answer(fact)
+                if strand.group is None or not strand.is_withdrawn():
+                    self._waiting[effect.place.key] = (strand, effect)
+                    self.fresh.append(effect)
+                    return
+                if fact is not None:
+                    self._waiting[effect.place.key] = (strand, effect)
+                    self.fresh.append(Withdraw(effect))  # type: ignore[arg-type]  # a node asks for nothing else
+                    return
+                value, end = None, Withdrawn(begun=False)
+            else:
+                value, end = _answer(fact)
+
+    # ---- groups
+
+    def _open(self, group: _Group) -> None:
+        place = group.join.place
+        fact = None if place is None else self._journal.answer(place, FactKind.DECISION)
+        if fact is not None:
+            succeeded, failed = self._journal.value(fact)
+            group.decided = succeeded, failed
+        self._fork(group)
 
     def _fork(self, group: _Group) -> None:
         strands = []
@@ -186,25 +286,62 @@ class Walk:
             strands.append(strand)
         self._ready.extend((strand, None, None) for strand in reversed(strands))
         if group.running == 0:
-            self._ready.append((group.parent, *group.outcome()))
+            self._close(group)
 
-    def _ended(self, strand: Strand, value: Any, error: ErrorRecord | None) -> None:
+    def _close(self, group: _Group) -> None:
+        try:
+            outcome = group.outcome()
+        except KeyError:
+            assert group.join.place is not None  # only what was recorded can disagree with the definition
+            self.stray = self.stray or self._journal.facts[group.join.place.key]
+            return
+        self._ready.append((group.parent, *outcome))
+
+    def _ended(self, strand: Strand, value: Any, end: End) -> None:
         group = strand.group
         if group is None:
-            self.ended, self.value, self.error = True, value, error
+            self.ended, self.value = True, value
+            self.error = end.error if isinstance(end, Broken) else None
             return
-        group.running -= 1
-        if error is None:
-            group.values[strand.index] = value
-        else:
-            group.errors[strand.index] = error
-        if group.join.begun is None:
+        group.take(strand.index, value, end)
+        if group.join.begun is None and group.join.policy is ALL:
             self._fork(group)
-        elif group not in self._later:  # what has broken must be known, all of it, before a further strand may begin
+        elif group not in self._later:  # what has ended must be known, all of it, before it is judged
             self._later.append(group)
 
+    def _decide(self, group: _Group) -> None:
+        """Fix what is certain, and give up what is still under way."""
+        unwanted = [
+            (key, strand, effect)
+            for key, (strand, effect) in self._waiting.items()
+            if strand.is_inside(group) and not strand.is_withdrawn()
+        ]
+        group.decide()
+        if group.join.place is not None:
+            self._conclude(group.join.place, group)
+        for key, strand, effect in unwanted:
+            fresh = next((at for at, one in enumerate(self.fresh) if one is effect), None)
+            if fresh is not None:
+                del self.fresh[fresh]
+            begun = self._journal.answer(effect.place, effect.kind) is not None
+            if not begun:  # there will be no fact: it leaves nothing that a restart would find
+                del self._waiting[key]
+                self._ready.append((strand, None, Withdrawn(begun=False)))
+            if begun or fresh is None:
+                self.fresh.append(Withdraw(effect))  # type: ignore[arg-type]  # a node asks for nothing else
 
-def _answer(fact: Fact) -> tuple[Fact | None, Broken | None]:
+    def _conclude(self, place: Place, group: _Group) -> None:
+        assert group.decided is not None
+        join = self._journal.reader.join
+        value = join(join(map(str, indices)) for indices in group.decided)
+        # An inner group's before that of the group around it, and both before what follows from them.
+        others = sum(isinstance(effect, Conclude) for effect in self.fresh)
+        self.fresh.insert(others, Conclude(place, value))
+
+
+def _answer(fact: Fact) -> tuple[Fact | None, End]:
     if fact.status is FactStatus.FAILED:
         return None, Broken(fact.error or ErrorRecord("Unknown", "no error was recorded", fact.name))
+    if fact.status is FactStatus.CANCELLED:
+        return None, Withdrawn(begun=fact.attempts > 0)
     return fact, None

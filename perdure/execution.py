@@ -31,7 +31,7 @@ class StepRecord:
     """What is recorded of one step, map, sub-workflow, gate or sleep.
 
     Attributes:
-        status: ``running``, ``retrying``, ``waiting``, ``completed`` or ``failed``.
+        status: ``running``, ``retrying``, ``waiting``, ``completed``, ``failed`` or ``cancelled``.
         result: What it returned, or the payload a gate took.
         error: Why it, or its last attempt, failed.
         attempts: How often the handler began.

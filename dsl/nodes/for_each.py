@@ -1,16 +1,21 @@
-"""A for_each: a body walked once for every item of a recorded list, in order or several at a time."""
+"""A for_each: a body walked once for every item of a recorded list, in order or several at a time.
+
+Its policy says how many items must succeed, and whether those under way are stopped once that is certain.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from ..effects import Decide, Join, Walker
-from ..errors import MaxIterationsExceeded, NotIterable
+from ..effects import Decide, Join, Joined, Walker
+from ..errors import MaxIterationsExceeded, NotEnoughItems, NotIterable
 from ..facts import Fact, FactKind
 from ..graph import Body, Inside, Node
+from ..joining import ALL, Tolerance
 from ..scope import Scope
+from ..walk import Broken, Withdrawn
 
 __all__ = ["ForEachNode"]
 
@@ -23,6 +28,7 @@ class ForEachNode(Node):
     body: Body
     concurrency: int = 1
     max_iterations: int = 1000
+    policy: Tolerance = ALL
 
     kind = "for_each"
 
@@ -31,21 +37,44 @@ class ForEachNode(Node):
         fact = yield Decide(scope.place(self._items_name), self.items, scope, FactKind.ITEMS, check=self._check)
         scope.forget_items(self.body.all_names())
         items = scope.journal.reader.split(fact.value)
-        if self.concurrency == 1:
-            values = []
-            for index, item in enumerate(items):
-                layer = scope.for_item(index, item)
-                values.append((yield from self.body.walk(layer)))
-                scope.absorb(layer)
-        else:
-            layers: list[Scope] = []
-            values = yield Join(self._strands(scope, items, layers), self.concurrency, lambda: self._begun(scope))
-            for layer in layers:
-                scope.absorb(layer)
+        in_order = self.concurrency == 1 and self.policy == ALL
+        values = yield from (self._in_order(scope, items) if in_order else self._joined(scope, items))
         return scope.journal.reader.join(value or "null" for value in values)
+
+    def _in_order(self, scope: Scope, items: list[str]) -> Generator[Any, Any, list[str | None]]:
+        values = []
+        for index, item in enumerate(items):
+            layer = scope.for_item(index, item)
+            try:
+                values.append((yield from self.body.walk(layer)))
+            except (Broken, Withdrawn):
+                scope.absorb(layer)  # a group around this node may bear that it has failed
+                raise
+            scope.absorb(layer)
+        return values
+
+    def _joined(self, scope: Scope, items: list[str]) -> Generator[Any, Any, list[str | None]]:
+        layers: list[Scope] = []
+        place = scope.place(self._decision) if self.policy.decides_early else None
+        strands, size = self._strands(scope, items, layers), len(items)
+        try:
+            joined: Joined = yield Join(strands, size, self.concurrency, lambda: self._begun(scope), self.policy, place)
+        except (Broken, Withdrawn):
+            self._absorb(scope, layers)
+            raise
+        self._absorb(scope, layers)
+        for index, error in joined.errors.items():
+            scope.errors[f"{self.name}:{index}"] = error
+        return list(joined.values.values())
+
+    def _absorb(self, scope: Scope, layers: list[Scope]) -> None:
+        for layer in layers:
+            scope.absorb(layer)
 
     def _strands(self, scope: Scope, items: list[str], layers: list[Scope]) -> Iterator[Walker]:
         for index, item in enumerate(items):
+            if self.concurrency == 1:  # one after the other: each sees what those before it have left
+                self._absorb(scope, layers[-1:])
             layers.append(scope.for_item(index, item))
             yield self.body.walk(layers[-1])
 
@@ -58,12 +87,18 @@ class ForEachNode(Node):
 
     def recall(self, scope: Scope, name: str, fact: Fact) -> None:
         """Drop what the turn before has left, as `walk` does: this turn may have had fewer items."""
+        if name.startswith(self._decision):
+            return
         item = name.removeprefix(self._items_name)
         scope.forget_items(f"{inside}{item}" for inside in self.body.all_names())
 
     @property
     def _items_name(self) -> str:
         return f"__items:{self.name}"
+
+    @property
+    def _decision(self) -> str:
+        return f"__decided:{self.name}"
 
     def _check(self, items: Any) -> Any:
         if not isinstance(items, (list, tuple)):
@@ -74,6 +109,9 @@ class ForEachNode(Node):
         if len(items) > self.max_iterations:
             msg = f"{self.name!r} was given {len(items)} items, more than max_iterations={self.max_iterations}"
             raise MaxIterationsExceeded(msg)
+        if (needed := self.policy.needed(len(items))) > len(items):
+            msg = f"{self.name!r} was given {len(items)} items, of which {needed} would have to succeed"
+            raise NotEnoughItems(msg)
         return list(items)
 
     def bodies(self) -> tuple[tuple[str, Body], ...]:
@@ -90,5 +128,5 @@ class ForEachNode(Node):
         return replace(self, body=bodies[0][1])
 
     def own_names(self) -> tuple[str, ...]:
-        """Leave the list of items."""
-        return (self._items_name,)
+        """Leave the list of items, and what was decided early, if the policy may."""
+        return (self._items_name, self._decision) if self.policy.decides_early else (self._items_name,)

@@ -2,13 +2,14 @@
 
 A loop's only fact is the last answer of its condition, with its turn. A turn's facts replace those of the turn before,
 so a run that has turned ten thousand times restores as fast as one that has turned once. Only where the body has
-something to compensate are the facts of every turn kept.
+something to compensate, or a point of no return, are the facts of every turn kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any, Self
 
 from ..effects import Decide, Walker
@@ -37,7 +38,7 @@ class _LoopNode(Node):
 
     def _turns(self, scope: Scope, first: int) -> Iterator[tuple[int, Scope]]:
         """Yield each turn that may still have something to do, with the scope it sees."""
-        kept = self.body.owes()
+        kept = self.body.owes() or self.body.forgives()
         if not kept:
             first = max(first, self._resume(scope, first))
             _recall(scope, self.body, first)
@@ -53,7 +54,7 @@ class _LoopNode(Node):
             return first
         scope.journal.mark(fact.key)  # the walk skips the turns before and asks for this fact only at the turn's end
         turn = fact.turn[-1]
-        return turn if fact.status is FactStatus.FAILED else self._next_turn(turn, scope.journal.value(fact))
+        return turn if fact.status is not FactStatus.COMPLETED else self._next_turn(turn, scope.journal.value(fact))
 
     def _next_turn(self, turn: int, answer: bool) -> int:  # noqa: FBT001 - it is the recorded answer
         raise NotImplementedError
@@ -122,16 +123,43 @@ class DoWhileNode(_LoopNode):
 
 
 def _recall(scope: Scope, body: Body, before: int) -> None:
-    """Make visible again what the turns before a resumed one have left, as it was when they ended."""
-    nodes = {scope.place(name).name: (name, node) for node in body.every() for name in node.own_names()}
+    """Make visible again what the turns before a resumed one have left, as it was when they ended.
+
+    In the order in which a walk makes it visible: turn after turn, by declaration, item after item; not of arrival.
+    """
+    names = {scope.place(name).name: name for node in body.every() for name in node.own_names()}
+    nodes = {name: (way, node) for way, node in _ways(body) for name in node.own_names()}
+    found = []
     for fact in scope.journal.earlier_turn(scope.turn, before):
         name, inner = fact.name, ""
-        while name and name not in nodes:
+        while name and name not in names:
             name, colon, last = name.rpartition(":")
             inner = f"{colon}{last}{inner}"
         if not name:
             continue
         scope.journal.mark(fact.key)
         if fact.status is FactStatus.COMPLETED:
-            visible, node = nodes[name]
-            node.recall(scope, visible + inner, fact)
+            way, node = nodes[names[name]]
+            turn = fact.turn[len(scope.turn)]
+            found.append(((turn, _position(way, inner)), node, f"{names[name]}{inner}", fact))
+    for _, node, visible, fact in sorted(found, key=lambda each: each[0]):
+        node.recall(scope, visible, fact)
+
+
+def _ways(body: Body, way: tuple[tuple[int, ...], ...] = ((),)) -> Iterator[tuple[tuple[tuple[int, ...], ...], Node]]:
+    """Yield every node with its place in each body on the way to it; a new stage begins where items multiply."""
+    for number, node in enumerate(body.nodes):
+        here = (*way[:-1], (*way[-1], number))
+        yield here, node
+        for at, (_, inner) in enumerate(node.bodies()):
+            deeper = (*here, ()) if node.inside is Inside.EACH else (*here[:-1], (*here[-1], at))
+            yield from _ways(inner, deeper)
+
+
+def _position(way: tuple[tuple[int, ...], ...], indices: str) -> tuple[int, ...]:
+    """Return where in the order of a walk a node stands for the items of these indices."""
+    items = [int(index) for index in indices.split(":") if index.isdigit()]
+    position = list(way[0])
+    for stage, item in zip_longest(way[1:], items, fillvalue=None):
+        position += ([] if item is None else [item]) + list(stage or ())
+    return tuple(position)

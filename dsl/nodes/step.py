@@ -11,7 +11,7 @@ from ..facts import UNDO, Fact, FactKind, Place
 from ..graph import Node
 from ..policies import AttemptPolicy
 from ..scope import Owed, Scope
-from ..walk import Broken
+from ..walk import Broken, Withdrawn
 
 __all__ = ["StepNode"]
 
@@ -43,13 +43,20 @@ class StepNode(Node):
         try:
             fact = yield Invoke(place, self.handler, self.policy, scope)
         except Broken:
-            if self.compensation and self.compensate_on_failure:
-                scope.owe(self, place)
+            self._owe_what_may_have_happened(scope, place)
+            raise
+        except Withdrawn as end:
+            if end.begun:
+                self._owe_what_may_have_happened(scope, place)
             raise
         scope.learn(self.name, fact)
         if self.compensation:
             scope.owe(self, place)
         return fact.value
+
+    def _owe_what_may_have_happened(self, scope: Scope, place: Place) -> None:
+        if self.compensation and self.compensate_on_failure:
+            scope.owe(self, place)
 
     def recall(self, scope: Scope, name: str, fact: Fact) -> None:
         """Make the result visible again."""

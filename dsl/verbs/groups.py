@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Unpack, cast, overload
 
+from ..joining import Tolerance
 from ..options import BlindItemOptions, ItemOptions, Repetition, StepOptions
 from ..policies import Duration, OnInterrupted, Retry
 from ..steps import Step
@@ -24,13 +25,30 @@ Items: TypeAlias = Sequence[Any] | Awaitable[Sequence[Any]]
 class GroupVerbs(Verbs[InputT]):
     """What a run does several of."""
 
-    def parallel(self, *blocks: Block[InputT, Any]) -> Workflow[InputT, dict[str, Any]]:
+    def parallel(
+        self,
+        *blocks: Block[InputT, Any],
+        min_successful: int | None = None,
+        tolerated_failures: int | None = None,
+        fail_fast: bool = False,
+        race: bool = False,
+    ) -> Workflow[InputT, dict[str, Any]]:
         """Add a group whose strands run at once: one builder function whose nodes are the strands, or several blocks.
 
+        All strands are waited for, and all must succeed, unless the options say otherwise.
+
+        Args:
+            blocks: The strands.
+            min_successful: How many strands must succeed for the group to do so.
+            tolerated_failures: How many may fail; ``ctx.errors`` says why they did.
+            fail_fast: Stop the strands under way once too many have failed.
+            race: Stop the strands under way once enough have succeeded: the first, unless ``min_successful`` says more.
+
         Raises:
-            DefinitionError: the group is empty.
+            DefinitionError: the group is empty, or an option is wrong.
         """
-        self._draft.add_parallel([self._fragment(block, "parallel") for block in blocks])
+        policy = Tolerance(min_successful, tolerated_failures, fail_fast, race)
+        self._draft.add_parallel([self._fragment(block, "parallel") for block in blocks], policy)
         return cast("Workflow[InputT, dict[str, Any]]", self)
 
     @overload
@@ -104,6 +122,10 @@ class GroupVerbs(Verbs[InputT]):
         block: Any = None,
         concurrency: int = 1,
         max_iterations: int = 1000,
+        min_successful: int | None = None,
+        tolerated_failures: int | None = None,
+        fail_fast: bool = False,
+        race: bool = False,
         retry: int | Retry | None = None,
         timeout: Duration | None = None,
         compensate: Any = None,
@@ -121,6 +143,10 @@ class GroupVerbs(Verbs[InputT]):
             block: Several nodes to run for each item instead of one handler.
             concurrency: How many items at a time.
             max_iterations: More items than this fail the run before anything runs.
+            min_successful: How many items must succeed.
+            tolerated_failures: How many may fail; ``ctx.errors`` says why they did.
+            fail_fast: Stop the items under way once too many have failed.
+            race: Stop once enough items have succeeded: the first, unless ``min_successful`` says more.
             retry: As for a step; so are the options that follow.
             timeout: See ``retry``.
             compensate: See ``retry``.
@@ -137,6 +163,13 @@ class GroupVerbs(Verbs[InputT]):
         )
         fragment = None if block is None else self._fragment(block, f"for_each {name!r}")
         self._draft.add_for_each(
-            items, name, handler, options, fragment=fragment, concurrency=concurrency, max_iterations=max_iterations
+            items,
+            name,
+            handler,
+            options,
+            fragment=fragment,
+            concurrency=concurrency,
+            max_iterations=max_iterations,
+            policy=Tolerance(min_successful, tolerated_failures, fail_fast, race),
         )
         return self

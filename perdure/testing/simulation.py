@@ -21,7 +21,7 @@ from typing import Any
 
 from ..actors.reader import CodecReader
 from ..dsl.definition import Definition
-from ..dsl.effects import Decide, Effect, Invoke, RunChild, UndoChild, WaitFor, WaitUntil
+from ..dsl.effects import Conclude, Decide, Effect, Invoke, RunChild, UndoChild, WaitFor, WaitUntil, Withdraw
 from ..dsl.errors import UsageError, did_you_mean
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus
 from ..dsl.journal import Journal
@@ -275,9 +275,22 @@ class _Journey:
                 self._run_child(effect)
             case UndoChild():
                 self._undo_child(effect)
+            case Conclude():
+                pass  # nothing is ever restored here
+            case Withdraw():
+                self._cancel(effect)
+
+    def _cancel(self, effect: Withdraw) -> None:
+        if self._walk.asks(effect.place.key) is not None:
+            place = effect.place
+            fact = Fact(place.key, effect.kind, FactStatus.CANCELLED, place.turn, next(self._count))
+            self._journal.facts[place.key] = fact
+            self._walk.resume(fact)
 
     def _settle(self, effect: Effect, value: str = "null", error: ErrorRecord | None = None) -> None:
         place = effect.place
+        if self._walk.asks(place.key) is not effect:
+            return  # it was stopped
         kind = FactKind.STEP
         if isinstance(effect, Invoke | Decide):
             kind = effect.kind
@@ -294,6 +307,8 @@ class _Journey:
         self._settle(effect, error=ErrorRecord(kind, "simulated", effect.place.name))
 
     def _attempt(self, effect: Invoke, number: int) -> None:
+        if self._walk.asks(effect.place.key) is not effect:
+            return  # it was stopped
         node = _node_name(effect.place.name)
         name = f"undo:{node}" if effect.kind is FactKind.UNDO else node
         if effect.kind is FactKind.UNDO and number == 1:

@@ -188,6 +188,18 @@ def _and_beside(name: str, at: At, inside: Happens) -> Iterator[Entry]:
     yield at.entry("did", f"{name}-beside")
 
 
+def _race(scene: Scene, flow: Workflow[Any, Any], name: str, inside: Build) -> None:
+    flow.parallel(inside, lambda beside: beside.wait_for(f"{name}-never").pivot(), race=True)
+
+
+def _tolerant(scene: Scene, flow: Workflow[Any, Any], name: str, inside: Build) -> None:
+    flow.parallel(inside, lambda beside: beside.step(f"{name}-fails", _fail, retry=1).pivot(), tolerated_failures=1)
+
+
+def _fail() -> None:
+    raise OSError
+
+
 def _each_item(name: str, at: At, inside: Happens) -> Iterator[Entry]:
     yield from (at.item(index).entry("did", name) for index in range(len(ITEMS)))
     yield from inside(at)
@@ -220,6 +232,8 @@ KINDS = {
         lambda name, at, inside: inside(at),
     ),
     "parallel": Kind(_parallel, _and_beside),
+    "parallel, race": Kind(_race, lambda name, at, inside: inside(at)),
+    "parallel, tolerant": Kind(_tolerant, lambda name, at, inside: inside(at)),
     "wait_for a signal": _leaf(lambda scene, flow, name: flow.wait_for(name)),
     "wait_for, in time": _leaf(
         lambda scene, flow, name: flow.wait_for(

@@ -217,6 +217,11 @@ assert_type(
     orders.parallel(lambda w: w.step(reserve).step("b", lambda ctx: ctx.input)), Workflow[Order, dict[str, Any]]
 )
 assert_type(orders.parallel(build), Workflow[Order, dict[str, Any]])
+assert_type(orders.parallel(charge, ping, race=True), Workflow[Order, dict[str, Any]])
+orders.parallel(charge, ping, min_successful=1, tolerated_failures=1, fail_fast=True)
+orders.for_each(lambda ctx: ctx.input.lines, pack, concurrency=3, tolerated_failures=2, fail_fast=True)
+orders.for_each(lambda ctx: ctx.input.lines, "n", lambda ctx: 1, race=True, min_successful=2)
+orders.step("why", lambda ctx: ctx.errors["charge"].message)
 assert_type(orders.parallel(fragment, lambda w: w.sleep("nap", 3), charge), Workflow[Order, dict[str, Any]])
 
 # ---- for_each

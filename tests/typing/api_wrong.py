@@ -118,6 +118,11 @@ orders.path(3, charge)  # E: a label is a string
 orders.otherwise(answer)  # E: a step of another workflow's input
 orders.parallel(charge, answer)  # E: a step of another workflow's input
 orders.parallel(lambda w: w.step(charge).step(answer))  # E: a step of another workflow's input, in a block
+orders.parallel(charge, min_successful="all")  # E: no number
+orders.parallel(charge, race=1.5)  # E: no switch
+orders.parallel(charge, fail_quickly=True)  # E: a misspelt option
+orders.for_each(lambda ctx: [1], "x", lambda ctx: 1, tolerated=1)  # E: a misspelt option
+orders.step("why", lambda ctx: ctx.errors["charge"].nope)  # E: no such attribute
 orders.parallel(lambda w: 3)  # E: a builder function returns the builder or nothing
 
 # ---- several at once, and loops

@@ -17,7 +17,7 @@ from typing import Any
 from perdure import Context, Workflow
 from perdure.dsl.context import RunFacts
 from perdure.dsl.definition import Definition
-from perdure.dsl.effects import Decide, Effect, Invoke, RunChild, UndoChild, WaitFor, WaitUntil
+from perdure.dsl.effects import Conclude, Decide, Effect, Invoke, RunChild, UndoChild, WaitFor, WaitUntil, Withdraw
 from perdure.dsl.facts import ErrorRecord, Fact, FactKind, FactStatus
 from perdure.dsl.journal import Journal
 from perdure.dsl.programs import roll_back
@@ -149,28 +149,42 @@ class Driver:
         return self.walk.stray or self.journal.stray(lambda fact: fact.kind is FactKind.UNDO)
 
     def _drive(self, walk: Walk) -> None:
-        under_way: list[tuple[int, int, Effect]] = []
-        while not walk.ended:
+        under_way: list[tuple[int, int, int, Effect]] = []
+        while walk.fresh or not walk.ended:
             while walk.fresh:
-                effect = walk.fresh.pop(0)
-                heapq.heappush(under_way, (*self._begin(effect), effect))
+                match effect := walk.fresh.pop(0):
+                    case Conclude():
+                        self._record(self._new_fact(effect)._replace(status=FactStatus.COMPLETED, value=effect.value))
+                    case Withdraw():
+                        self._withdraw(walk, effect)
+                    case _:
+                        heapq.heappush(under_way, (self._begin(effect), _chance(effect), self._next(), effect))
             if not under_way:
                 assert walk.ended, f"nothing will ever wake it: {walk.open}"
                 return
-            due, _, effect = heapq.heappop(under_way)
-            self.now = max(self.now, due)
-            walk.resume(self._settle(effect))
+            due, _, _, effect = heapq.heappop(under_way)
+            if walk.asks(effect.place.key) is effect:
+                self.now = max(self.now, due)
+                walk.resume(self._settle(effect))
 
-    def _begin(self, effect: Effect) -> tuple[int, int]:
-        """Record that an effect is under way; return when it will be settled. Decisions take no time and no record."""
+    def _next(self) -> int:
         self._number += 1
+        return self._number
+
+    def _begin(self, effect: Effect) -> int:
+        """Record that an effect is under way; return when it will be settled. Decisions take no time and no record."""
         if isinstance(effect, Decide):
-            return self.now, self._number
+            return self.now
         fact = self.journal.answer(effect.place, effect.kind)
         assert fact is None or not fact.settled
         if fact is None:
             fact = self._record(self._new_fact(effect))
-        return fact.started_at + self.times.get(fact.key, _time_for(fact)), self._number
+        return fact.started_at + self.times.get(fact.key, 1 + _chance(effect) % 7)
+
+    def _withdraw(self, walk: Walk, effect: Withdraw) -> None:
+        fact = self.journal.answer(effect.place, effect.kind)
+        if fact is not None:
+            walk.resume(self._record(fact._replace(status=FactStatus.CANCELLED, completed_at=self.now)))
 
     def _new_fact(self, effect: Effect) -> Fact:
         order = max((fact.order for fact in self.facts.values()), default=0) + 1
@@ -224,6 +238,6 @@ class Driver:
         return self.journal.value(fact)
 
 
-def _time_for(fact: Fact) -> int:
-    """Return how long an effect takes: a number that follows from its key and turn."""
-    return 1 + zlib.crc32(f"{fact.key} {fact.turn}".encode()) % 7
+def _chance(effect: Effect) -> int:
+    """Return a number that follows from an effect's key and turn: what comes first does not depend on a restart."""
+    return zlib.crc32(f"{effect.place.key} {effect.place.turn}".encode())

@@ -24,6 +24,7 @@ class Plan:
         fails: In which turn or item a step or condition fails; None for never.
         undone: Whether a step has a compensation.
         limit: Concurrency of a for_each.
+        policy: Options of a group.
         inside: Its bodies.
     """
 
@@ -32,9 +33,24 @@ class Plan:
     fails: int | None = None
     undone: bool = False
     limit: int = 1
+    policy: tuple[tuple[str, Any], ...] = ()
     inside: tuple[tuple[Plan, ...], ...] = ()
 
 
+_policies = st.sampled_from(
+    [
+        (),
+        (),
+        (("race", True),),
+        (("race", True), ("min_successful", 2)),
+        (("race", True), ("tolerated_failures", 0), ("fail_fast", True)),
+        (("fail_fast", True),),
+        (("fail_fast", True), ("tolerated_failures", 1)),
+        (("min_successful", 1),),
+        (("tolerated_failures", 1),),
+        (("tolerated_failures", 9),),
+    ]
+)
 _rarely = st.sampled_from([None] * 8 + [0, 1, 2])
 _steps = st.builds(Plan, st.just("step"), fails=_rarely, undone=st.booleans())
 _leaves = st.one_of(
@@ -54,9 +70,9 @@ def _bodies(depth: int, most: int) -> st.SearchStrategy[tuple[Plan, ...]]:
     nodes = st.one_of(
         _leaves,
         st.builds(Plan, st.sampled_from(["do_until", "do_while"]), st.integers(1, 3), _rarely, inside=one),
-        st.builds(Plan, st.just("for_each"), st.integers(0, 4), limit=st.integers(1, 3), inside=one),
+        st.builds(Plan, st.just("for_each"), st.integers(0, 4), limit=st.integers(1, 3), policy=_policies, inside=one),
         st.builds(Plan, st.just("branch"), st.integers(0, 2), inside=several),
-        st.builds(Plan, st.just("parallel"), inside=several),
+        st.builds(Plan, st.just("parallel"), policy=_policies, inside=several),
         st.builds(Plan, st.just("on_timeout"), inside=one),
     )
     return st.lists(nodes, min_size=1, max_size=most).map(tuple)
@@ -108,6 +124,7 @@ def _add_one(flow: Workflow[Any, Any], plan: Plan, name: str, numbers: Iterator[
                 name,
                 block=block(0),
                 concurrency=plan.limit,
+                **dict(plan.policy),
             )
         case "branch":
             flow.branch(lambda ctx: f"path {(plan.number + (ctx.turn or 0)) % 3}", name=name)
@@ -115,7 +132,7 @@ def _add_one(flow: Workflow[Any, Any], plan: Plan, name: str, numbers: Iterator[
                 flow.path(f"path {which}", block(which))
             flow.otherwise(block(len(plan.inside) - 1))
         case "parallel":
-            flow.parallel(*(block(which) for which in range(len(plan.inside))))
+            flow.parallel(*(block(which) for which in range(len(plan.inside))), **dict(plan.policy))
 
 
 def _seen(ctx: Context[Any]) -> dict[str, Any]:
@@ -124,6 +141,7 @@ def _seen(ctx: Context[Any]) -> dict[str, Any]:
     return {
         "steps": steps,
         "signals": dict(sorted(ctx.signals.items())),
+        "errors": sorted(ctx.errors),
         "item": ctx.item,
         "index": ctx.index,
         "turn": ctx.turn,
