@@ -26,7 +26,7 @@ from ..dsl.errors import DuplicateRow, InternalError, OwnershipLost, StoreError
 from ..dsl.facts import Fact
 from ..persistence.records import AttemptRow, Batch, ExecutionRow, ScheduleChange, SignalRow, TagRow
 from . import clock
-from .reply import Reply
+from .reply import Errand, Reply
 
 if TYPE_CHECKING:
     from pykka._envelope import Envelope
@@ -95,9 +95,11 @@ class Turn:
             batch.attempts += tuple((self.actor.run_id, attempt) for attempt in self.attempts)
         if self.tags:
             batch.tags += self.tags
-        if self.replaced or self.freed:
-            batch.replaced += self.replaced
-            batch.freed += self.freed
+        batch.replaced += self.replaced
+        batch.freed += self.freed
+        if self.replies:
+            # Invariant: a message leaves the inbox in the commit that holds what it has caused.
+            batch.consumed += Errand.consumed_by(self.replies)
 
 
 class Letter:

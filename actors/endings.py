@@ -54,6 +54,11 @@ class Endings:
 
         return withdraw
 
+    def waited_for(self) -> set[str]:
+        """Return the runs that somebody waits for."""
+        with self._lock:
+            return set(self._waiting)
+
     def close(self) -> None:
         """Call everybody with None: no end will be announced any more."""
         with self._lock:

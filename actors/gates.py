@@ -63,7 +63,8 @@ class Gates:
         """Keep a signal, and open the first gate that waits for it."""
         course = self._course
         key = message.dedup_key
-        signal = SignalRow(self._office.new_id(), course.run_id, message.event, message.payload, course.now, key)
+        accepted_at = message.accepted_at or course.now
+        signal = SignalRow(self._office.new_id(), course.run_id, message.event, message.payload, accepted_at, key)
         if key is not None:
             self._keys.add(key)
         self._untaken.append(signal)

@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol
 
 import pykka
 
-__all__ = ["Instead", "NoAnswer", "Reply"]
+__all__ = ["ActorGone", "Elsewhere", "Errand", "Instead", "Listening", "NoAnswer", "Reply"]
+
+ActorGone = pykka.ActorDeadError
+"""The answer of an actor that has left before it came to the message: nothing was done."""
+
+
+class Elsewhere(NamedTuple):
+    """The answer to a message for a run that another engine drives: nothing was done with it."""
+
+    execution_id: str
+
+
+class Listening(Protocol):
+    """Whoever is given an answer."""
+
+    def set(self, value: Any = None) -> None:
+        """Take the answer."""
+        ...
+
+    def set_exception(self, exc_info: Any = None) -> None:
+        """Take an exception as the answer."""
+        ...
 
 
 class NoAnswer(pykka.Timeout, TimeoutError):
@@ -54,19 +76,57 @@ class Reply(pykka.Future[Any]):
 class Instead:
     """Passes errors on to whoever waits for an answer, and gives this answer in the place of any other."""
 
-    __slots__ = ("_answer", "_reply")
+    __slots__ = ("_answer", "reply")
 
     def __init__(self, reply: Any, answer: Any) -> None:
-        self._reply = reply
+        self.reply = reply
         self._answer = answer
 
     def set(self, value: Any | None = None) -> None:
         """Give the answer."""
         del value
-        if self._reply is not None:
-            self._reply.set(self._answer)
+        if self.reply is not None:
+            self.reply.set(self._answer)
 
     def set_exception(self, exc_info: Any = None) -> None:
         """Give the error."""
-        if self._reply is not None:
-            self._reply.set_exception(exc_info)
+        if self.reply is not None:
+            self.reply.set_exception(exc_info)
+
+
+class Errand:
+    """The answer to a message that came through the inbox.
+
+    Whatever turn gives the answer deletes the message, in its commit.
+
+    Attributes:
+        row: The message's number.
+        listening: Who waits for the answer, if anybody does.
+    """
+
+    __slots__ = ("_done", "listening", "row")
+
+    def __init__(self, row: int, done: Callable[[Errand, Any], None]) -> None:
+        """Make one; ``done`` is given the answer, once that is on disk, or why there is none."""
+        self.row = row
+        self.listening: list[Listening] = []
+        self._done = done
+
+    @staticmethod
+    def consumes(answer: Any) -> bool:
+        """Tell whether this answer means that the message was acted on."""
+        return not isinstance(answer, Elsewhere | ActorGone)
+
+    @staticmethod
+    def consumed_by(replies: Iterable[tuple[Any, Any]]) -> list[int]:
+        """Return the numbers of the messages that these answers are for, and that were acted on."""
+        inner = ((reply.reply if type(reply) is Instead else reply, answer) for reply, answer in replies)
+        return [reply.row for reply, answer in inner if type(reply) is Errand and reply.consumes(answer)]
+
+    def set(self, value: Any = None) -> None:
+        """Take the answer."""
+        self._done(self, value)
+
+    def set_exception(self, exc_info: Any = None) -> None:
+        """Take an exception as the answer."""
+        self._done(self, exc_info[1])

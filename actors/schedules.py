@@ -119,13 +119,13 @@ class Schedules(CoreActor):
             case Read():
                 self._read()
             case SetSchedule():
-                return self._set(message.wanted, replace=message.replace)
+                return self._tell(self._set(message.wanted, replace=message.replace))
             case Pause() | ResumeTicks() | Trigger() | Unschedule():
                 row = self._row(message.name)
                 if row is None:
                     return UnknownSchedule(message.name, [known.name for known in self.core.store.schedules()])
                 try:
-                    return self._change(message, row)
+                    return self._tell(self._change(message, row))
                 except UsageError as error:  # cronsim, or what is known of its time zone, is missing here
                     return error
         return None
@@ -160,6 +160,12 @@ class Schedules(CoreActor):
         due = None if row.paused else row.next_due
         self.turn.acts.append(lambda: self._arm(row.name, due))
         return row
+
+    def _tell(self, answer: Any) -> Any:
+        """Have other engines learn what a caller has changed; of ticks they learn by their own."""
+        if self.turn.schedules:
+            self.turn.acts.append(self._office.neighbours.reach.tell_schedules_changed)
+        return answer
 
     def _remember(self, name: str, row: ScheduleRow | None, before: ScheduleRow | None) -> None:
         changes = self.turn.schedules

@@ -11,6 +11,7 @@ This file decides what a start means; the supervisor knows which runs there are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
@@ -25,7 +26,7 @@ from .reply import Instead
 if TYPE_CHECKING:
     from .supervisor import Supervisor
 
-__all__ = ["Claim", "IfExists", "Start", "Starting", "claim"]
+__all__ = ["Claim", "IfExists", "Start", "Starting", "ToRun", "claim", "execution_id_of"]
 
 IfExists = Literal["return", "reject", "replace_if_finished"]
 
@@ -51,6 +52,13 @@ class Start(msgspec.Struct, frozen=True):
     business_key: str | None = None
     if_exists: IfExists = "return"
     signal: msg.Signalled | None = None
+
+
+class ToRun(msgspec.Struct, frozen=True):
+    """A caller: hand this message to a run, waking it if need be."""
+
+    execution_id: str
+    message: Any
 
 
 class Starting:
@@ -154,3 +162,8 @@ def _may_be_replaced(row: ExecutionRow, message: Start) -> bool:
 def _gives_key_up(row: ExecutionRow, message: Start, now: int) -> bool:
     expired = row.key_until is not None and row.key_until <= now
     return expired or (message.if_exists == "replace_if_finished" and row.state in FINAL)
+
+
+def execution_id_of(now: int, random_bits: Callable[[int], int]) -> str:
+    """Return an id that sorts by time: 11 digits of milliseconds, 13 of chance, in hexadecimal."""
+    return f"{now // 1000:011x}{random_bits(52):013x}"

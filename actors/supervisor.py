@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -30,17 +30,20 @@ from .course import RECOVER
 from .execution import ExecutionActor
 from .family import child_ended
 from .joining import Revive
+from .neighbours import Neighbours
 from .reader import CodecReader
+from .reply import Elsewhere
 from .schedules import Read, Schedules
-from .starting import Start, Starting
+from .starting import Start, Starting, ToRun, execution_id_of
 from .timekeeper import Timekeeper
+from .tray import Collect, Tray
 
 if TYPE_CHECKING:
     from ..dsl.definition import Definition
     from ..dsl.effects import RunChild
     from .crew import Crew
 
-__all__ = ["FireNext", "Register", "Supervisor", "Tick", "ToRun"]
+__all__ = ["FireNext", "Register", "Supervisor", "Tick"]
 
 logger = logging.getLogger("perdure")
 
@@ -55,13 +58,6 @@ class Register(msgspec.Struct, frozen=True):
     """The engine: this definition can be run from now on; restore what waits for it."""
 
     definition: Definition
-
-
-class ToRun(msgspec.Struct, frozen=True):
-    """A caller: hand this message to a run, waking it if need be."""
-
-    execution_id: str
-    message: Any
 
 
 class Adopt(msgspec.Struct, frozen=True):
@@ -86,6 +82,8 @@ class Supervisor(CoreActor):
         crew: Runs user code.
         timekeeper: Fires timers.
         schedules: Starts runs when their time comes.
+        tray: Takes messages from other processes in.
+        neighbours: Has to do with other engines on the database.
         seed: What jitter and ids are drawn from.
     """
 
@@ -96,6 +94,8 @@ class Supervisor(CoreActor):
         self.timekeeper = Timekeeper(core.store, core.lanes, self.deliver)
         self.schedules = Schedules(core, self)
         self._starting = Starting(self)
+        self.tray = Tray(core, self)
+        self.neighbours = Neighbours(core, self)
         self._random = random.Random(seed)  # noqa: S311 - ids are unique, not secret
         self.seed = self._random.getrandbits(64)
         self.logger_for = logger_for
@@ -152,11 +152,18 @@ class Supervisor(CoreActor):
             self._latest[definition.name] = definition
             # A run is left untouched until everything it may start is known: it would fail for want of its children.
             self._drivable = {each: one for each, one in self._definitions.items() if self._is_whole(one, set())}
-            self.timekeeper.reload()
-            self._instruct()
-            self._adopt(0)
-            self.core.post(self.schedules, Letter(Read()))
+            self.take_up()
+            self.turn.acts.append(self.neighbours.reach.tell_kinds)
         return None
+
+    def take_up(self) -> None:
+        """Take up what this engine can drive and does not yet: workflows were registered, or runs have come to it."""
+        # Before the timers: a signal that was accepted in time opens its gate, though nobody was there to see it.
+        self.core.post(self.tray, Letter(Collect()))
+        self.timekeeper.reload()
+        self._instruct()
+        self._adopt(0)
+        self.core.post(self.schedules, Letter(Read()))
 
     def _instruct(self) -> None:
         """Let the runs go on that are in memory without a definition: something came for them before it did."""
@@ -222,8 +229,8 @@ class Supervisor(CoreActor):
         )
 
     def new_execution_id(self) -> str:
-        """Return an id that sorts by time: 11 digits of milliseconds, 13 of chance, in hexadecimal; from any thread."""
-        return f"{clock.micros() // 1000:011x}{self._random.getrandbits(52):013x}"
+        """Return an id for a run that has none; from any thread."""
+        return execution_id_of(clock.micros(), self._random.getrandbits)
 
     @property
     def live(self) -> int:
@@ -259,7 +266,7 @@ class Supervisor(CoreActor):
                 self.turn.replies.append((reply, ExecutionNotFound(execution_id)))
                 return
             if row.owner != self.core.store.engine_id and row.state not in FINAL:
-                self.turn.replies.append((reply, _driven_elsewhere(row)))
+                self.turn.replies.append((reply, Elsewhere(execution_id)))
                 return
             run = row.id
         actor = self._live.get(run) or self._wake(run)
@@ -268,8 +275,8 @@ class Supervisor(CoreActor):
 
     def deliver(self, run: int, message: Any, reply: Any = None) -> None:
         """Hand a message to a run, waking it if need be; one that no longer exists is past caring."""
-        if run == self.schedules.run_id:
-            self.core.post(self.schedules, Letter(message))
+        if run <= 0:
+            self.core.post(self.schedules if run == self.schedules.run_id else self.tray, Letter(message))
             return
         actor = self._live.get(run) or self._wake(run)
         if actor is not None:
@@ -315,6 +322,19 @@ class Supervisor(CoreActor):
             after, self._adopt_after = self._adopt_after, None
             self.core.post(self, Letter(Adopt(after)))
 
+    def let_go(self, runs: Collection[int]) -> None:
+        """Stop driving these runs: another engine does."""
+        for run in runs:
+            if (actor := self._live.get(run)) is not None:
+                actor.crashed(OwnershipLost(f"execution {actor.row.execution_id!r} was handed over to another engine"))
+
+    def let_everything_go(self) -> None:
+        """Stop driving all runs: another engine has taken them over."""
+        self.let_go(list(self._live))
+        self._crashes.clear()
+        self._adopt_after = None
+        self.timekeeper.clear()
+
     def late(self, run: int, message: msg.StepCompleted | msg.StepFailed) -> None:
         """Have a run tell of a handler that returned after it had moved on without it, if anybody listens."""
         if run in self._live or not self.core.bus.silent:
@@ -326,6 +346,14 @@ class Supervisor(CoreActor):
         """Return the definition that a new run would get, if everything it needs is registered."""
         definition = self.find_definition(workflow, version)
         return None if definition is None else self._drivable.get((definition.name, definition.version))
+
+    def kinds(self) -> frozenset[tuple[str, str | None]]:
+        """Return the workflows whose runs this engine can drive, each with its version."""
+        return frozenset(self._drivable)
+
+    def can_drive(self, row: ExecutionRow) -> bool:
+        """Tell whether everything that a run needs is registered."""
+        return (row.workflow, row.version) in self._drivable
 
     def revive(self, run: int) -> None:
         """Make sure that a run lives, if it is on disk."""
@@ -474,10 +502,3 @@ class Supervisor(CoreActor):
             return
         delay = min(0.05 * 2**crashes, 30.0)
         self.timekeeper.arm(clock.micros() + round(delay * 1_000_000), actor.run_id, RECOVER, attempt=0)
-
-
-def _driven_elsewhere(row: ExecutionRow) -> OwnershipLost:
-    return OwnershipLost(
-        f"execution {row.execution_id!r} is driven by another engine that has this database open: "
-        "call that one, or try again once it is closed; nothing was written"
-    )

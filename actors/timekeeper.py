@@ -55,6 +55,11 @@ class Timekeeper:
             self._heap = [entry for entry in self._heap if self._counts(entry)]
             heapq.heapify(self._heap)
 
+    def clear(self) -> None:
+        """Forget all timers; `reload` reads those of the rows again."""
+        self._heap.clear()
+        self._armed.clear()
+
     def reload(self) -> None:
         """Read the near timers from the rows again: at start, and when workflows were registered."""
         self._horizon = None

@@ -192,18 +192,19 @@ class DuplicateSchedule(UsageError):
 
 
 class EngineClosed(UsageError):
-    """The engine is closed, or closing."""
+    """The engine, or client, is closed, or closing."""
 
-    def __init__(self, verb: str) -> None:
-        super().__init__(f"cannot {verb}: this engine is closed; open a new Engine on the same database")
+    def __init__(self, verb: str, what: str = "engine") -> None:
+        super().__init__(f"cannot {verb}: this {what} is closed; open a new {what.title()} on the same database")
 
 
 class EngineForked(UsageError):
-    """The engine object was carried into a forked child process, where its threads do not exist."""
+    """The engine, or client, was carried into a forked child process, where its threads do not exist."""
 
-    def __init__(self, verb: str) -> None:
+    def __init__(self, verb: str, what: str = "engine") -> None:
         super().__init__(
-            f"cannot {verb}: this engine belongs to the parent process; create an Engine after the fork, in each worker"
+            f"cannot {verb}: this {what} belongs to the parent process; create the {what.title()} after the fork, in"
+            " each worker"
         )
 
 

@@ -92,13 +92,18 @@ class StepInterrupted(msgspec.Struct):
 
 
 class Signalled(msgspec.Struct):
-    """A caller: a signal for this run."""
+    """A caller: a signal for this run.
+
+    Attributes:
+        accepted_at: When it was put on disk, if that was before it came here.
+    """
 
     event: str
     payload: str
     dedup_key: str | None = None
     strict: bool = True
     at: int = 0
+    accepted_at: int | None = None
 
 
 class Timeout(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .client import Client
     from .dsl.context import Context
     from .dsl.difference import Difference
     from .dsl.errors import (
@@ -70,6 +71,7 @@ __all__ = [
     "Difference",
     # Run
     "Engine",
+    "Client",
     "Run",
     "RunHandle",
     "Execution",
@@ -113,6 +115,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    ".client": ("Client",),
     ".dsl.context": ("Context",),
     ".dsl.difference": ("Difference",),
     ".dsl.errors": (

@@ -19,8 +19,8 @@ from .actors.aside import Aside
 from .actors.bus import Listener
 from .actors.core import CoreActor
 from .actors.schedules import Pause, ResumeTicks, SetSchedule, Trigger, Unschedule
-from .actors.starting import Start
-from .actors.supervisor import Register, ToRun
+from .actors.starting import Start, ToRun
+from .actors.supervisor import Register
 from .dsl import messages as msg
 from .dsl.errors import (
     DuplicateRow,
@@ -154,6 +154,7 @@ class Engine:
         except BaseException:
             self.close(force=True)
             raise
+        self._machine.listen()
 
     # ---- workflows
 
@@ -794,7 +795,12 @@ class Engine:
 
     def when_ended(self, id: str, callback: Callable[[ExecutionRow | None], None]) -> Callable[[], None]:
         """Have a callback called with a run's row at its end, or None at the close; returns what takes that back."""
-        return self._machine.endings.when(id, callback)
+        return self._machine.when_ended(id, callback)
+
+    def when_changed(self, id: str, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have a callback called whenever there may be news of a run; returns what takes that back."""
+        self._machine.check_open("wait")
+        return self._machine.when_changed(id, callback)
 
     def is_under_way(self, id: str) -> bool:
         """Tell whether a run is in memory and its end is still to come."""

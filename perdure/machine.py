@@ -18,18 +18,33 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from .actors import clock
+from .actors import clock, wire
 from .actors.aside import Aside
+from .actors.bell import Bell
 from .actors.bus import Bus
 from .actors.core import Core, CoreActor, Letter
+from .actors.courier import Courier
 from .actors.crew import Crew, running_attempt
 from .actors.endings import Endings
 from .actors.joining import Joining
 from .actors.lanes import ThreadLanes
+from .actors.lookout import Lookout
+from .actors.neighbours import Fenced
 from .actors.orderly import OrderlyLanes
-from .actors.reply import NoAnswer, Reply
+from .actors.reply import ActorGone, Elsewhere, NoAnswer, Reply
+from .actors.starting import Start, ToRun
 from .actors.supervisor import FireNext, Supervisor, Tick
-from .dsl.errors import EngineClosed, EngineForked, StoreError, UsageError, WaitTimeout, WouldDeadlock
+from .actors.tray import TakeRow, pack
+from .dsl.errors import (
+    DuplicateRow,
+    EngineClosed,
+    EngineForked,
+    OwnershipLost,
+    StoreError,
+    UsageError,
+    WaitTimeout,
+    WouldDeadlock,
+)
 from .frozen import FrozenTime, span
 from .logging import run_logger
 from .persistence import codec
@@ -49,6 +64,9 @@ _PATIENCE = 0.5
 _AT_WORK = 0.02
 """Share of the time for which a process computes that is doing something, on a machine that many share."""
 
+_MOST_RACES = 5
+"""How often a letter is sent again because another engine was first."""
+
 _open_machines: weakref.WeakSet[Machine] = weakref.WeakSet()
 
 
@@ -64,6 +82,8 @@ class Machine:
         crew: Runs handlers.
         joining: Starts runs within callers' transactions.
         endings: Who waits for a run's end.
+        lookout: Tells those who wait for a run that another engine drives.
+        bell: Where those outside call this engine.
         closing: Whether the engine is closed, or closing.
     """
 
@@ -89,7 +109,8 @@ class Machine:
         self.closing = False
         self.store = self._make_store(location, durability)
         self.store.open()
-        self.store.take_over()
+        for engine in self.store.take_over():
+            wire.remove(self.store.path, engine)
         self.endings = Endings()
         self.lanes = self._make_lanes(name, threads)
         self.bus = Bus(self.lanes, codec.decode, self._end_told)
@@ -99,6 +120,10 @@ class Machine:
         self.supervisor.crew = self.crew
         self.joining = Joining(self.core, self.supervisor, self.lanes)
         self.core.on_fenced = self._fenced
+        self.lookout = Lookout(self.store, self.endings, name=name)
+        self.bell = Bell(self.core, self.supervisor, self.endings, self.bus, self.lookout, name=name)
+        self.supervisor.neighbours.reach = self.bell
+        self._courier = Courier(self.store.path, self.store.inbox, take_here=self._take_here)
         self.lanes.bind(cycle=self.core.cycle, has_mail=self.core.has_mail, ring=self._ring)
         _open_machines.add(self)
 
@@ -117,7 +142,11 @@ class Machine:
         self.supervisor.end_told(row)
 
     def _fenced(self) -> None:
-        logger.error("another engine has taken over this engine's runs; this one stops driving them")
+        self.core.post(self.supervisor.neighbours, Letter(Fenced()))
+
+    def listen(self) -> None:
+        """Be there for other processes: the workflows that this engine began with are registered."""
+        self.bell.begin()
 
     # ---- asking
 
@@ -129,6 +158,35 @@ class Machine:
         """
         if self._seeded and not isinstance(message, FireNext):
             self._let_everything_happen()
+        for _ in range(_MOST_RACES):
+            try:
+                answer = self._ask(message, verb, actor)
+            except DuplicateRow:  # another engine was first with this id or key, or with a message
+                if not isinstance(message, Start | ToRun):
+                    raise
+            except (OwnershipLost, ActorGone):  # the run, or this engine, was taken over: nothing was written
+                self._ask(Fenced(), verb, self.supervisor.neighbours)
+            else:
+                return self._ask_elsewhere(message, verb) if isinstance(answer, Elsewhere) else answer
+        return self._ask(message, verb, actor)
+
+    def _ask_elsewhere(self, message: ToRun, verb: str) -> Any:
+        """Have the engine that drives a run act on a message; return its answer, or None if it gives none."""
+        row = pack(message.execution_id, message.message)
+        if row is None:
+            msg = (
+                f"execution {message.execution_id!r} is driven by another engine that has this database open: "
+                f"{verb} it there, or once that engine is closed; nothing was written"
+            )
+            raise OwnershipLost(msg)
+        self.check_open(verb)
+        number = self.exclusively(lambda: self.store.inbox.send(row))
+        return self._courier.deliver(number, message.execution_id, here=self.store.engine_id)
+
+    def _take_here(self, row: int) -> Any:
+        return self.ask(TakeRow(row), "take a message", actor=self.supervisor.tray)
+
+    def _ask(self, message: Any, verb: str, actor: CoreActor | None) -> Any:
         reply = Reply()
         self.core.post(actor or self.supervisor, Letter(message, reply))
         while True:
@@ -148,6 +206,29 @@ class Machine:
     def exclusively(self, action: Callable[[], Any]) -> Any:
         """Run something while no actor is at work."""
         return self.lanes.exclusively(action)
+
+    def when_ended(self, id: str, callback: Callable[[Any], None]) -> Callable[[], None]:
+        """Have a callback called with a run's row at its end, whoever drives it, or with None at the close."""
+        stop = self.endings.when(id, callback)
+        if self.bell.has_company and not self.supervisor.is_under_way(id):
+            self.lookout.watch(id)
+        return stop
+
+    def when_changed(self, id: str, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have a callback called whenever there may be news of a run, whoever drives it."""
+
+        def hear(_: Any) -> None:
+            callback()
+
+        self.bus.connect(None, hear, id)
+        forget = self.lookout.watch(id, callback) if self.bell.has_company else None
+
+        def withdraw() -> None:
+            self.bus.disconnect(None, hear, id)
+            if forget is not None:
+                forget()
+
+        return withdraw
 
     def wait_told(self) -> None:
         """Wait until the listeners have been given the last event of a run that has left memory."""
@@ -275,15 +356,21 @@ class Machine:
             self.lanes.wait_idle(clock.monotonic() + timeout)
         self.lanes.close()
         self.lanes.stop_core(self.store.close)
-        self.endings.close()
+        self._hang_up()
 
     def abandon(self) -> None:
         """Stop as a death would, and give nothing back; see `Engine.abandon`."""
         if not self._begin_to_close():
             return
         self.lanes.stop_core(self.store.abandon)
+        self._hang_up()
         self.crew.close()
         self.lanes.close()
+
+    def _hang_up(self) -> None:
+        """Let the other engines know, and those who wait: this one drives nothing any more."""
+        self.bell.close()
+        self.lookout.close()
         self.endings.close()
 
     def _begin_to_close(self) -> bool:

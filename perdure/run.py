@@ -23,6 +23,7 @@ from .execution import Execution
 
 if TYPE_CHECKING:
     from .actors.endings import Ending
+    from .client import Client
     from .engine import Engine
     from .persistence.records import ExecutionRow
 
@@ -47,7 +48,9 @@ class Run(Generic[R_co]):
 
     __slots__ = ("_ending", "_engine", "id", "workflow_name")
 
-    def __init__(self, engine: Engine, execution_id: str, workflow_name: str, ending: Ending | None = None) -> None:
+    def __init__(
+        self, engine: Engine | Client, execution_id: str, workflow_name: str, ending: Ending | None = None
+    ) -> None:
         self._engine = engine
         self._ending = ending
         self.id = execution_id
@@ -98,7 +101,7 @@ class Run(Generic[R_co]):
         changes: Changes = queue.SimpleQueue() if aside is None else AsideQueue(aside)
         stops = [self._engine.when_ended(self.id, changes.put)]
         if not wanted <= _ENDS:
-            stops.append(self._engine.subscribe(self.id, lambda _: changes.put(None)))
+            stops.append(self._engine.when_changed(self.id, lambda: changes.put(None)))
         try:
             return self._wait(changes, wanted, timeout)
         finally:

@@ -16,13 +16,13 @@ from .dsl.policies import Duration
 from .dsl.workflow import Workflow
 from .registry import Registry
 
-__all__ = ["IfExists", "StartOptions", "start_request"]
+__all__ = ["ClientStartOptions", "IfExists", "StartOptions", "request_for", "start_request"]
 
 _POLICIES: Final = ("return", "reject", "replace_if_finished")
 
 
-class StartOptions(TypedDict, total=False):
-    """Keywords of `Engine.start`."""
+class ClientStartOptions(TypedDict, total=False):
+    """Keywords of `Client.start`."""
 
     id: str | None
     key: str | None
@@ -33,6 +33,11 @@ class StartOptions(TypedDict, total=False):
     tags: Mapping[str, Any] | None
     business_key: str | None
     if_exists: IfExists
+
+
+class StartOptions(ClientStartOptions, total=False):
+    """Keywords of `Engine.start`."""
+
     tx: Any
 
 
@@ -52,15 +57,34 @@ def start_request(
         InvalidPayload: the input does not fit its type or cannot be stored.
     """
     definition = _definition(registry, workflow, options.get("version"))
+    return request_for(workflow, input, new_id, input_type=definition.input_type, signal=signal, **options)
+
+
+def request_for(
+    workflow: str | Workflow[Any, Any],
+    input: Any,
+    new_id: str,
+    *,
+    input_type: Any,
+    signal: Signalled | None = None,
+    **options: Unpack[StartOptions],
+) -> Start:
+    """Return the letter that starts a run of a workflow of which no more need be known than its name.
+
+    Raises:
+        UsageError: an option is wrong.
+        InvalidPayload: the input does not fit its type or cannot be stored.
+    """
+    name = workflow.name if isinstance(workflow, Workflow) else workflow
     tags, key = options.get("tags"), options.get("key")
-    for name in ("key", "business_key"):
-        if (text := options.get(name)) is not None:
-            arguments.check_text(text, name)  # type: ignore[arg-type]  # checked here
+    for option in ("key", "business_key"):
+        if (text := options.get(option)) is not None:
+            arguments.check_text(text, option)  # type: ignore[arg-type]  # checked here
     if (chosen := options.get("id")) is not None:
         arguments.check_id(chosen)
     return Start(
-        definition.name,
-        arguments.encode(input, definition.input_type, f"the input of workflow {definition.name!r}"),
+        name,
+        arguments.encode(input, input_type, f"the input of workflow {name!r}"),
         chosen or new_id,
         version=options.get("version") or (workflow.version if isinstance(workflow, Workflow) else None),
         execution_id=chosen,

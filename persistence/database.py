@@ -72,6 +72,7 @@ class Database:
         self._may_read = False
         self._peewee: SqliteDatabase | None = None
         self._writer: sqlite3.Connection | None = None
+        self._attached = False
         self._identity: tuple[int, int] | None = None
         self._readers: list[sqlite3.Connection] = []
         self._readers_guard = threading.Lock()
@@ -122,6 +123,33 @@ class Database:
         except BaseException:
             self.close()
             raise
+
+    def attach(self) -> None:
+        """Open the file for reading, and for writing when it comes to that; nothing is made or migrated.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt, SchemaTooNew, SchemaTooOld: As for `open_to_read`.
+        """
+        self.open_to_read()
+        self._look_before_touching()
+        self._lock = FileLock(f"{self.path}-lock")
+        self._attached = True
+
+    def prepare(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do some writing that brings its own transaction.
+
+        Raises:
+            StoreError: As for `write`.
+        """
+        connection = self.writer
+        self.check_file()
+        lock = self._lock_writing()
+        try:
+            return work(connection)
+        except sqlite3.Error as error:
+            raise explain(error, self.path, NOTHING_WRITTEN) from error
+        finally:
+            lock.release()
 
     def _look_before_touching(self) -> None:
         file = Path(self.path)
@@ -315,7 +343,8 @@ class Database:
 
     def _give_back(self, reader: sqlite3.Connection) -> None:
         with self._readers_guard:
-            sound = self._writer is not None or self._lock is None  # after an error all connections are made anew
+            # After an error all connections are made anew.
+            sound = self._writer is not None or self._lock is None or self._attached
             if self._may_read and sound and len(self._readers) < _IDLE_READERS:
                 self._readers.append(reader)
                 return
@@ -351,7 +380,7 @@ class Database:
         """
         if os.getpid() != self._process:
             return  # the parent's connections: SQLite forbids even closing them here
-        self._may_read = False
+        self._may_read = self._attached = False
         lock = self._lock
         if lock is None:
             self._close_readers()

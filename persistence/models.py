@@ -28,6 +28,7 @@ __all__ = [
     "AttemptModel",
     "EngineModel",
     "ExecutionModel",
+    "InboxModel",
     "MigrationModel",
     "ScheduleModel",
     "SignalModel",
@@ -221,6 +222,22 @@ class ScheduleModel(_Table):
         table_name = "workflow_schedules"
 
 
+class InboxModel(_Table):
+    """A message: the columns are the fields of `records.InboxRow`, in their order."""
+
+    id = BigIntegerField(primary_key=True)
+    kind = TextField()
+    execution_id = TextField()
+    workflow = TextField(null=True)
+    version = TextField(null=True)
+    idempotency_key = TextField(null=True)
+    body = TextField()
+    accepted_at = BigIntegerField()
+
+    class Meta:
+        table_name = "workflow_inbox"
+
+
 MODELS: Final = (
     MigrationModel,
     EngineModel,
@@ -231,6 +248,7 @@ MODELS: Final = (
     SignalModel,
     TagModel,
     ScheduleModel,
+    InboxModel,
 )
 
 

@@ -15,6 +15,8 @@ import socket
 import sqlite3
 from typing import Final, NamedTuple
 
+import msgspec
+
 from ..dsl.errors import OwnershipLost, StoreUnavailable
 from .locks import FileLock
 
@@ -38,6 +40,21 @@ _FORGET: Final = """
     DELETE FROM workflow_engines WHERE driver = ?1 AND id <> ?2 AND NOT EXISTS
     (SELECT 1 FROM workflow_executions WHERE owner = workflow_engines.id AND finished_at IS NULL)
 """
+# By their roots: a run and its children tell each other of their ends inside one engine.
+_FAMILIES: Final = """
+    WITH RECURSIVE family (id) AS (
+        SELECT id FROM (
+            SELECT id FROM workflow_executions
+            WHERE finished_at IS NULL AND parent_id IS NULL
+            AND owner IN (SELECT id FROM workflow_engines WHERE driver = ?1)
+            AND workflow = ?2 AND version IS ?3 ORDER BY id LIMIT ?4
+        )
+        UNION ALL
+        SELECT child.id FROM workflow_executions AS child JOIN family ON child.parent_id = family.id
+    )
+    SELECT id FROM family
+"""
+_GIVE: Final = "UPDATE workflow_executions SET owner = ? WHERE id IN (SELECT value FROM json_each(?))"
 _RELEASE: Final = "UPDATE workflow_engines SET driver = NULL WHERE driver = ?"
 
 
@@ -92,12 +109,16 @@ class Membership:
         Raises:
             OwnershipLost: It has; nothing was written.
         """
-        row = connection.execute(_FENCE, (self.engine_id,)).fetchone()
-        if row is None or row[0] != self.engine_id:
+        if not self.is_valid(connection):
             raise OwnershipLost(
                 f"engine {self.engine_id} of {self._path!r} was taken for dead and its runs were taken over;"
                 " nothing was written: stop its work and open a new engine"
             )
+
+    def is_valid(self, connection: sqlite3.Connection) -> bool:
+        """Tell whether this engine may still write."""
+        row = connection.execute(_FENCE, (self.engine_id,)).fetchone()
+        return row is not None and row[0] == self.engine_id
 
     def find_dead(self, connection: sqlite3.Connection) -> list[tuple[_Other, FileLock | None]]:
         """Return the engines that have died or were closed, each with its lock held by us, if it was a death."""
@@ -128,6 +149,17 @@ class Membership:
         """Read whose runs this engine drives."""
         driven = connection.execute(_DRIVEN, (self.engine_id,)).fetchall()
         self.drivers = {engine: self.engine_id for (engine,) in driven}
+
+    def hand_over(
+        self, connection: sqlite3.Connection, workflow: str, version: str | None, to: int, limit: int
+    ) -> list[int]:
+        """Make a living engine the owner of runs, each with all its children, inside a transaction; return them."""
+        if connection.execute(_FENCE, (to,)).fetchone() != (to,):
+            return []
+        found = connection.execute(_FAMILIES, (self.engine_id, workflow, version, limit)).fetchall()
+        runs = [run for (run,) in found]
+        connection.execute(_GIVE, (to, msgspec.json.encode(runs).decode()))
+        return runs
 
     def leave(self, connection: sqlite3.Connection) -> None:
         """Give this engine's runs to whoever comes next, which counts as no adoption; inside a transaction."""

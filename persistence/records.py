@@ -15,6 +15,7 @@ __all__ = [
     "Batch",
     "EngineRow",
     "ExecutionRow",
+    "InboxRow",
     "ScheduleChange",
     "ScheduleRow",
     "SignalRow",
@@ -201,6 +202,30 @@ class ScheduleChange(NamedTuple):
     replaces: int | None
 
 
+class InboxRow(NamedTuple):
+    """A message for a run, from whoever does not drive it.
+
+    Attributes:
+        id: Its number, ascending in the order of acceptance; 0 before it is written.
+        kind: What sort of message it is.
+        execution_id: The run it is for, or the one it starts.
+        workflow: Name of the workflow, in a start.
+        version: Version of the workflow, in a start that names one.
+        idempotency_key: The caller's key, in a start that has one.
+        body: The message itself, as JSON.
+        accepted_at: When it was accepted; decides races with deadlines.
+    """
+
+    id: int
+    kind: str
+    execution_id: str
+    workflow: str | None
+    version: str | None
+    idempotency_key: str | None
+    body: str
+    accepted_at: int
+
+
 class EngineRow(NamedTuple):
     """An engine that has, or had, this database open."""
 
@@ -231,6 +256,7 @@ class Batch:
         tags: Tags of runs that begin.
         replaced: Finished runs that go to the archive before anything else is written.
         freed: Runs that lose their idempotency key before anything else is written.
+        consumed: Numbers of messages in the inbox that the rest of the batch comes from.
     """
 
     executions: dict[int, ExecutionRow] = field(default_factory=dict)
@@ -241,7 +267,8 @@ class Batch:
     tags: tuple[TagRow, ...] = ()
     replaced: tuple[int, ...] = ()
     freed: tuple[int, ...] = ()
+    consumed: list[int] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to write."""
-        return bool(self.executions or self.facts or self.signals or self.schedules)
+        return bool(self.executions or self.facts or self.signals or self.schedules or self.consumed)

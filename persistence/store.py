@@ -20,6 +20,7 @@ from ..dsl.errors import OwnershipLost, StoreError
 from . import retention
 from .database import BUSY_SECONDS, Durability
 from .faults import NOTHING_WRITTEN, explain
+from .inbox import Inbox, consume
 from .joining import part_of, wait_for_writers
 from .models import AttemptModel, ExecutionModel, SignalModel, StepModel, TagModel
 from .ownership import Membership
@@ -49,6 +50,7 @@ class Store(Reader):
     Attributes:
         path: The file.
         engine_id: This engine's number in the database; 0 until it is open.
+        inbox: Messages from those who do not drive the run they are for.
 
     Example:
         >>> store = Store(None)
@@ -69,6 +71,7 @@ class Store(Reader):
         """
         super().__init__(path, durability=durability, busy_timeout=busy_timeout)
         self._membership = Membership(self.path)
+        self.inbox = Inbox(self._database)
         self._counter = itertools.count(1)
         self._upsert_condition = ""
         self._due = ""
@@ -87,6 +90,50 @@ class Store(Reader):
         """
         self._database.open(self._membership.join)
         self._drive()
+
+    def attach(self) -> None:
+        """Make ready to read and to send messages, without becoming an engine; nothing is touched.
+
+        Raises:
+            StoreUnavailable: There is no database, or one of an older release.
+            StoreCorrupt, SchemaTooNew: As for `open`.
+        """
+        self._database.attach()
+
+    def rejoin(self) -> bool:
+        """Register this engine anew if it was taken over: under another number, driving nothing; tell whether it was.
+
+        Raises:
+            StoreError: As for `commit`.
+        """
+        if self._database.consult(self._membership.is_valid):
+            return False
+        self._membership.die()
+        self._database.prepare(self._membership.join)
+        self._drive()
+        return True
+
+    def hand_over(self, workflow: str, version: str | None, to: int, *, limit: int = 500) -> list[int]:
+        """Make another living engine the owner of this one's unfinished runs of a workflow, with all their children.
+
+        Args:
+            workflow: Name of the workflow.
+            version: Its version.
+            to: The engine's number.
+            limit: How many runs at most, not counting their children.
+
+        Returns:
+            The runs that were handed over.
+
+        Raises:
+            StoreError: As for `commit`.
+        """
+
+        def hand(connection: sqlite3.Connection) -> list[int]:
+            self._membership.check(connection)
+            return self._membership.hand_over(connection, workflow, version, to, limit)
+
+        return self._database.write(hand)
 
     def close(self) -> None:
         """Give the unfinished runs to whoever comes next and close the database. Harmless the second time.
@@ -206,6 +253,8 @@ class Store(Reader):
             _insert(connection, AttemptModel, [attempt_parameters(run, attempt) for run, attempt in batch.attempts])
         if batch.tags:
             _insert(connection, TagModel, list(batch.tags))
+        if batch.consumed:
+            consume(connection, batch.consumed)
 
     @contextlib.contextmanager
     def joined(self, tx: Any) -> Iterator[Joined]:

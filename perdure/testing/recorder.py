@@ -83,8 +83,8 @@ def assert_events(run: Run[Any], *expected: str | EllipsisType, timeout: float =
         UsageError: nobody records the engine's events.
     """
     engine = run._engine  # noqa: SLF001 - a run is a handle on its engine
-    recorder = _recorders.get(engine)
-    if recorder is None:
+    recorder = _recorders.get(engine) if isinstance(engine, Engine) else None
+    if recorder is None or not isinstance(engine, Engine):
         msg = "nobody has recorded this run's events: call record(engine) before the start"
         raise UsageError(msg)
     if not engine.closed:

@@ -11,6 +11,7 @@ import pytest
 from perdure import Engine, Workflow
 from perdure.actors import core as mail
 from perdure.actors import supervisor as letters
+from perdure.actors.starting import ToRun
 from perdure.dsl import messages
 
 
@@ -51,7 +52,7 @@ def test_a_run_that_was_woken_just_before_its_workflow_was_registered_goes_on(tm
         core, supervisor = heir._machine.core, heir._machine.supervisor
 
         def both_at_once() -> None:
-            core.post(supervisor, mail.Letter(letters.ToRun("run", messages.Signalled("go", '"payload"'))))
+            core.post(supervisor, mail.Letter(ToRun("run", messages.Signalled("go", '"payload"'))))
             core.post(supervisor, mail.Letter(letters.Register(flow(lambda: 1).definition())))
 
         heir._machine.exclusively(both_at_once)

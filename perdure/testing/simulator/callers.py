@@ -12,8 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ...actors.starting import Start
-from ...actors.supervisor import ToRun
+from ...actors.starting import Start, ToRun
 from ...dsl import messages as msg
 from ...dsl.errors import (
     ExecutionFinished,

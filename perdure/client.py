@@ -1,0 +1,481 @@
+"""The client: starts, signals, cancels and reads runs that engines of other processes drive."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
+
+import msgspec
+
+from . import arguments
+from .actors import clock
+from .actors.courier import Courier
+from .actors.crew import running_attempt
+from .actors.endings import Endings
+from .actors.lookout import Lookout
+from .actors.starting import Start, execution_id_of
+from .actors.tray import pack, pack_start
+from .dsl import messages as msg
+from .dsl.definition import Definition
+from .dsl.errors import (
+    DuplicateExecution,
+    EngineClosed,
+    EngineForked,
+    ExecutionFinished,
+    ExecutionNotFound,
+    IllegalTransition,
+    StoreError,
+    UsageError,
+    WouldDeadlock,
+)
+from .dsl.policies import Duration
+from .dsl.signals import Signal
+from .dsl.states import FINAL, State
+from .dsl.workflow import Workflow
+from .execution import Execution
+from .history import AttemptRecord
+from .looking import Filters, Looking, Page
+from .persistence.inbox import Begun
+from .persistence.records import ExecutionRow, InboxRow
+from .persistence.store import Store
+from .registry import Registry, make_types_known
+from .run import Run
+from .starting import ClientStartOptions, IfExists, request_for
+
+__all__ = ["Client"]
+
+InputT = TypeVar("InputT")
+OutputT = TypeVar("OutputT")
+T = TypeVar("T")
+
+_DEAF = frozenset({*FINAL, State.COMPENSATING})
+
+
+class Client:
+    """Talks to the engines on a database, and runs nothing.
+
+    What it starts, signals and cancels is on disk when the call returns, in the database's inbox. An engine that is
+    alive takes it from there at once, and its answer is the call's; otherwise it waits for the next engine. Every
+    method may be called from any thread.
+
+    Example:
+        >>> from perdure import Engine
+        >>> hello = Workflow("hello").step("greet", lambda ctx: f"hello, {ctx.input}")
+        >>> with Engine(None, hello) as engine, Client(engine.path) as client:  # in real life, in another process
+        ...     client.start("hello", "world").result(timeout=10)
+        'hello, world'
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *workflows: Workflow[Any, Any],
+        durability: Literal["full", "normal"] = "full",
+    ) -> None:
+        """Make ready to use a database that an engine has made; it is not touched before it is used.
+
+        Args:
+            path: The database file.
+            workflows: Whose values are to be read as the classes they were, and whose signals are to be checked. They
+                are not run here.
+            durability: ``"full"`` survives power loss; ``"normal"`` the death of the process.
+
+        Raises:
+            UsageError: an argument is wrong.
+            StoreError: there is no such database, or none that this release can use.
+        """
+        location = arguments.locate(path, None, None, embedded=True)
+        if location is None:
+            msg_ = "a client needs the file of a database: one in memory is seen by its own engine only"
+            raise UsageError(msg_)
+        if durability not in ("full", "normal"):
+            msg_ = f"durability must be 'full' or 'normal', not {durability!r}"
+            raise UsageError(msg_)
+        self._registry = Registry()
+        self._known: list[Definition] = []
+        for workflow in workflows:
+            self._know(workflow)
+        self._process = os.getpid()
+        self._closed = False
+        self._writing = threading.Lock()
+        self._store = Store(location, durability=durability)
+        self._store.attach()
+        self._endings = Endings()
+        self._lookout = Lookout(self._store, self._endings, name="perdure-client")
+        self._looking = Looking(self._read, self._registry.definition)
+        self._courier = Courier(self._store.path, self._store.inbox)
+
+    def _know(self, workflow: Workflow[Any, Any]) -> None:
+        if not isinstance(workflow, Workflow):
+            msg_ = f"a client takes workflows, not {workflow!r}"
+            raise UsageError(msg_)
+        definition = workflow.definition()
+        if definition not in self._known:
+            self._known.append(definition)
+            make_types_known(definition)
+            self._registry.add(definition)
+
+    # ---- writing
+
+    @overload
+    def start(
+        self, workflow: Workflow[InputT, OutputT], input: InputT, **options: Unpack[ClientStartOptions]
+    ) -> Run[OutputT]: ...
+    @overload
+    def start(
+        self, workflow: Workflow[None, OutputT], input: None = None, **options: Unpack[ClientStartOptions]
+    ) -> Run[OutputT]: ...
+    @overload
+    def start(self, workflow: str, input: Any = None, **options: Unpack[ClientStartOptions]) -> Run[Any]: ...
+    def start(
+        self,
+        workflow: str | Workflow[Any, Any],
+        input: Any = None,
+        *,
+        id: str | None = None,
+        key: str | None = None,
+        version: str | None = None,
+        delay: Duration | None = None,
+        at: datetime | None = None,
+        tags: Mapping[str, Any] | None = None,
+        business_key: str | None = None,
+        if_exists: IfExists = "return",
+        key_ttl: Duration | None = None,
+    ) -> Run[Any]:
+        """Have a run started, and return once the wish is on disk; see `Engine.start`.
+
+        The workflow need not be known here: an engine on which it is registered starts the run, at once if one is
+        alive. Until then the run is shown as running, with no steps.
+
+        Args:
+            workflow: The workflow's name; or the workflow, whose input type is then checked.
+            input: What the run works on.
+            id: Id of the run; made up when left out.
+            key: Idempotency key: a second start of the workflow with the same key gives the same run.
+            version: Version to start; the one an engine registered last otherwise.
+            delay: Seconds or `timedelta` before the first node begins; durable.
+            at: Aware point in time at which the first node begins, instead of ``delay``.
+            tags: Names with anything storable; runs can be found by them.
+            business_key: What you know the matter by; several runs may have the same, and can be found by it.
+            if_exists: What to do when the id or key exists: ``"return"`` that run, ``"reject"`` with an error, or
+                ``"replace_if_finished"``: a run that has ended makes way, one that has not is returned.
+            key_ttl: Seconds or `timedelta` after which the key may be used for another run, whatever this one does.
+
+        Raises:
+            InvalidPayload: the input does not fit its type or cannot be stored.
+            DuplicateExecution: the id or key exists, and was to be rejected or is another workflow's.
+            StoreError: it could not be written; the message says whether it may have been.
+            EngineClosed: the client is closed.
+        """
+        self._check_open("start")
+        name: Any = workflow
+        input_type = None
+        if isinstance(workflow, Workflow):
+            self._know(workflow)
+            name, input_type = workflow.name, workflow.definition().input_type
+        arguments.check_text(name, "workflow")
+        request = request_for(
+            workflow,
+            input,
+            execution_id_of(clock.micros(), secrets.randbits),
+            input_type=input_type,
+            id=id,
+            key=key,
+            key_ttl=key_ttl,
+            version=version,
+            delay=delay,
+            at=at,
+            tags=tags,
+            business_key=business_key,
+            if_exists=if_exists,
+        )
+        with self._writing:
+            sent = self._store.inbox.send_start(pack_start(request), replace=if_exists == "replace_if_finished")
+        if isinstance(sent, Begun):
+            return self._existing(sent, request)
+        return Run(self, self._courier.deliver(sent) or request.new_id, name)
+
+    def _existing(self, begun: Begun, request: Start) -> Run[Any]:
+        if request.if_exists == "reject" or begun.workflow != request.workflow:
+            by_id = begun.execution_id == request.execution_id
+            why = "under this id" if by_id else f"with the idempotency key {request.key!r}"
+            raise DuplicateExecution(begun.execution_id, f"{why}, of workflow {begun.workflow!r}")
+        return Run(self, begun.execution_id, begun.workflow)
+
+    @overload
+    def signal(self, id: str, event: Signal[T], payload: T, *, key: str | None = None, strict: bool = True) -> None: ...
+    @overload
+    def signal(
+        self, id: str, event: Signal[None], payload: None = None, *, key: str | None = None, strict: bool = True
+    ) -> None: ...
+    @overload
+    def signal(
+        self, id: str, event: str, payload: Any = None, *, key: str | None = None, strict: bool = True
+    ) -> None: ...
+    def signal(self, id: str, event: Any, payload: Any = None, *, key: str | None = None, strict: bool = True) -> None:
+        """Send a signal to a run; returns once it is on disk, and the engine that drives the run, if any, has taken it.
+
+        Args:
+            id: Id of the run.
+            event: Name of the signal, or a typed `Signal`.
+            payload: What the gate gives to the steps after it; checked against the signal's type.
+            key: A second signal to this run with the same key is dropped.
+            strict: Refuse a name that no gate of the workflow waits for. Only an engine can tell: when none is alive,
+                such a signal is refused later, and logged there.
+
+        Raises:
+            ExecutionNotFound: there is no such run.
+            ExecutionFinished: it has ended or is being undone; nothing was stored.
+            UnknownSignal: no gate waits for this name.
+            InvalidPayload: the payload does not fit its type or cannot be stored.
+            StoreError: it could not be written; the message says whether it may have been.
+            EngineClosed: the client is closed.
+        """
+        self._check_open("signal")
+        name = event.name if isinstance(event, Signal) else event
+        arguments.check_text(id, "the id of a run")
+        arguments.check_text(name, "the name of a signal")
+        if key is not None:
+            arguments.check_text(key, "key")
+        annotation = event.payload if isinstance(event, Signal) else self._payload_type(name, id)
+        encoded = arguments.encode(payload, annotation, f"the payload of signal {name!r}")
+
+        def check(state: str | None) -> None:
+            if state is None:
+                raise ExecutionNotFound(id)
+            if state in _DEAF:
+                raise ExecutionFinished(id, state, f"take the signal {name!r}")
+
+        try:
+            self._send(id, msg.Signalled(name, encoded, key, strict), check)
+        except ExecutionFinished:
+            if key is None or not self._has_signal(id, key):
+                raise
+
+    def _payload_type(self, event: str, id: str) -> Any:
+        def workflow_of_run() -> str | None:
+            execution = self.get_execution(id)
+            return None if execution is None else execution.workflow_name
+
+        return self._registry.payload_type(event, workflow_of_run)
+
+    def _has_signal(self, id: str, key: str) -> bool:
+        stored = self._store.snapshot(id)
+        return stored is not None and any(signal.dedup_key == key for signal in stored.signals)
+
+    def cancel(self, id: str, *, compensate: bool = True, reason: str = "cancelled") -> None:
+        """Cancel a run; returns once the wish is on disk, and the engine that drives the run, if any, has taken it.
+
+        Raises:
+            ExecutionNotFound: there is no such run.
+            IllegalTransition: it has ended, is being undone already, or is quarantined.
+            StoreError: it could not be written; the message says whether it may have been.
+            EngineClosed: the client is closed.
+        """
+        self._check_open("cancel")
+        arguments.check_text(id, "the id of a run")
+
+        def check(state: str | None) -> None:
+            if state is None:
+                raise ExecutionNotFound(id)
+            if state in _DEAF or state == State.QUARANTINED:
+                raise IllegalTransition(id, state, "cancel", (State.RUNNING, State.WAITING))
+
+        self._send(id, msg.Cancel(compensate, reason), check)
+
+    def _send(self, id: str, message: Any, check: Callable[[str | None], None]) -> None:
+        row = pack(id, message)
+        assert row is not None
+        with self._writing:
+            number = self._store.inbox.send(row, check)
+        self._courier.deliver(number, id)
+
+    # ---- reading
+
+    def run(self, id: str) -> Run[Any]:
+        """Return a handle on a run that exists.
+
+        Raises:
+            ExecutionNotFound: there is none of this id.
+        """
+        execution = self.get_execution(id)
+        if execution is None:
+            raise ExecutionNotFound(id)
+        return Run(self, id, execution.workflow_name)
+
+    def get_execution(self, id: str) -> Execution | None:
+        """Return what a run looks like now, or None if there is none of this id.
+
+        Raises:
+            EngineClosed: the client is closed.
+        """
+        self._check_open("read an execution")
+        found = self._looking.get_execution(id)
+        if found is None and (start := self._read("read an execution", lambda store: store.inbox.start_of(id))):
+            # Look again: an engine may have taken the start between the two looks.
+            found = self._looking.get_execution(id) or self._looking.view(_row_to_be(start))
+        return found
+
+    def list_executions(
+        self,
+        workflow: str | None = None,
+        state: str | Collection[str] | None = None,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        after: str | None = None,
+        order: Literal["newest", "oldest"] = "newest",
+        **filters: Unpack[Filters],
+    ) -> Page:
+        """Return runs that an engine has started, newest first; the arguments are those of `Engine.list_executions`.
+
+        Raises:
+            UsageError: a filter or bound is wrong.
+            EngineClosed: the client is closed.
+        """
+        self._check_open("list executions")
+        return self._looking.list_executions(
+            workflow, state, limit=limit, offset=offset, after=after, order=order, **filters
+        )
+
+    def history(self, id: str) -> list[AttemptRecord]:
+        """Return every attempt of a run; see `Engine.history`.
+
+        Raises:
+            ExecutionNotFound: there is no such run.
+            EngineClosed: the client is closed.
+        """
+        self._check_open("read a history")
+        return self._looking.history(id)
+
+    def _read(self, verb: str, look: Callable[[Store], T]) -> T:
+        self._check_open(verb)
+        try:
+            return look(self._store)
+        except StoreError:
+            self._check_open(verb)  # it was closed under this thread's hands
+            raise
+
+    # ---- for handles on runs
+
+    def view(self, row: ExecutionRow) -> Execution:
+        """Return what a run's row shows; its steps and signals are read when they are asked for."""
+        return self._looking.view(row)
+
+    def when_ended(self, id: str, callback: Callable[[ExecutionRow | None], None]) -> Callable[[], None]:
+        """Have a callback called with a run's row at its end, or None at the close; returns what takes that back."""
+        stop = self._endings.when(id, callback)
+        self._lookout.watch(id)
+        return stop
+
+    def when_changed(self, id: str, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have a callback called whenever there may be news of a run; returns what takes that back."""
+        return self._lookout.watch(id, callback)
+
+    def is_under_way(self, id: str) -> bool:
+        """Tell that nothing is driven here."""
+        self._check_open("wait")
+        return False
+
+    def wait_told(self) -> None:
+        """Do nothing: listeners are in other processes."""
+
+    def aside(self) -> None:
+        """Tell that a handler that waits here keeps what it holds."""
+
+    def check_may_block(self) -> None:
+        """Raise nothing: no event loop of ours can be blocked here."""
+
+    def check_may_wait(self, id: str | None) -> None:
+        """Raise `WouldDeadlock` in a handler of this very run."""
+        attempt = running_attempt()
+        if attempt is not None and attempt.facts.execution_id == id:
+            msg_ = f"a handler of run {id} cannot wait for its own run to end"
+            raise WouldDeadlock(msg_)
+
+    def subscribe(self, id: str, listener: Any) -> Callable[[], None]:
+        """Refuse: events are told in the process of the engine that drives the run.
+
+        Raises:
+            UsageError: always.
+        """
+        msg_ = f"events of run {id} are told where it is driven: listen to an Engine; a client can wait(until=...)"
+        raise UsageError(msg_)
+
+    # ---- life
+
+    def close(self) -> None:
+        """Let go of the database; whoever waits on another thread gets `EngineClosed`. Harmless the second time."""
+        if self._closed or os.getpid() != self._process:
+            return
+        self._closed = True
+        self._lookout.close()
+        with self._writing:
+            self._store.close()
+        self._endings.close()
+
+    def _check_open(self, verb: str) -> None:
+        if os.getpid() != self._process:
+            raise EngineForked(verb, "client")
+        if self._closed:
+            raise EngineClosed(verb, "client")
+
+    @property
+    def path(self) -> str:
+        """The database file."""
+        return self._store.path
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client is closed."""
+        return self._closed
+
+    def __enter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it without blocking the loop."""
+        import asyncio
+
+        await asyncio.to_thread(self.close)
+
+
+def _row_to_be(start: InboxRow) -> ExecutionRow:
+    """Return the row of a run whose start waits for an engine."""
+    said = msgspec.json.decode(start.body, type=Start)
+    nothing = dict.fromkeys(ExecutionRow._fields)
+    known = {
+        "id": 0,
+        "execution_id": start.execution_id,
+        "workflow": said.workflow,
+        "version": said.version,
+        "fingerprint": "",
+        "state": State.RUNNING,
+        "input": said.input,
+        "idempotency_key": said.key,
+        "tags": said.tags,
+        "owner": 0,
+        "adoptions": 0,
+        "sequence": 0,
+        "created_at": start.accepted_at,
+        "updated_at": start.accepted_at,
+    }
+    return ExecutionRow(**{**nothing, **known})  # type: ignore[arg-type]

@@ -1,0 +1,94 @@
+"""An engine is asked for a run that another live engine drives: the message goes there, and its answer comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perdure import Engine, ExecutionFinished, IllegalTransition, Signal, State, UnknownSignal, Workflow
+from perdure.dsl.errors import ExecutionNotFound
+from perdure.testing import close_cleanly
+from perdure.testing.leaks import unique_name
+
+
+def gate() -> Workflow[Any, Any]:
+    return Workflow("gate").wait_for(Signal("go", int)).step("answer", lambda ctx: ctx.signals["go"])
+
+
+@pytest.fixture
+def pair(path: Path) -> Iterator[tuple[Engine, Engine]]:
+    """Two engines on one file."""
+    name = unique_name()
+    engines = [Engine(path, gate(), durability="normal", queue_name=name) for _ in range(2)]
+    yield engines[0], engines[1]
+    for engine in engines:
+        engine.close()
+    close_cleanly(engines[0])
+
+
+def test_a_signal_reaches_it(pair: tuple[Engine, Engine]) -> None:
+    owner, other = pair
+    run = owner.start("gate", id="g")
+    other.signal("g", "go", 6)
+    assert run.result(timeout=30) == 6
+    assert other.run("g").result(timeout=30) == 6
+
+
+def test_a_cancel_reaches_it(pair: tuple[Engine, Engine]) -> None:
+    owner, other = pair
+    run = owner.start("gate", id="g")
+    other.cancel("g", reason="changed our mind")
+    execution = run.wait(timeout=30)
+    assert execution.state == State.CANCELLED
+    assert execution.error is not None
+    assert execution.error.message == "changed our mind"
+
+
+def test_a_refusal_comes_back_as_what_it_is(pair: tuple[Engine, Engine]) -> None:
+    owner, other = pair
+    owner.start("gate", id="g")
+    with pytest.raises(UnknownSignal):
+        other.signal("g", "gi", 1)
+    with pytest.raises(IllegalTransition, match="cannot resume"):
+        other.resume("g")
+    other.signal("g", "go", 1)
+    owner.run("g").wait(timeout=30)
+    with pytest.raises(ExecutionFinished):
+        other.signal("g", "go", 1)
+    with pytest.raises(ExecutionNotFound):
+        other.signal("nobody", "go", 1)
+
+
+def test_a_wait_for_a_state_sees_it(pair: tuple[Engine, Engine]) -> None:
+    owner, other = pair
+    owner.start("gate", id="g")
+    assert other.run("g").wait(until="waiting", timeout=30).state == State.WAITING
+
+
+def test_a_start_of_its_id_or_key_gives_that_run(pair: tuple[Engine, Engine]) -> None:
+    owner, other = pair
+    run = owner.start("gate", id="g", key="k")
+    assert other.start("gate", id="g").id == other.start("gate", key="k").id == run.id
+    other.signal("g", "go", 2)
+    assert other.start("gate", key="k").result(timeout=30) == 2
+
+
+def test_a_schedule_made_at_one_is_learned_by_the_other(path: Path, freezer: Any) -> None:
+    tick = Workflow("tick").step("tick", lambda: None)
+    with Engine(path, tick, durability="normal") as one, Engine(path, tick, durability="normal") as other:
+        one.schedule("s", "tick", every=60)
+        one.close()
+        due = _until(other.next_deadline)
+        other.advance(seconds=60)
+        assert due is not None
+        assert [run.state for run in other.list_executions("tick")] == [State.COMPLETED]
+
+
+def _until(look: Any) -> Any:
+    """Look until there is something: another engine's word is on its way."""
+    while (found := look()) is None:
+        pass
+    return found
