@@ -969,6 +969,11 @@ class Engine:
         return self._options["queue_name"] or "perdure"
 
     @property
+    def workflows(self) -> tuple[Workflow[Any, Any], ...]:
+        """The workflows that are registered, in the order in which they were."""
+        return tuple(self._workflows)
+
+    @property
     def path(self) -> str:
         """The database file."""
         return self._machine.store.path

@@ -1,0 +1,255 @@
+"""What the page asks for and what its buttons do, on an engine or a client.
+
+A client knows fewer verbs than an engine: the page offers what there is. This file knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from ..dsl.errors import ExecutionNotFound, UnknownWorkflow, UsageError
+from ..dsl.states import State
+from ..dsl.workflow import Workflow
+from ..execution import Execution
+from .forms import form_of
+from .shown import Redact, Shower, moment
+
+__all__ = ["Desk"]
+
+_PAGE: Final = 50
+_MOST_INBOX: Final = 200
+_BY: Final = "dashboard"
+
+_STEERED: Final = ("cancel", "pause", "resume", "retry", "skip", "complete_step", "resolve", "fork", "terminate")
+_ALIVE: Final = frozenset({"pause", "skip", "complete_step", "fork", "terminate"})
+_OFFERED: Final[Mapping[str, frozenset[str]]] = {
+    "running": _ALIVE | {"cancel", "retry", "resolve"},
+    "waiting": _ALIVE | {"cancel", "retry", "resolve"},
+    "paused": frozenset({"resume", "skip", "complete_step", "fork", "terminate", "cancel", "resolve"}),
+    "compensating": _ALIVE | {"retry", "resolve", "resume"},
+    "completed": frozenset({"fork"}),
+    "failed": frozenset({"retry", "skip", "complete_step", "fork"}),
+    "cancelled": frozenset({"fork"}),
+    "quarantined": frozenset({"resume", "fork", "terminate"}),
+}
+"""Which buttons a run in a state has. A state is coarser than what decides whether a verb is legal: the engine's own
+refusal is shown where the button was too much."""
+
+
+class Desk:
+    """Answers the page."""
+
+    def __init__(self, source: Any, *, redact: Redact | None, read_only: bool) -> None:
+        """Take the engine or client, and what hides values."""
+        self._source = source
+        self._show = Shower(redact)
+        self.read_only = read_only
+
+    @property
+    def path(self) -> str:
+        """The database file."""
+        return str(self._source.path)
+
+    # ---- looking
+
+    def overview(self) -> dict[str, Any]:
+        """Return what the page is drawn around."""
+        counts = self._source.count_executions(by="state") if self._can("count_executions") else {}
+        return {
+            "workflows": sorted(self._workflows()),
+            "states": [str(state) for state in State],
+            "counts": {str(state): count for state, count in counts.items()},
+            "incidents": len(self._source.incidents()) if self._can("incidents") else 0,
+            "read_only": self.read_only,
+            "can": [verb for verb in ("schedules", "stats", "start") if self._can(verb)],
+        }
+
+    def runs(self, asked: Mapping[str, str]) -> dict[str, Any]:
+        """Return a page of runs."""
+        filters: dict[str, Any] = {name: asked[name] for name in ("business_key", "error") if asked.get(name)}
+        page = self._source.list_executions(
+            asked.get("workflow") or None,
+            asked.get("state") or None,
+            limit=_PAGE,
+            after=asked.get("after") or None,
+            **filters,
+        )
+        found = list(map(self._show.brief, page))
+        if (wanted := asked.get("id")) and not asked.get("after"):
+            one = self._source.get_execution(wanted)
+            found = [] if one is None else [self._show.brief(one)]
+            return {"runs": found, "next": None}
+        return {"runs": found, "next": page.cursor}
+
+    def run(self, id: str) -> dict[str, Any]:
+        """Return everything about one run."""
+        execution = self._execution(id)
+        shown = self._show.whole(execution, self._source.history(id))
+        shown["gates"] = [self._gate(execution, event) for event in self._events(execution)]
+        shown["verbs"] = self._verbs(execution)
+        shown["has_graph"] = execution.workflow_name in self._workflows()
+        shown["audit"] = [self._audited(entry) for entry in self._source.audit(id)] if self._can("audit") else []
+        shown["incidents"] = [
+            one for one in (self._incidents() if self._can("incidents") else []) if one["run"] == execution.id
+        ]
+        return shown
+
+    def graph(self, id: str) -> str:
+        """Return the drawing of a run."""
+        return self._execution(id).to_svg()
+
+    def inbox(self) -> dict[str, Any]:
+        """Return what waits for a person: open gates with their forms, and incidents."""
+        waiting = self._source.list_executions(None, "waiting", limit=_MOST_INBOX)
+        gates = [
+            {**self._show.brief(execution), "input": self._show.value(execution.id, "input", execution.input), **gate}
+            for execution in waiting
+            for event in self._events(execution)
+            if (gate := self._gate(execution, event))
+        ]
+        return {"gates": gates, "incidents": self._incidents() if self._can("incidents") else []}
+
+    def _incidents(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "run": one.execution_id,
+                "workflow": one.workflow_name,
+                "step": one.step,
+                "compensation": one.compensation,
+                "attempts": one.attempts,
+                "since": moment(one.since),
+                "error": None if one.error is None else f"{one.error.type}: {one.error.message}"[:2000],
+            }
+            for one in self._source.incidents()
+        ]
+
+    def definitions(self) -> list[dict[str, Any]]:
+        """Return the workflows that are known here."""
+        counts = self._source.count_executions(by="workflow") if self._can("count_executions") else {}
+        return [
+            {
+                "name": name,
+                "version": workflow.version,
+                "runs": counts.get(name, 0),
+                "form": form_of(workflow.definition().input_type),
+                "findings": [str(finding) for finding in workflow.check()],
+            }
+            for name, workflow in sorted(self._workflows().items())
+        ]
+
+    def definition_graph(self, name: str) -> str:
+        """Return the drawing of a workflow."""
+        return self._workflow(name).to_svg()
+
+    def schedules(self) -> list[dict[str, Any]]:
+        """Return the schedules."""
+        return [
+            {
+                "name": one.name,
+                "workflow": one.workflow_name,
+                "when": one.cron or f"every {one.every}",
+                "tz": one.tz,
+                "next": moment(one.next_at),
+                "paused": one.paused,
+                "runs": one.runs,
+                "skipped": one.skipped,
+                "last_run": one.last_run,
+            }
+            for one in self._source.schedules()
+        ]
+
+    def figures(self) -> Any:
+        """Return the engine's figures."""
+        return self._source.stats()
+
+    # ---- acting
+
+    def act(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Do what a button asks for, and say what came of it."""
+        verb, run = asked.get("verb"), asked.get("id")
+        if verb == "start":
+            return self._start(asked)
+        if verb in ("pause_schedule", "resume_schedule", "trigger") and self._can(str(verb)):
+            getattr(self._source, str(verb))(asked.get("name"))
+            return {"done": verb}
+        if not isinstance(run, str):
+            msg = "say which run: id"
+            raise UsageError(msg)
+        if verb == "signal":
+            self._source.signal(run, asked.get("event"), asked.get("payload"))
+        elif verb in _STEERED and self._can(verb):
+            return {"done": verb, **self._steer(verb, run, asked)}
+        else:
+            msg = f"there is no verb {verb!r} here"
+            raise UsageError(msg)
+        return {"done": verb}
+
+    def _start(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        run = self._source.start(asked.get("workflow"), asked.get("input"), id=asked.get("id") or None)
+        return {"done": "start", "run": run.id}
+
+    def _steer(self, verb: str, id: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+        options: dict[str, Any] = {}
+        if asked.get("reason"):
+            options["reason"] = asked["reason"]
+        if self._can("audit"):
+            options["by"] = asked.get("by") or _BY
+        call: Callable[..., Any] = getattr(self._source, verb)
+        match verb:
+            case "cancel":
+                call(id, compensate=asked.get("compensate", True) is not False, **options)
+            case "skip" | "complete_step":
+                call(id, asked.get("step"), result=asked.get("result"), **options)
+            case "resolve":
+                call(id, asked.get("how"), step=asked.get("step"), result=asked.get("result"), **options)
+            case "fork":
+                changed = {name: asked[name] for name in ("input", "steps") if name in asked}
+                return {"run": call(id, at=asked.get("at") or None, **changed, **options).id}
+            case _:
+                call(id, **options)
+        return {}
+
+    # ---- what there is
+
+    def _can(self, name: str) -> bool:
+        return hasattr(self._source, name)
+
+    def _workflows(self) -> dict[str, Workflow[Any, Any]]:
+        return {workflow.name: workflow for workflow in getattr(self._source, "workflows", ())}
+
+    def _workflow(self, name: str) -> Workflow[Any, Any]:
+        known = self._workflows()
+        if name not in known:
+            raise UnknownWorkflow(name, known)
+        return known[name]
+
+    def _execution(self, id: str) -> Execution:
+        execution: Execution | None = self._source.get_execution(id)
+        if execution is None:
+            raise ExecutionNotFound(id)
+        return execution
+
+    def _events(self, execution: Execution) -> list[str]:
+        """Return the signals that open a gate of this run now, each once."""
+        return list(dict.fromkeys(gate.event for gate in execution.waiting_for if gate.event is not None))
+
+    def _gate(self, execution: Execution, event: str) -> dict[str, Any]:
+        workflow = self._workflows().get(execution.workflow_name)
+        signals = () if workflow is None else workflow.definition().signals
+        payload = next((signal.payload for signal in signals if signal.name == event), None)
+        return {"event": event, "form": form_of(payload)}
+
+    def _verbs(self, execution: Execution) -> list[str]:
+        offered = _OFFERED.get(str(execution.state), frozenset())
+        return [verb for verb in _STEERED if verb in offered and self._can(verb)]
+
+    @staticmethod
+    def _audited(entry: Any) -> dict[str, Any]:
+        return {
+            "at": moment(entry.at),
+            "verb": entry.verb,
+            "by": entry.by,
+            "reason": entry.reason,
+            "step": entry.step,
+        }

@@ -1,0 +1,436 @@
+// The page. Everything that comes from a database is put in as text, never as markup: `el` knows no other way.
+
+const main = document.getElementById("main");
+const notice = document.getElementById("notice");
+const live = document.getElementById("live");
+
+let overview = null;   // what /api/overview said last
+let drawn = 0;         // number of the view that is being drawn: an older one that arrives late is dropped
+let shown = "";        // JSON of what the current view shows: nothing is drawn anew when nothing has changed
+let more = [];         // further pages of the list, which a redraw keeps
+
+// ---- building
+
+function el(tag, options = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(options)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "class") node.className = value;
+    else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name in node && typeof value !== "string") node[name] = value;
+    else node.setAttribute(name, value === true ? "" : String(value));
+  }
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+const state = (name) => el("span", { class: `state ${name}` }, name.replaceAll("_", " "));
+const link = (id) => el("a", { href: `#/run/${encodeURIComponent(id)}`, class: "id" }, id);
+const card = (title, ...children) => el("section", { class: "card" }, title && el("h2", {}, title), ...children);
+const empty = (text) => el("p", { class: "empty" }, text);
+
+function when(iso) {
+  if (!iso) return "";
+  const at = new Date(iso);
+  return el("time", { datetime: iso, title: iso }, at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" }));
+}
+
+function span(from, to) {
+  const seconds = Math.max(0, (new Date(to) - new Date(from)) / 1000);
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 120) return `${seconds.toFixed(1)} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172800) return `${(seconds / 3600).toFixed(1)} h`;
+  return `${(seconds / 86400).toFixed(1)} days`;
+}
+
+function value(shown) {
+  if (!shown) return el("p", { class: "quiet" }, "nothing");
+  const text = el("pre", { tabindex: "0" }, shown.text);
+  return shown.cut ? el("div", {}, text, el("p", { class: "quiet" }, `cut: ${shown.length} characters in all`)) : text;
+}
+
+function table(heads, rows, label) {
+  const head = heads.map(([text, kind]) => el("th", { class: kind, scope: "col" }, text));
+  return el("div", { class: "scroll" }, el("table", { "aria-label": label }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows)));
+}
+
+const cell = (content, kind) => el("td", { class: kind }, content ?? "");
+
+let hiding;
+function say(text, bad = false) {
+  notice.textContent = text;
+  notice.className = bad ? "bad" : "";
+  notice.hidden = false;
+  clearTimeout(hiding);
+  hiding = setTimeout(() => { notice.hidden = true; }, bad ? 12000 : 5000);
+}
+
+// ---- asking
+
+class Refused extends Error {
+  constructor(status, message) { super(message); this.status = status; }
+}
+
+async function ask(path, query = {}) {
+  const asked = new URLSearchParams(Object.entries(query).filter(([, text]) => text));
+  return answered(await fetch(`api/${path}?${asked}`));
+}
+
+async function send(path, body) {
+  const headers = { "content-type": "application/json", "x-perdure-csrf": overview?.csrf ?? "" };
+  return answered(await fetch(`api/${path}`, { method: "POST", headers, body: JSON.stringify(body) }));
+}
+
+async function answered(response) {
+  const body = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Refused(response.status, body.error?.message ?? `the server answered ${response.status}`);
+  return body;
+}
+
+async function act(body, done) {
+  try {
+    const answer = await send("act", body);
+    say(done);
+    if (answer.run && (body.verb === "start" || body.verb === "fork")) location.hash = `#/run/${encodeURIComponent(answer.run)}`;
+    else await refresh(true);
+    return true;
+  } catch (error) {
+    say(error.message, true);
+    return false;
+  }
+}
+
+// ---- forms
+
+function formFields(form) {
+  const inputs = form.fields.map((field) => ({ field, input: input(field) }));
+  const labels = inputs.map(({ field, input }) => el("label", {}, `${field.name || "payload"}${field.kind === "json" ? " (JSON)" : ""}${field.required ? "" : ", optional"}`, input));
+  const read = () => {
+    if (form.whole) return readOne(inputs[0]) ?? null;
+    const values = inputs.map((one) => [one.field.name, readOne(one)]).filter(([, read]) => read !== undefined);
+    return Object.fromEntries(values);
+  };
+  return { labels, read };
+}
+
+function input(field) {
+  const required = field.required && field.kind !== "boolean";
+  const text = field.default === null || field.default === undefined ? "" : typeof field.default === "object" ? JSON.stringify(field.default) : String(field.default);
+  switch (field.kind) {
+    case "boolean": return el("input", { type: "checkbox", checked: field.default === true });
+    case "choice": return el("select", { required }, !required && el("option", { value: "" }, "–"), field.choices.map((choice, index) => el("option", { value: String(index), selected: choice === field.default }, String(choice))));
+    case "json": return el("textarea", { spellcheck: "false", required }, text);
+    case "integer": return el("input", { type: "number", step: "1", required, value: text });
+    case "number": return el("input", { type: "number", step: "any", required, value: text });
+    case "date": return el("input", { type: "date", required, value: text });
+    case "moment": return el("input", { type: "datetime-local", step: "1", required });
+    default: return el("input", { type: "text", required, value: text });
+  }
+}
+
+function readOne({ field, input }) {
+  if (field.kind === "boolean") return input.checked;
+  if (input.value === "" && !(field.kind === "text" && field.required)) return undefined;
+  switch (field.kind) {
+    case "choice": return field.choices[Number(input.value)];
+    case "integer": case "number": return Number(input.value);
+    case "moment": return new Date(input.value).toISOString();
+    case "json":
+      try { return JSON.parse(input.value); } catch (error) { throw new Error(`${field.name || "payload"} is not JSON: ${error.message}`); }
+    default: return input.value;
+  }
+}
+
+function signalForm(run, gate) {
+  const { labels, read } = formFields(gate.form);
+  const button = el("button", { class: "main", type: "submit" }, `Send ${gate.event}`);
+  const submit = async (event) => {
+    event.preventDefault();
+    let payload;
+    try { payload = read(); } catch (error) { say(error.message, true); return; }
+    button.disabled = true;
+    if (!await act({ verb: "signal", id: run, event: gate.event, payload }, `${gate.event} was sent to ${run}`)) button.disabled = false;
+  };
+  return el("form", { class: "fields", onsubmit: submit, "aria-label": `Signal ${gate.event}` }, labels, el("div", {}, button));
+}
+
+function dialog(title, fields, confirm, danger) {
+  return new Promise((resolve) => {
+    const close = (answer) => { box.close(); box.remove(); resolve(answer); };
+    const submit = (event) => {
+      event.preventDefault();
+      try { close(Object.fromEntries(fields.map((field) => [field.name, field.read()]).filter(([, read]) => read !== undefined))); }
+      catch (error) { say(error.message, true); }
+    };
+    const form = el("form", { class: "fields", onsubmit: submit }, fields.map((field) => field.label),
+      el("div", { class: "buttons" }, el("button", { class: danger ? "danger" : "main", type: "submit" }, confirm), el("button", { type: "button", onclick: () => close(null) }, "Back")));
+    const box = el("dialog", { "aria-label": title, oncancel: (event) => { event.preventDefault(); close(null); } }, el("h2", {}, title), form);
+    document.body.append(box);
+    box.showModal();
+  });
+}
+
+function textField(name, label, { json = false, required = false, text = "" } = {}) {
+  const node = el(json ? "textarea" : "input", { required, spellcheck: "false" });
+  node.value = text;
+  const read = () => {
+    if (node.value === "") return undefined;
+    if (!json) return node.value;
+    try { return JSON.parse(node.value); } catch (error) { throw new Error(`${label} is not JSON: ${error.message}`); }
+  };
+  return { name, label: el("label", {}, label, node), read };
+}
+
+function choiceField(name, label, choices) {
+  const node = el("select", {}, choices.map((choice) => el("option", { value: choice }, choice)));
+  return { name, label: el("label", {}, label, node), read: () => node.value };
+}
+
+function boxField(name, label, checked) {
+  const node = el("input", { type: "checkbox", checked });
+  return { name, label: el("label", {}, label, node), read: () => node.checked };
+}
+
+const reason = () => textField("reason", "Reason, optional");
+const VERBS = {
+  cancel: ["Cancel", () => [boxField("compensate", "Undo what was completed", true), reason()], true],
+  pause: ["Pause", () => [reason()]],
+  resume: ["Resume", () => [reason()]],
+  retry: ["Retry", () => [reason()]],
+  skip: ["Skip step", (run) => [stepField(run), textField("result", "Result to go on with (JSON)", { json: true }), reason()]],
+  complete_step: ["Complete step", (run) => [stepField(run), textField("result", "Result it had (JSON)", { json: true }), reason()]],
+  resolve: ["Resolve", (run) => [choiceField("how", "How", ["retry", "skip", "complete", "fail"]), stepField(run, true), textField("result", "Result (JSON)", { json: true }), reason()]],
+  fork: ["Fork", (run) => [textField("at", "Begin at step, or from the beginning"), textField("input", "Input (JSON), or leave it as it is", { json: true }), reason()]],
+  terminate: ["Terminate", () => [reason()], true],
+};
+
+function stepField(run, optional = false) {
+  const open = run.history.filter((one) => one.kind === "step" && one.outcome !== "completed").map((one) => one.step);
+  return textField("step", optional ? "Step, if there are several" : "Step", { required: !optional, text: open.at(-1) ?? "" });
+}
+
+async function steer(run, verb) {
+  const [label, fields, danger] = VERBS[verb];
+  const answer = await dialog(`${label}: ${run.id}`, fields(run), label, danger);
+  if (answer) await act({ verb, id: run.id, ...answer }, `${label}: done`);
+}
+
+// ---- views: each loads what it shows, and draws it
+
+const views = {
+  runs: {
+    title: "Runs",
+    load: (_, query) => ask("runs", query),
+    draw: drawRuns,
+  },
+  run: { load: (id) => ask("run", { id }), draw: drawRun },
+  inbox: { title: "Inbox", load: () => ask("inbox"), draw: drawInbox },
+  workflows: { title: "Workflows", load: () => ask("definitions"), draw: drawWorkflows },
+  schedules: { title: "Schedules", load: () => ask("schedules"), draw: drawSchedules },
+  figures: { title: "Figures", load: () => ask("figures"), draw: drawFigures },
+};
+
+function drawRuns(found, _, query) {
+  const filter = (name, label, node) => { node.name = name; node.value = query[name] ?? ""; return el("label", {}, label, node); };
+  const options = (all, names) => el("select", {}, el("option", { value: "" }, all), names.map((name) => el("option", { value: name }, name)));
+  const search = (event) => {
+    event?.preventDefault();
+    const asked = new URLSearchParams([...new FormData(form)].filter(([, text]) => text));
+    location.hash = `#/runs?${asked}`;
+  };
+  const text = (name, label) => filter(name, label, el("input", { type: "search", autocomplete: "off", spellcheck: "false" }));
+  const form = el("form", { class: "row", onsubmit: search, onchange: search, role: "search" },
+    filter("workflow", "Workflow", options("all", overview.workflows)), filter("state", "State", options("all", overview.states)),
+    text("id", "Id"), text("business_key", "Business key"), text("error", "Error text"), el("button", { type: "submit" }, "Find"));
+  const rows = found.runs.concat(...more.map((page) => page.runs)).map((run) => el("tr", { "data-id": run.id },
+    cell(link(run.id)), cell(run.workflow), cell(state(run.state)), cell(when(run.created_at), "wide"),
+    cell(run.error ? `${run.error.step ?? ""} ${run.error.type}: ${run.error.message}` : run.waiting_for.map((gate) => gate.event ?? gate.name).join(", "), "wide quiet")));
+  const next = more.length ? more.at(-1).next : found.next;
+  const load = async () => { more.push(await ask("runs", { ...query, after: next })); await refresh(true); };
+  const counts = Object.entries(overview.counts).map(([name, count]) => el("a", { class: "tile", href: `#/runs?state=${name}` }, el("b", {}, String(count)), el("span", { class: name }, name)));
+  return [el("h1", {}, "Runs"), el("div", { class: "tiles row" }, counts), form,
+    card(null, rows.length ? table([["Id"], ["Workflow"], ["State"], ["Started", "wide"], ["Waits for, or failed with", "wide"]], rows, "Runs") : empty("No run is like that."),
+      next && el("p", {}, el("button", { onclick: load }, "Show more")))];
+}
+
+function drawRun(run) {
+  const buttons = overview.read_only ? [] : run.verbs.map((verb) => el("button", { class: VERBS[verb][2] && "danger", onclick: () => steer(run, verb) }, VERBS[verb][0]));
+  const facts = [["Workflow", run.workflow + (run.version ? ` (${run.version})` : "")], ["Started", when(run.created_at)], ["Ended", when(run.finished_at)],
+    ["Rollback", run.rollback], ["Part of", run.parent && link(run.parent)]].filter(([, fact]) => fact);
+  return [
+    el("div", { class: "row spread" }, el("h1", {}, run.id, " ", state(run.state)), el("div", { class: "buttons" }, buttons)),
+    run.error && card("Why it failed", errorShown(run.error)),
+    run.incidents.length > 0 && card("Waits for an operator", run.incidents.map((one) => incident(one, run))),
+    run.gates.length > 0 && card("Waits for", run.waiting_for.map(gateShown), overview.read_only ? null : run.gates.map((gate) => signalForm(run.id, gate))),
+    el("div", { class: "two" },
+      card("Facts", el("dl", { class: "facts" }, facts.map(([name, fact]) => [el("dt", {}, name), el("dd", {}, fact)]))),
+      card("Input", value(run.input)), run.result && card("Result", value(run.result)), run.tags && card("Tags", value(run.tags)),
+      Object.keys(run.signals).length > 0 && card("Signals", Object.entries(run.signals).map(([name, payload]) => [el("h3", {}, name), value(payload)]))),
+    card("Timeline", timeline(run)),
+    run.has_graph && card("Graph", el("img", { class: "graph", src: `api/run/graph?id=${encodeURIComponent(run.id)}&at=${run.history.length}-${Date.now()}`, alt: `Graph of ${run.workflow} with this run painted on` })),
+    run.audit.length > 0 && card("What operators did", table([["When"], ["What"], ["Step"], ["Who"], ["Why"]],
+      run.audit.map((one) => el("tr", {}, cell(when(one.at)), cell(one.verb), cell(one.step), cell(one.by), cell(one.reason))), "Audit trail")),
+  ];
+}
+
+function gateShown(gate) {
+  return el("p", {}, el("b", {}, gate.event ?? gate.name), " since ", when(gate.since), gate.deadline ? [", until ", when(gate.deadline)] : ", without a limit");
+}
+
+function errorShown(error) {
+  return el("div", {}, el("p", { class: "error" }, error.step ? el("b", {}, `${error.step}: `) : null, `${error.type}: ${error.message}`),
+    error.traceback && el("details", {}, el("summary", {}, "Traceback"), el("pre", {}, error.traceback)),
+    (error.causes ?? []).map(errorShown));
+}
+
+function timeline(run) {
+  if (!run.history.length) return empty("Nothing has begun yet.");
+  const now = new Date().toISOString();
+  const begin = Math.min(...run.history.map((one) => new Date(one.started_at)));
+  const end = Math.max(...run.history.map((one) => new Date(one.ended_at ?? now)), begin + 1);
+  const percent = (iso) => `${(100 * (new Date(iso) - begin)) / (end - begin)}%`;
+  const rows = run.history.map((one) => {
+    const bar = el("span", { class: `bar ${one.kind === "compensation" ? "compensation" : one.outcome}` });
+    bar.style.left = percent(one.started_at);
+    bar.style.width = `${(100 * (new Date(one.ended_at ?? now) - new Date(one.started_at))) / (end - begin)}%`;
+    const told = one.error ? errorShown(one.error) : one.result && one.result.text !== "null" ? el("details", {}, el("summary", {}, "result"), value(one.result)) : "";
+    const name = `${one.kind === "compensation" ? "undo " : ""}${one.step}${one.turn.length ? ` (turn ${one.turn.join(".")})` : ""}${one.attempt > 1 ? ` · attempt ${one.attempt}` : ""}`;
+    return el("tr", {}, cell(name), cell(state(one.outcome)), cell(el("div", { class: "track" }, bar), "wide"),
+      cell(one.ended_at ? span(one.started_at, one.ended_at) : "…", "num"), cell(told));
+  });
+  return table([["Step"], ["Outcome"], ["", "wide"], ["Took", "num"], ["What came of it"]], rows, "Timeline");
+}
+
+function incident(one, run) {
+  const open = () => steer(run ?? { id: one.run, history: [{ kind: "step", outcome: "failed", step: one.step }] }, "resolve");
+  return el("div", { class: "row spread" }, el("p", {}, run ? null : [link(one.run), " · ", one.workflow, " · "], el("b", {}, one.compensation ? `undo of ${one.step}` : one.step),
+    ` after ${one.attempts} attempts, since `, when(one.since), el("br"), el("span", { class: "error" }, one.error ?? "")),
+    !overview.read_only && el("button", { class: "main", onclick: open }, "Resolve"));
+}
+
+function drawInbox(found) {
+  const gates = found.gates.map((gate) => card(null, el("div", { class: "two" },
+    el("div", {}, el("h2", {}, gate.event), el("p", {}, link(gate.id), " · ", gate.workflow), gate.waiting_for.filter((one) => one.event === gate.event).map(gateShown), el("h3", {}, "Input"), value(gate.input)),
+    overview.read_only ? null : signalForm(gate.id, gate))));
+  return [el("h1", {}, "Inbox"), found.incidents.length > 0 && card("Incidents", found.incidents.map((one) => incident(one))),
+    gates.length || found.incidents.length ? gates : empty("Nobody waits for a person.")];
+}
+
+function drawWorkflows(found) {
+  if (!found.length) return [el("h1", {}, "Workflows"), empty("No workflow is known here: start the page with the modules that define them.")];
+  const start = (one) => {
+    const { labels, read } = formFields(one.form);
+    const id = el("input", { spellcheck: "false" });
+    const submit = (event) => {
+      event.preventDefault();
+      try { act({ verb: "start", workflow: one.name, input: read(), id: id.value }, `${one.name} was started`); } catch (error) { say(error.message, true); }
+    };
+    return el("details", {}, el("summary", {}, "Start a run"), el("form", { class: "fields", onsubmit: submit, "aria-label": `Start ${one.name}` }, labels, el("label", {}, "Id, optional", id), el("div", {}, el("button", { class: "main" }, "Start"))));
+  };
+  return [el("h1", {}, "Workflows"), found.map((one) => card(one.name + (one.version ? ` (${one.version})` : ""),
+    el("p", {}, el("a", { href: `#/runs?workflow=${encodeURIComponent(one.name)}` }, `${one.runs} runs`)),
+    overview.read_only || !overview.can.includes("start") ? null : start(one), one.findings.map((text) => el("p", { class: "quiet" }, text)),
+    el("img", { class: "graph", loading: "lazy", src: `api/definition/graph?name=${encodeURIComponent(one.name)}`, alt: `Graph of ${one.name}` })))];
+}
+
+function drawSchedules(found) {
+  const button = (one, verb, label) => el("button", { onclick: () => act({ verb, name: one.name }, `${one.name}: ${label}`) }, label);
+  const rows = found.map((one) => el("tr", {}, cell(one.name), cell(one.workflow), cell(el("code", {}, one.when + (one.tz ? ` ${one.tz}` : ""))), cell(one.paused ? state("paused") : when(one.next)),
+    cell(String(one.runs), "num"), cell(one.last_run && link(one.last_run)),
+    cell(overview.read_only ? "" : el("div", { class: "buttons" }, one.paused ? button(one, "resume_schedule", "Resume") : button(one, "pause_schedule", "Pause"), button(one, "trigger", "Run now")))));
+  return [el("h1", {}, "Schedules"), card(null, rows.length ? table([["Name"], ["Workflow"], ["When"], ["Next"], ["Runs", "num"], ["Last run"], [""]], rows, "Schedules") : empty("There are no schedules."))];
+}
+
+function drawFigures(figures) {
+  const tile = (name, number) => el("div", { class: "tile" }, el("b", {}, String(number)), name);
+  const ms = (seconds) => seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`;
+  const rows = figures.steps.map((one) => el("tr", {}, cell(one.workflow), cell(one.step), cell(String(one.count), "num"), cell(String(one.failed), "num"), cell(String(one.retries), "num"), cell(ms(one.median), "num"), cell(ms(one.p95), "num")));
+  return [el("h1", {}, "Figures"), el("div", { class: "tiles row" }, tile("running", figures.running), tile("waiting", figures.waiting), tile("started a second", figures.started_per_second.toFixed(2)), tile("overdue timers", figures.overdue)),
+    card("Steps of the newest runs", rows.length ? table([["Workflow"], ["Step"], ["Count", "num"], ["Failed", "num"], ["Retries", "num"], ["p50", "num"], ["p95", "num"]], rows, "Steps") : empty("No step has ended yet."))];
+}
+
+// ---- going about
+
+function route() {
+  const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
+  const [name, ...rest] = path.split("/");
+  return { name: name in views ? name : "runs", argument: decodeURIComponent(rest.join("/")), query: Object.fromEntries(new URLSearchParams(query)) };
+}
+
+function drawNav(current) {
+  const pages = [["runs"], ["inbox", overview.incidents + (overview.counts.waiting ?? 0)], ["workflows"],
+    overview.can.includes("schedules") && ["schedules"], overview.can.includes("stats") && ["figures"]].filter(Boolean);
+  document.getElementById("nav").replaceChildren(...pages.map(([name, count]) => el("a", { href: `#/${name}`, "aria-current": name === current && "page" },
+    views[name].title, count > 0 && el("span", { class: "count" }, String(count)))));
+}
+
+function isBusy() {  // somebody is filling something in: a redraw would take it away
+  return main.querySelector("form.fields :is(input, textarea, select):focus") !== null || document.querySelector("dialog[open]") !== null ||
+    [...main.querySelectorAll("form.fields textarea, form.fields input:not([type=checkbox])")].some((node) => node.value !== node.defaultValue);
+}
+
+async function refresh(always = false) {
+  const { name, argument, query } = route();
+  const number = ++drawn;
+  try {
+    const [head, found] = await Promise.all([ask("overview"), views[name].load(argument, query)]);
+    if (number !== drawn || (!always && isBusy())) return;
+    overview = head;
+    drawNav(name);
+    const look = JSON.stringify([location.hash, head.counts, head.read_only, found, more.length]);
+    if (look === shown && !always) return;
+    shown = look;
+    const open = [...main.querySelectorAll("details")].map((node) => node.open);
+    const focused = document.activeElement?.getAttribute("name");
+    main.replaceChildren(...views[name].draw(found, argument, query).flat().filter(Boolean));
+    main.querySelectorAll("details").forEach((node, index) => { if (open[index]) node.open = true; });
+    if (focused) main.querySelector(`[name="${CSS.escape(focused)}"]`)?.focus();
+    document.title = `${argument || views[name].title} · perdure`;
+  } catch (error) {
+    if (number !== drawn) return;
+    if (error.status === 401) drawLogin();
+    else if (always || !main.childElementCount || error.status === 404) main.replaceChildren(el("h1", {}, "That did not work"), card(null, el("p", { class: "error" }, error.message), el("p", {}, el("a", { href: "#/runs" }, "All runs"))));
+  }
+}
+
+function drawLogin() {
+  const token = el("input", { type: "password", name: "token", autocomplete: "current-password", required: true });
+  const submit = async (event) => {
+    event.preventDefault();
+    try { await send("login", { token: token.value }); shown = ""; watch(); await refresh(true); } catch (error) { say(error.message, true); }
+  };
+  main.replaceChildren(card("This page needs its token", el("form", { class: "fields", onsubmit: submit }, el("label", {}, "Token", token), el("div", {}, el("button", { class: "main" }, "Open")))));
+  token.focus();
+}
+
+let source, waiting;
+function watch() {
+  source?.close();
+  source = new EventSource("api/live");
+  source.addEventListener("hello", () => { live.textContent = "live"; live.className = "live on"; });
+  source.addEventListener("change", () => { waiting ??= setTimeout(() => { waiting = undefined; refresh(); }, 200); });
+  source.onerror = () => { live.textContent = "not connected"; live.className = "live off"; };
+}
+
+addEventListener("hashchange", () => { more = []; shown = ""; refresh(true).then(() => main.focus({ preventScroll: true })); });
+
+addEventListener("keydown", (event) => {
+  if (event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  const rows = [...main.querySelectorAll("tr[data-id]")];
+  const at = rows.findIndex((row) => row.classList.contains("chosen"));
+  const choose = (index) => { rows[at]?.classList.remove("chosen"); rows[index]?.classList.add("chosen"); rows[index]?.scrollIntoView({ block: "nearest" }); };
+  const keys = {
+    "/": () => { (main.querySelector("input[type=search]") ?? {}).focus?.(); },
+    j: () => choose(Math.min(at + 1, rows.length - 1)),
+    k: () => choose(Math.max(at - 1, 0)),
+    Enter: () => { if (at >= 0) location.hash = `#/run/${encodeURIComponent(rows[at].dataset.id)}`; else return false; },
+    r: () => { location.hash = "#/runs"; },
+    i: () => { location.hash = "#/inbox"; },
+    "?": () => say("/ find · j, k choose a run · Enter open it · r runs · i inbox"),
+  };
+  if (keys[event.key] && keys[event.key]() !== false) event.preventDefault();
+});
+
+watch();
+refresh(true);

@@ -1,0 +1,185 @@
+"""The page in a real browser: every screen, every button, live, by keyboard, and attacked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from perdure import Engine
+from perdure.dashboard import create_app
+
+from .shop import HOSTILE, SECRET, Decision, Order, hostile, orders
+
+Serve = Callable[[Any], str]
+
+
+@pytest.fixture
+def address(engine: Engine, serving: Serve) -> str:
+    return serving(create_app(engine))
+
+
+def test_a_waiting_approval_is_found_and_answered_in_the_inbox(page: Any, address: str, engine: Engine) -> None:
+    page.goto(address)
+    page.get_by_role("link", name="Inbox").click()
+    form = page.get_by_role("form", name="Signal approval")
+    form.get_by_label("approved").check()
+    form.get_by_label("level").select_option(label="high")
+    form.get_by_label("note").fill("looks good")
+    form.get_by_role("button", name="Send approval").click()
+
+    assert engine.run("o-1").result(timeout=10) == "shipped, looks good"
+    assert engine.get_execution("o-1").signals["approval"] == Decision(approved=True, level="high", note="looks good")  # type: ignore[union-attr]
+    page.get_by_text("Nobody waits for a person.").wait_for()
+
+
+def test_why_a_run_failed_and_what_was_undone_is_on_its_page(page: Any, address: str) -> None:
+    page.goto(f"{address}#/runs?state=failed")
+    page.get_by_role("link", name="o-2").click()
+
+    page.get_by_role("heading", name="Why it failed").wait_for()
+    assert "the bank refused sofa" in page.locator("section", has_text="Why it failed").inner_text()
+    assert "[object" not in page.locator("main").inner_text()
+    rows = page.get_by_role("table", name="Timeline").get_by_role("row").all_inner_texts()
+    assert any("charge · attempt 2" in row and "failed" in row for row in rows)
+    assert any("undo reserve" in row and "completed" in row for row in rows)
+    graph = page.get_by_role("img", name="Graph of orders with this run painted on")
+    page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=graph.element_handle())
+
+
+def test_what_happens_appears_by_itself(page: Any, address: str, engine: Engine) -> None:
+    page.goto(address)
+    page.get_by_text("live", exact=True).wait_for()
+
+    engine.start(orders, Order("chair", 5), id="o-3")
+
+    page.get_by_role("link", name="o-3").wait_for()
+
+
+def test_a_run_is_cancelled_by_a_button_after_a_question(page: Any, address: str, engine: Engine) -> None:
+    page.goto(f"{address}#/run/o-1")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("dialog").get_by_role("button", name="Back").click()
+    assert engine.run("o-1").state == "waiting"
+
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_label("Reason, optional").fill("a mistake")
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+
+    assert engine.run("o-1").wait(timeout=10).state == "cancelled"
+    page.locator("h1").get_by_text("cancelled").wait_for()
+
+
+def test_a_refusal_is_shown_and_loses_nothing_that_was_typed(page: Any, address: str) -> None:
+    page.goto(f"{address}#/workflows")
+    page.get_by_text("Start a run").last.click()
+    form = page.get_by_role("form", name="Start orders")
+    form.get_by_label("sku").fill("lamp")
+    form.get_by_label("cents").fill("5")
+    form.get_by_label("Id, optional").fill("bad\x7fid" * 200)
+    form.get_by_role("button", name="Start").click()
+
+    page.get_by_role("alert").wait_for()
+    assert form.get_by_label("sku").input_value() == "lamp"
+
+
+def test_a_run_is_started_from_a_form_and_its_page_opens(page: Any, address: str, engine: Engine) -> None:
+    page.goto(f"{address}#/workflows")
+    page.get_by_text("Start a run").last.click()
+    form = page.get_by_role("form", name="Start orders")
+    form.get_by_label("sku").fill("lamp")
+    form.get_by_label("cents").fill("5")
+    form.get_by_label("Id, optional").fill("o-9")
+    form.get_by_role("button", name="Start").click()
+
+    page.get_by_role("heading", name="o-9").wait_for()
+    assert engine.get_execution("o-9").input == Order("lamp", 5)  # type: ignore[union-attr]
+
+
+def test_everything_is_reached_by_keyboard(page: Any, address: str) -> None:
+    page.goto(address)
+    page.get_by_role("link", name="o-1").wait_for()
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="o-1").wait_for()
+    page.keyboard.press("i")
+    page.get_by_role("heading", name="Inbox").wait_for()
+    page.keyboard.press("r")
+    page.get_by_role("heading", name="Runs").wait_for()
+    page.keyboard.press("/")
+    page.keyboard.type("o-2")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelectorAll('tr[data-id]').length === 1")
+
+
+def test_hostile_text_is_shown_as_text_on_every_screen(page: Any, address: str, engine: Engine) -> None:
+    engine.start(hostile, {HOSTILE: HOSTILE}, id=HOSTILE, tags={HOSTILE: HOSTILE}).wait(until="waiting", timeout=10)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    page.get_by_role("link", name=HOSTILE).click()
+    page.get_by_role("heading", name="Timeline").wait_for()
+    for screen in ("inbox", "workflows", "schedules", "figures", "runs"):
+        page.goto(f"{address}#/{screen}")
+        page.locator(f"nav a[aria-current][href='#/{screen}']").wait_for()
+        assert "[object" not in page.locator("main").inner_text()
+        assert page.locator("main img[onerror], main script").count() == 0
+    page.goto(f"{address}#/inbox")
+    page.locator("textarea").last.fill('{"a": "</script>"}')
+
+    assert page.title() != "owned"
+    assert page.evaluate("document.title") != "owned"
+    assert all(url.startswith(address) for url in asked)
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_a_drawing_of_hostile_names_runs_nothing_when_it_is_opened_by_itself(page: Any, address: str) -> None:
+    page.goto(f"{address}api/definition/graph?name={HOSTILE.replace('<', '%3C').replace('>', '%3E')}")
+
+    assert page.title() != "owned"
+
+
+def test_with_a_token_the_page_asks_for_it(page: Any, engine: Engine, serving: Serve) -> None:
+    page.goto(serving(create_app(engine, token=SECRET)))
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_role("button", name="Open").click()
+    page.get_by_role("alert").wait_for()
+    page.get_by_label("Token").fill(SECRET)
+    page.get_by_role("button", name="Open").click()
+
+    page.get_by_role("link", name="o-1").wait_for()
+    assert SECRET not in page.url
+
+
+def test_a_page_that_is_read_only_has_no_buttons_that_change_anything(
+    page: Any, engine: Engine, serving: Serve
+) -> None:
+    page.goto(f"{serving(create_app(engine, read_only=True))}#/run/o-1")
+
+    page.get_by_role("heading", name="Timeline").wait_for()
+    assert page.locator("main button, main form").count() == 0
+
+
+def test_it_fits_a_narrow_screen_and_a_dark_one(browser: Any, address: str) -> None:
+    context = browser.new_context(viewport={"width": 380, "height": 800}, color_scheme="dark")
+    page = context.new_page()
+    for screen in ("runs", "run/o-1", "inbox", "workflows"):
+        page.goto(f"{address}#/{screen}")
+        page.locator("main h1").wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    dark = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    context.close()
+
+    assert dark == "rgb(18, 22, 29)"
+
+
+def test_what_is_being_typed_survives_what_happens_meanwhile(page: Any, address: str, engine: Engine) -> None:
+    page.goto(f"{address}#/inbox")
+    note = page.get_by_label("note")
+    note.fill("half a sen")
+    with page.expect_response("**/api/inbox*"):
+        engine.start(orders, Order("chair", 5), id="o-3").wait(until="waiting", timeout=10)
+
+    assert note.input_value() == "half a sen"
