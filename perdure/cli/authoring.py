@@ -71,7 +71,8 @@ order = Workflow("order", input=Order).step(reserve).wait_for(approval, timeout=
 
 @click.command()
 @click.argument("path", type=click.Path(), default="flows.py")
-def init(path: str) -> None:
+@as_json
+def init(path: str, *, as_json: bool) -> None:
     """Write a small module of workflows to begin with."""
     file = Path(path)
     try:
@@ -81,6 +82,9 @@ def init(path: str) -> None:
         raise UsageError(f"{path!r} exists already: give another name, as in perdure init more_flows.py") from None
     except OSError as error:
         raise UsageError(f"cannot write {path!r}: {error.strerror}") from None
+    if as_json:
+        print_json({"wrote": path, "workflow": f"{file.stem}:order"})
+        return
     print_line(f"wrote {path}; now try")
     kettle = '{"item": "kettle", "cents": 2490}'
     print_line(f"  perdure run {file.stem}:order --input '{kettle}'")

@@ -154,13 +154,17 @@ def _news(history: list[AttemptRecord], told: set[tuple[Any, ...]]) -> Iterator[
 
 def _follow_all(runs: Looking, watch: Watch, workflow: str | None, states: tuple[str, ...], *, as_json: bool) -> None:
     told: dict[str, str] = {}
-    limit = _FIRST
+    limit, ended = _FIRST, datetime.now(UTC)
     while True:
-        for run in reversed(runs.list_executions(workflow, states or None, limit=limit)):
+        # The newest, and whatever has ended since the last look, however old it is.
+        found = {run.id: run for run in runs.list_executions(workflow, states or None, limit=limit)}
+        late = runs.list_executions(workflow, states or None, limit=_PAGE, finished_after=ended)
+        found.update((run.id, run) for run in late)
+        for run in sorted(found.values(), key=lambda run: run.created_at):
             if told.get(run.id) != run.state:
                 told[run.id] = run.state
                 _tell_state(run, as_json=as_json)
-        limit = _PAGE
+        limit, ended = _PAGE, max((run.finished_at for run in late if run.finished_at), default=ended)
         watch.wait()
 
 

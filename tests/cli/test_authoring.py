@@ -53,6 +53,10 @@ def test_init_writes_a_module_that_checks_and_runs(run: Perdure, folder: Path) -
     assert started.stdout.endswith("it waits for 'approval', and goes on when an engine opens perdure.db\n")
 
 
+def test_init_tells_a_program_what_it_wrote(ask: Ask, folder: Path) -> None:
+    assert ask("init", "mine.py") == {"wrote": "mine.py", "workflow": "mine:order"}
+
+
 def test_init_replaces_no_file_and_takes_another_name(run: Perdure, folder: Path) -> None:
     (folder / "flows.py").write_text("precious")
 

@@ -133,6 +133,24 @@ def test_following_all_runs_ends_quietly_with_ctrl_c(runs: Path) -> None:
     assert (told, complaint, tail.returncode) == (["o-1", "o-2", "o-3"], "", 0)
 
 
+def test_the_end_of_a_run_is_told_however_many_are_newer(folder: Path) -> None:
+    workflow = Workflow("w").wait_for("go")
+    with Engine(folder / "perdure.db", workflow, durability="normal") as engine:
+        engine.start(workflow, id="old").wait(until="waiting")
+        for number in range(100):
+            engine.start(workflow, id=f"r-{number}")
+        engine.run("r-99").wait(until="waiting")
+        command = [sys.executable, "-m", "perdure.cli", "tail", "--json"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tail:
+            assert tail.stdout is not None
+            tail.stdout.readline()
+            engine.signal("old", "go")
+            told = [json.loads(tail.stdout.readline()) for _ in range(100)]
+            tail.send_signal(signal.SIGINT)
+
+    assert ("old", "completed") in [(one["id"], one["state"]) for one in told]
+
+
 # ---- what goes wrong
 
 
