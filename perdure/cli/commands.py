@@ -13,6 +13,7 @@ from .doctor import doctor
 from .keeping import archive, backup, cleanup, export, schedules
 from .looking import list_, show, tail
 from .printing import clean
+from .steering import cancel, signal
 
 __all__ = ["perdure"]
 
@@ -75,6 +76,8 @@ for command in (
     list_,
     show,
     tail,
+    signal,
+    cancel,
     schedules,
     archive,
     cleanup,
