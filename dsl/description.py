@@ -104,10 +104,21 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(item) for item in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        given = {field.name: getattr(value, field.name) for field in fields(value)}
+    names = _fields_of(value)
+    if names is not None:
+        given = {name: getattr(value, name) for name in names}
         return {name: _plain(item) for name, item in given.items() if item is not None and item != ()}
     return _name_of(value)
+
+
+def _fields_of(value: Any) -> list[str] | None:
+    """Return the names of the fields of a record; None if it is none."""
+    if isinstance(value, type):
+        return None
+    if is_dataclass(value):
+        return [field.name for field in fields(value)]
+    names = getattr(value, "__struct_fields__", None)  # of msgspec
+    return None if names is None else list(names)
 
 
 def _name_of(value: Any) -> str:

@@ -79,17 +79,26 @@ class RunPainter:
         if Mark.FAILED in marks and within and node.inside is Inside.INSTEAD:
             return Paint(Mark.DONE, "went another way")
         if node.bodies() and node.inside not in (Inside.ONE, Inside.INSTEAD):
-            marks += [mark for mark in within if mark is not None]
+            marks += self._of_a_group(within, decided=bool(marks))
         if not marks:
             return Paint(Mark.NOT_TAKEN if self._state in FINAL else None)
         mark = next(mark for mark in _URGENT_FIRST if mark in marks)
         return Paint(mark, self._note(facts, mark))
+
+    def _of_a_group(self, within: list[Mark | None], *, decided: bool) -> list[Mark]:
+        """Return the marks inside that count for the whole: a failure that the run goes on with does not."""
+        marks = [mark for mark in within if mark is not None]
+        goes_on = self._state in (State.RUNNING, State.WAITING, State.COMPLETED)
+        borne = [mark for mark in marks if mark is not Mark.FAILED]
+        return borne if goes_on and (borne or decided) else marks
 
     def _mark(self, fact: Fact) -> Mark:
         undoing = self._undoing.get(fact.key)
         match fact.status:
             case FactStatus.FAILED:
                 return Mark.FAILED
+            case FactStatus.CANCELLED:
+                return Mark.UNDONE if undoing is FactStatus.COMPLETED else Mark.NOT_TAKEN
             case FactStatus.COMPLETED if undoing is None:
                 return Mark.DONE
             case FactStatus.COMPLETED if undoing is FactStatus.COMPLETED:

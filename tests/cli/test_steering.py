@@ -62,7 +62,7 @@ def test_what_was_done_may_be_left_as_it_is(ask: Ask, engine: Engine) -> None:
 
 
 def test_a_wrong_signal_is_refused_on_one_line(run: Perdure, engine: Engine) -> None:
-    misspelt = run("signal", "o-1", "approvel")
+    misspelt = run("signal", "o-1", "approvals")
 
     assert misspelt.exit_code == 1
     assert "did you mean 'approval'?" in misspelt.stderr
@@ -87,8 +87,8 @@ def test_a_signal_that_nobody_waits_for_now_gets_a_note(run: Perdure, folder: Pa
     with Engine(folder / "perdure.db", flow()) as engine:
         engine.start("order", id="o-1").wait(until="waiting")
 
-    assert run("signal", "o-1", "approvel").stderr == (
-        "note: o-1 waits for 'approval' now; 'approvel' is kept for a later wait\n"
+    assert run("signal", "o-1", "approvals").stderr == (
+        "note: o-1 waits for 'approval' now; 'approvals' is kept for a later wait\n"
     )
 
 

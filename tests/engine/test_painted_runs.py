@@ -219,3 +219,28 @@ def test_a_run_shows_itself_in_a_notebook(lab: Engine) -> None:
 
     assert shown is not None
     assert 'class="perdure-box perdure-work perdure-done" data-node="a"' in shown
+
+
+def test_a_failure_that_a_group_bears_is_seen_in_its_strand_and_not_in_the_group(lab: Engine) -> None:
+    lab.register(
+        Workflow("w")
+        .parallel(lambda w: w.step("good", lambda: 1).step("bad", fail, retry=1), tolerated_failures=1)
+        .for_each(lambda: [1, 0], "each", block=lambda w: w.step("part", fail, retry=1), tolerated_failures=2)
+    )
+    lab.start("w", id="r")
+    lab.settle()
+
+    marks = painted(lab, "r")
+
+    assert (marks["parallel(good,bad)"], marks["good"], marks["bad"]) == ("done", "done", "failed: ValueError")
+    assert (marks["each"], marks["part"], marks["end"]) == ("done", "failed: 0 of 2, ValueError", "done: completed")
+
+
+def test_a_strand_that_lost_a_race_was_not_taken_to_its_end(lab: Engine) -> None:
+    lab.register(Workflow("w").parallel(lambda w: w.step("quick", lambda: 1).wait_for("slow"), race=True))
+    lab.start("w", id="r")
+    lab.settle()
+
+    marks = painted(lab, "r")
+
+    assert (marks["quick"], marks["__waitFor:slow"], marks["end"]) == ("done", "not taken", "done: completed")
