@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from .definition import Definition
@@ -85,11 +85,11 @@ class RunPainter:
         mark = next(mark for mark in _URGENT_FIRST if mark in marks)
         return Paint(mark, self._note(facts, mark))
 
-    def _of_a_group(self, within: list[Mark | None], *, decided: bool) -> list[Mark]:
+    def _of_a_group(self, within: Sequence[Mark | None], *, decided: bool) -> Sequence[Mark]:
         """Return the marks inside that count for the whole: a failure that the run goes on with does not."""
-        marks = [mark for mark in within if mark is not None]
+        marks: list[Mark] = [mark for mark in within if mark is not None]
         goes_on = self._state in (State.RUNNING, State.WAITING, State.COMPLETED)
-        borne = [mark for mark in marks if mark is not Mark.FAILED]
+        borne: list[Mark] = [mark for mark in marks if mark is not Mark.FAILED]
         return borne if goes_on and (borne or decided) else marks
 
     def _mark(self, fact: Fact) -> Mark:
