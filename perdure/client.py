@@ -46,6 +46,7 @@ from .persistence.store import Store
 from .registry import Registry, make_types_known
 from .run import Run
 from .starting import ClientStartOptions, IfExists, request_for
+from .stats import Stats
 
 __all__ = ["Client"]
 
@@ -98,6 +99,7 @@ class Client:
             raise UsageError(msg_)
         self._registry = Registry()
         self._known: list[Definition] = []
+        self._workflows: list[Workflow[Any, Any]] = []
         for workflow in workflows:
             self._know(workflow)
         self._process = os.getpid()
@@ -117,6 +119,7 @@ class Client:
         definition = workflow.definition()
         if definition not in self._known:
             self._known.append(definition)
+            self._workflows.append(workflow)
             make_types_known(definition)
             self._registry.add(definition)
 
@@ -353,6 +356,33 @@ class Client:
         self._check_open("read a history")
         return self._looking.history(id)
 
+    def count_executions(
+        self,
+        workflow: str | None = None,
+        state: str | Collection[str] | None = None,
+        *,
+        by: Literal["state", "workflow"] | None = None,
+        **filters: Unpack[Filters],
+    ) -> Any:
+        """Return how many runs there are, or how many of each state or workflow; see `Engine.count_executions`.
+
+        Raises:
+            UsageError: a filter is wrong.
+            EngineClosed: the client is closed.
+        """
+        self._check_open("count executions")
+        return self._looking.count_executions(workflow, state, by=by, **filters)
+
+    def stats(self, window: Duration = 60) -> Stats:
+        """Return how the database is doing; see `Engine.stats`. What an engine is busy with is not known here.
+
+        Raises:
+            UsageError: the window is wrong.
+            EngineClosed: the client is closed.
+        """
+        self._check_open("read the figures")
+        return self._looking.stats(window)
+
     def _read(self, verb: str, look: Callable[[Store], T]) -> T:
         self._check_open(verb)
         try:
@@ -424,6 +454,11 @@ class Client:
             raise EngineForked(verb, "client")
         if self._closed:
             raise EngineClosed(verb, "client")
+
+    @property
+    def workflows(self) -> tuple[Workflow[Any, Any], ...]:
+        """The workflows that are known here."""
+        return tuple(self._workflows)
 
     @property
     def path(self) -> str:

@@ -12,6 +12,7 @@ from .authoring import check, graph, init, run
 from .doctor import doctor
 from .keeping import archive, backup, cleanup, export, schedules
 from .looking import list_, show, tail
+from .page import dashboard
 from .printing import clean
 from .steering import cancel, signal
 
@@ -84,6 +85,7 @@ for command in (
     export,
     backup,
     doctor,
+    dashboard,
     completion,
 ):
     perdure.add_command(command)

@@ -2,9 +2,11 @@
 
 from importlib.util import find_spec
 
+from ..errors import MissingExtra
+
 if not (find_spec("starlette") and find_spec("uvicorn")):
-    msg = "the dashboard needs starlette and uvicorn: pip install 'perdure[dashboard]'"
-    raise ImportError(msg)
+    what = "the web page"
+    raise MissingExtra(what, "dashboard")
 
 from .app import create_app
 from .serving import serve

@@ -23,6 +23,7 @@ from .metrics import CONTENT_TYPE, exposition
 from .shown import Redact
 
 if TYPE_CHECKING:
+    from ..client import Client
     from ..engine import Engine
 
 __all__ = ["create_app"]
@@ -35,14 +36,14 @@ _LONGEST_BODY: Final = 2_000_000
 
 
 def create_app(
-    source: Engine,
+    source: Engine | Client,
     *,
     token: str | None = None,
     read_only: bool = False,
     allowed_hosts: Collection[str] = LOOPBACK,
     redact: Redact | None = None,
 ) -> Starlette:
-    """Return the page for an engine as an ASGI application.
+    """Return the page for an engine, or for a client, as an ASGI application.
 
     Mount it below any path of your own application: ``app.mount("/runs", create_app(engine))``. It opens and closes
     nothing; closing the engine stays yours. Every call into the engine is made on a worker thread.

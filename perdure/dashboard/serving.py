@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -15,13 +16,14 @@ from .guard import LOOPBACK
 from .shown import Redact
 
 if TYPE_CHECKING:
+    from ..client import Client
     from ..engine import Engine
 
 __all__ = ["serve"]
 
 
 def serve(
-    source: Engine,
+    source: Engine | Client,
     *,
     host: str = "127.0.0.1",
     port: int = 8420,
@@ -64,7 +66,8 @@ def serve(
         if ready is not None:
             ready(address if token is None else f"{address}?token={token}")
         config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
-        _Server(config).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended
+            _Server(config).run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
