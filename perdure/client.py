@@ -434,6 +434,7 @@ class Client:
         Raises:
             UsageError: always.
         """
+        self._check_open("subscribe")
         msg_ = f"events of run {id} are told where it is driven: listen to an Engine; a client can wait(until=...)"
         raise UsageError(msg_)
 

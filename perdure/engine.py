@@ -769,18 +769,22 @@ class Engine:
         Raises:
             UsageError: there is no such type of event.
         """
+        self._machine.check_process("listen")
         self._machine.bus.connect(arguments.event_class(event), arguments.check_listener(listener))
 
     def off(self, event: type[Event] | EventName, listener: Callable[[Any], Any]) -> None:
         """Stop calling a listener given to `on`; nothing happens if it is not there."""
+        self._machine.check_process("stop listening")
         self._machine.bus.disconnect(arguments.event_class(event), arguments.check_listener(listener))
 
     def on_any(self, listener: Callable[[Event], Any]) -> None:
         """Call a listener for every event; those of `on` are called first. See `on`."""
+        self._machine.check_process("listen")
         self._machine.bus.connect(None, arguments.check_listener(listener))
 
     def off_any(self, listener: Callable[[Event], Any]) -> None:
         """Stop calling a listener given to `on_any`."""
+        self._machine.check_process("stop listening")
         self._machine.bus.disconnect(None, arguments.check_listener(listener))
 
     def subscribe(self, id: str, listener: Callable[[Event], Any]) -> Callable[[], None]:

@@ -234,10 +234,14 @@ class Machine:
         """Wait until the listeners have been given the last event of a run that has left memory."""
         self.bus.flush()
 
-    def check_open(self, verb: str) -> None:
-        """Refuse what is to be done, named by a verb, when the engine is closed or another process's."""
+    def check_process(self, verb: str) -> None:
+        """Refuse what is to be done, named by a verb, when the engine is another process's."""
         if os.getpid() != self._pid:
             raise EngineForked(verb)
+
+    def check_open(self, verb: str) -> None:
+        """Refuse what is to be done, named by a verb, when the engine is closed or another process's."""
+        self.check_process(verb)
         if self.closing:
             raise EngineClosed(verb)
 
@@ -360,7 +364,7 @@ class Machine:
 
     def abandon(self) -> None:
         """Stop as a death would, and give nothing back; see `Engine.abandon`."""
-        if not self._begin_to_close():
+        if os.getpid() != self._pid or not self._begin_to_close():
             return
         self.lanes.stop_core(self.store.abandon)
         self._hang_up()

@@ -37,6 +37,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="quick",
         help="how many histories, crashes and machines: a quick look, those of every commit, or those of a release",
     )
+    parser.addoption(
+        "--several-seconds", type=float, default=2.0, metavar="S", help="how long several engines are under load"
+    )
+    parser.addoption("--several-seed", type=int, default=0, metavar="N", help="seed of that load")
     parser.addoption("--sim-seed", type=int, default=0, metavar="N", help="seed of the first simulated history")
 
 

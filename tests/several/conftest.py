@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -51,6 +52,11 @@ class Worker:
         msg = f"the process ended before it said {word!r}"
         raise AssertionError(msg)
 
+    def has_spoken(self) -> bool:
+        """Tell whether there is something to hear from a process of which nothing was heard yet."""
+        assert self._process.stdout is not None
+        return bool(select.select([self._process.stdout], [], [], 0)[0])
+
     def tell(self, *words: object) -> None:
         """Give it an order."""
         assert self._process.stdin is not None
@@ -83,6 +89,12 @@ class Worker:
         assert self._process.stdin is not None
         self._process.stdin.close()
         return self._process.wait()
+
+
+@pytest.fixture
+def spawn() -> type[Worker]:
+    """Starts other processes; whoever does kills them."""
+    return Worker
 
 
 @pytest.fixture
