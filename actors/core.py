@@ -5,8 +5,8 @@ Rules:
 1. Decide, remember, tell, act: the same four verbs for every message. Nothing is told and nothing is done before the
    commit that made it true.
 2. One cycle at a time, on whichever thread brought the mail or on the dispatcher's. Actors are touched by nobody else.
-3. A turn whose decision raises by our own fault, or whose commit fails, is dropped whole: its actor stops, and the
-   supervisor restores it from the store, never from memory.
+3. A turn whose decision or act raises by our own fault, or whose commit fails, is dropped whole: its actor stops, and
+   the supervisor restores it from the store, never from memory. Nothing that raises ends a cycle.
 4. User code never runs here.
 """
 
@@ -200,6 +200,10 @@ class CoreActor(pykka.Actor):
     def undelivered(self, message: Any) -> None:
         """Hear of a letter that came after the actor had stopped; runs on the core."""
 
+    def report(self, error: BaseException, what: object) -> None:
+        """Log that the actor could not handle something, by our own fault or the disk's; runs on the core."""
+        logger.error("%s failed to handle %r", self, what, exc_info=error)
+
     def crashed(self, error: BaseException) -> None:
         """Hear that the turn was dropped; runs on the core."""
         self.actor_stopped.set()
@@ -274,8 +278,8 @@ class Core:
                 continue
             try:
                 actor.receive(envelope)
-            except Exception as error:  # our own fault: the actor is restored from the store
-                logger.exception("%s failed to handle %r", actor, envelope.message)
+            except Exception as error:  # noqa: BLE001 - our own fault: the actor is restored from the store
+                actor.report(error, envelope.message)
                 actor.turn.error = error
                 actor.turn.replies.append((envelope.reply_to, InternalError(f"{error!r}; please report this")))
 
@@ -299,6 +303,7 @@ class Core:
             for turn in turns:  # one of them is to blame: it must not take the others with it
                 self._remember([turn])
         else:
+            logger.warning("nothing of %d turns counts, since they could not be stored: %s", len(turns), error)
             for turn in turns:
                 self._drop(turn, error)
             if isinstance(error, OwnershipLost):
@@ -312,8 +317,12 @@ class Core:
             for reply, answer in turn.replies:
                 _answer(reply, answer)
         for turn in turns:
-            for act in turn.acts:
-                act()
+            try:
+                for act in turn.acts:
+                    act()
+            except Exception as error:  # noqa: BLE001 - what was to be done is on disk, so whoever is restored does it
+                turn.actor.report(error, "what it had decided")
+                turn.actor.crashed(error)
 
     def _drop(self, turn: Turn, error: BaseException) -> None:
         for reply, _ in turn.replies:

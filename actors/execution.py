@@ -135,6 +135,11 @@ class ExecutionActor(CoreActor):
         if isinstance(message, (msg.StepCompleted, msg.StepFailed)) and message.attempt:
             self._office.late(self.run_id, message)
 
+    def report(self, error: BaseException, what: object) -> None:
+        """Log the first crash of a row: those that follow say the same, and the quarantine is an event."""
+        if not self._office.has_crashed(self.run_id):
+            super().report(error, what)
+
     def crashed(self, error: BaseException) -> None:
         """Hear that the turn was dropped: give up what is in flight, and be restored from the store."""
         if self.actor_stopped.is_set():  # it had left memory before, and its turn held nothing but late letters

@@ -18,6 +18,7 @@ from ..dsl.errors import (
     DefinitionError,
     ExecutionNotFound,
     OwnershipLost,
+    StoreCorrupt,
     StoreError,
     UnknownWorkflow,
 )
@@ -52,6 +53,9 @@ _IN_FLIGHT = frozenset({State.RUNNING, State.COMPENSATING})
 _ADOPT = 200
 _MOST_RESTORING = 1000
 _POISON = 3
+_REREAD = 500_000
+_MYSELF = -2
+"""Stands for the supervisor among those that have timers; 0 and -1 are the schedules and the tray."""
 
 
 class Register(msgspec.Struct, frozen=True):
@@ -64,6 +68,13 @@ class Adopt(msgspec.Struct, frozen=True):
     """The supervisor to itself: restore the next runs that were left unfinished, after this one."""
 
     after: int
+
+
+class Quarantine(msgspec.Struct, frozen=True):
+    """The supervisor to itself: set a run aside that crashes whenever it is restored."""
+
+    run: int
+    error: ErrorRecord
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -129,6 +140,8 @@ class Supervisor(CoreActor):
                 return self.timekeeper.fire(clock.micros(), only_one=True)
             case Register():
                 return self._register(message.definition)
+            case Quarantine():
+                return self._set_aside(message.run, message.error)
             case Adopt():
                 return self._adopt(message.after)
             case Revive():
@@ -136,7 +149,12 @@ class Supervisor(CoreActor):
         return None
 
     def crashed(self, error: BaseException) -> None:
-        """Go on: the supervisor keeps nothing that a dropped turn could have spoilt."""
+        """Read the rows again in a while: the dropped turn may have been about to fire a timer or restore a run."""
+        self.timekeeper.arm_blindly(clock.micros() + _REREAD, _MYSELF, RECOVER)
+
+    def _read_again(self) -> None:
+        self.timekeeper.reload()
+        self._adopt(0)
 
     def _register(self, definition: Definition) -> Any:
         key = (definition.name, definition.version)
@@ -275,6 +293,9 @@ class Supervisor(CoreActor):
 
     def deliver(self, run: int, message: Any, reply: Any = None) -> None:
         """Hand a message to a run, waking it if need be; one that no longer exists is past caring."""
+        if run == _MYSELF:
+            self._read_again()
+            return
         if run <= 0:
             self.core.post(self.schedules if run == self.schedules.run_id else self.tray, Letter(message))
             return
@@ -490,6 +511,10 @@ class Supervisor(CoreActor):
         actor = self._bring_to_life(stored, self._drivable.get((stored.execution.workflow, stored.execution.version)))
         self._hand(actor, msg.SetAside(error))
 
+    def has_crashed(self, run: int) -> bool:
+        """Tell whether a turn of this run was dropped since it last came to rest."""
+        return run in self._crashes
+
     def actor_crashed(self, actor: ExecutionActor, error: BaseException) -> None:
         """Have a run whose turn was dropped restored from the store, later and later; called by the core."""
         if self._live.get(actor.run_id) is actor:
@@ -497,8 +522,15 @@ class Supervisor(CoreActor):
         if isinstance(error, OwnershipLost):
             return
         crashes = self._crashes[actor.run_id] = self._crashes.get(actor.run_id, 0) + 1
-        if crashes >= _POISON and not isinstance(error, StoreError):
-            self._set_aside(actor.run_id, ErrorRecord("perdure.InternalError", f"{error!r}; please report this"))
+        hopeless = not isinstance(error, StoreError) or isinstance(error, StoreCorrupt)
+        if hopeless and crashes % _POISON == 0:  # each third time, should that fail as well
+            self.core.post(self, Letter(Quarantine(actor.run_id, _told(error))))
             return
         delay = min(0.05 * 2**crashes, 30.0)
-        self.timekeeper.arm(clock.micros() + round(delay * 1_000_000), actor.run_id, RECOVER, attempt=0)
+        self.timekeeper.arm_blindly(clock.micros() + round(delay * 1_000_000), actor.run_id, RECOVER)
+
+
+def _told(error: BaseException) -> ErrorRecord:
+    if isinstance(error, StoreCorrupt):
+        return ErrorRecord("perdure.StoreCorrupt", f"what is stored of this run cannot be read: {error}")
+    return ErrorRecord("perdure.InternalError", f"{error!r}; please report this, with the log of its first occurrence")

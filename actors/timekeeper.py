@@ -48,6 +48,11 @@ class Timekeeper:
             self._push(due, run, key, attempt)
             self._set_alarm()
 
+    def arm_blindly(self, due: int, run: int, key: str) -> None:
+        """Have the run told when this instant comes, and read nothing: the disk may be what has failed."""
+        self._push(due, run, key, 0)
+        self._lanes.alarm(self._heap[0][0])
+
     def disarm(self, run: int, key: str) -> None:
         """Forget a timer; its place on the heap is cleared in passing."""
         self._armed.pop((run, key), None)

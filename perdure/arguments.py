@@ -26,6 +26,7 @@ __all__ = [
     "check_listener",
     "check_page",
     "check_patience",
+    "check_seconds",
     "check_text",
     "encode",
     "encode_tags",
@@ -75,12 +76,15 @@ def check_text(value: str, what: str) -> str:
 
 def check_patience(timeout: float | None) -> float | None:
     """Return for how many real seconds a caller will wait; None for ever."""
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
-        msg = f"timeout must be real seconds, zero or more, got {timeout!r}"
+    return None if timeout is None else check_seconds(timeout, "timeout")
+
+
+def check_seconds(value: float, what: str) -> float:
+    """Return the value if it is so many real seconds, zero or more."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        msg = f"{what} must be real seconds, zero or more, got {value!r}"
         raise UsageError(msg)
-    return timeout
+    return value
 
 
 def check_page(limit: int, offset: int) -> None:

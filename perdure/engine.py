@@ -37,6 +37,7 @@ from .execution import Execution
 from .history import AttemptRecord
 from .looking import Filters, Looking, Page
 from .machine import Machine
+from .persistence.database import BUSY_SECONDS
 from .persistence.records import ExecutionRow
 from .registry import Registry, make_types_known
 from .run import Run
@@ -86,6 +87,7 @@ class Engine:
         on_event: Listener | None = None,
         seed: int | None = None,
         switch_interval: float | None = 0.001,
+        busy_timeout: float = BUSY_SECONDS,
         data_path: str | os.PathLike[str] | None = None,
         connection: Mapping[str, Any] | None = None,
         embedded: bool = True,
@@ -105,6 +107,7 @@ class Engine:
                 user code then also runs one piece at a time, in order, so that the same test gives the same events.
             switch_interval: Seconds after which Python may switch threads, set for the whole process: CPU-bound
                 handlers would otherwise delay everything by 5 ms a switch. None leaves it as it is.
+            busy_timeout: Real seconds to wait for another program that has locked the file for writing.
             data_path: Another name for ``path``.
             connection: Parameters of a database server; not available in this version.
             embedded: Accepted for code written for other engines; there is no other mode in this version.
@@ -122,12 +125,14 @@ class Engine:
             msg_ = f"durability must be 'full' or 'normal', not {durability!r}"
             raise UsageError(msg_)
         arguments.check_fine_points(seed, switch_interval, queue_name, on_event)
+        arguments.check_seconds(busy_timeout, "busy_timeout")
         self._options: dict[str, Any] = {
             "concurrency": concurrency,
             "threads": threads,
             "durability": durability,
             "seed": seed,
             "switch_interval": switch_interval,
+            "busy_timeout": busy_timeout,
             "queue_name": queue_name,
         }
         self._workflows: list[Workflow[Any, Any]] = []
@@ -139,6 +144,7 @@ class Engine:
             concurrency=concurrency,
             threads=threads,
             seed=seed,
+            busy_timeout=busy_timeout,
         )
         self._looking = Looking(self._machine.read, self._registry.definition)
         if location is None:
@@ -806,6 +812,10 @@ class Engine:
         self._machine.check_open("wait")
         return self._machine.when_changed(id, callback)
 
+    def let_turns_end(self) -> None:
+        """Wait until what is being decided is on disk: it may have been decided before anybody listened."""
+        self._machine.exclusively(lambda: None)
+
     def is_under_way(self, id: str) -> bool:
         """Tell whether a run is in memory and its end is still to come."""
         self._machine.check_open("wait")
@@ -880,7 +890,7 @@ class Engine:
         """
         self._machine.check_open("settle")
         arguments.check_patience(timeout)
-        arguments.check_patience(patience)
+        arguments.check_seconds(patience, "patience")
         self._machine.settle(timeout, patience)
 
     def next_deadline(self) -> datetime | None:
@@ -906,7 +916,7 @@ class Engine:
         """
         self._machine.check_open("advance")
         arguments.check_patience(timeout)
-        arguments.check_patience(patience)
+        arguments.check_seconds(patience, "patience")
         self._machine.advance(delta, parts, timeout, patience)
 
     # ---- life

@@ -61,6 +61,9 @@ logger = logging.getLogger("perdure")
 _PATIENCE = 0.5
 """Real seconds after which a handler in flight counts as one that waits for something."""
 
+GRACE = 5.0
+"""Real seconds that handlers get when the interpreter exits and nobody has closed their engine."""
+
 _AT_WORK = 0.02
 """Share of the time for which a process computes that is doing something, on a machine that many share."""
 
@@ -96,6 +99,7 @@ class Machine:
         concurrency: int,
         threads: int,
         seed: int | None,
+        busy_timeout: float = BUSY_SECONDS,
     ) -> None:
         """Open the database, take over what a dead engine has left there, and set the actors up around it.
 
@@ -107,7 +111,7 @@ class Machine:
         self._moving = threading.Lock()
         self._seeded = seed is not None
         self.closing = False
-        self.store = self._make_store(location, durability)
+        self.store = self._make_store(location, durability, busy_timeout)
         self.store.open()
         for engine in self.store.take_over():
             wire.remove(self.store.path, engine)
@@ -127,8 +131,8 @@ class Machine:
         self.lanes.bind(cycle=self.core.cycle, has_mail=self.core.has_mail, ring=self._ring)
         _open_machines.add(self)
 
-    def _make_store(self, location: str | None, durability: Durability) -> Store:
-        return Store(location, durability=durability)
+    def _make_store(self, location: str | None, durability: Durability, busy_timeout: float) -> Store:
+        return Store(location, durability=durability, busy_timeout=busy_timeout)
 
     def _make_lanes(self, name: str, threads: int) -> ThreadLanes:
         """Return what everything crosses threads by; a simulator has only one."""
@@ -392,6 +396,6 @@ class Machine:
 def _close_all() -> None:
     for machine in list(_open_machines):
         try:
-            machine.close(timeout=5, force=False)
+            machine.close(timeout=GRACE, force=False)
         except Exception:
             logger.exception("an engine could not be closed at exit")

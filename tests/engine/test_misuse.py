@@ -124,6 +124,9 @@ ENGINE = {
         lambda s: Engine(s.folder / "a", data_path=s.folder / "b"), UsageError, "path", "data_path", "not both"
     ),
     "a server's URL": wrong(lambda s: Engine("postgresql://host/db"), UsageError, "SQLite", "not supported"),
+    "busy_timeout=None": wrong(
+        lambda s: Engine(s.folder / "x.db", busy_timeout=cast("Any", None)), UsageError, "busy_timeout", "None"
+    ),
     "a connection": wrong(lambda s: Engine(connection={"host": "h"}), UsageError, "SQLite", "not supported"),
     "a workflow's class": wrong(lambda s: Engine(None, cast("Any", Workflow)), UsageError, "register", "workflows"),
     "an empty workflow": wrong(lambda s: Engine(None, Workflow("empty")), DefinitionError, "'empty'", "at least one"),

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from perdure import Context, DefinitionError, Engine, UsageError, Workflow, WorkflowQuarantined
-from perdure.testing import close_cleanly
 
 PATIENCE = 20
 
@@ -204,9 +203,8 @@ def test_a_run_that_is_being_undone_is_judged_too(tmp_path: Path) -> None:
     forgiving = Workflow("flow").step("a", lambda: 1, compensate=undo_a).step("b2", fail)
     assert verdicts(path, forgiving) == {"x": ("quarantined", "b")}
     failing.clear()
-    heir = Engine(path, flow("c"), durability="normal")
-    assert heir.run("x").wait(PATIENCE).rollback == "complete"
-    close_cleanly(heir)
+    with Engine(path, flow("c"), durability="normal") as heir:
+        assert heir.run("x").wait(PATIENCE).rollback == "complete"
 
 
 def test_a_run_that_has_not_begun_goes_on_whatever_has_changed(build: Any, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ class Process(Machine, Witness):
         for definition in definitions:
             self.core.post(self.supervisor, Letter(Register(definition)))
 
-    def _make_store(self, location: str | None, durability: Durability) -> Store:
+    def _make_store(self, location: str | None, durability: Durability, busy_timeout: float) -> Store:
         return _WatchedStore(location, durability, self._committed)
 
     def _make_lanes(self, name: str, threads: int) -> SimulatedLanes:

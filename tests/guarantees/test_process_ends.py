@@ -1,0 +1,96 @@
+"""However a process ends, its threads do not keep it alive, it makes no noise, and the next start goes on."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import pytest
+
+from perdure import Context, Workflow
+
+PATIENCE = 20
+
+WORK = """
+began = threading.Event()
+def work(ctx):
+    began.set()
+    threading.Event().wait(0.2)
+    return f"attempt {ctx.attempt}"
+async def wait(ctx):
+    import asyncio
+    await asyncio.sleep(0.2)
+engine = Engine(path, Workflow("gate").wait_for("go"), Workflow("work").step("wait", wait).step("work", work))
+engine.on_any(lambda event: None)
+engine.start("gate", id="gate").wait(until="waiting")
+engine.start("work", id="work")
+assert began.wait(10)
+say("ready")
+"""
+
+
+def work(ctx: Context[Any]) -> str:
+    return f"attempt {ctx.attempt}"
+
+
+def workflows() -> list[Workflow[Any, Any]]:
+    return [Workflow("gate").wait_for("go"), Workflow("work").step("wait", work).step("work", work)]
+
+
+def assert_that_it_goes_on(engine: Any, *, attempt: int) -> None:
+    engine.signal("gate", "go", "on")
+    assert engine.run("gate").result(PATIENCE) == "on"
+    assert engine.run("work").result(PATIENCE) == f"attempt {attempt}"
+
+
+def test_a_program_that_ends_without_closing_lets_handlers_finish_within_the_grace_time(
+    process: Any, open_engine: Any
+) -> None:
+    child = process(WORK)
+    assert child.line() == "ready"
+    assert child.end() == (0, "", "")
+    assert_that_it_goes_on(open_engine(*workflows()), attempt=1)
+
+
+def test_a_program_that_exits_on_sigterm_closes_in_order(process: Any, open_engine: Any) -> None:
+    child = process("signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n" + WORK + "signal.pause()")
+    assert child.line() == "ready"
+    child.send(signal.SIGTERM)
+    assert child.end() == (3, "", "")
+    assert_that_it_goes_on(open_engine(*workflows()), attempt=1)
+
+
+def test_a_program_that_sigterm_kills_is_gone_on_with(process: Any, open_engine: Any) -> None:
+    child = process(WORK + "signal.pause()")
+    assert child.line() == "ready"
+    child.send(signal.SIGTERM)
+    assert child.end() == (-signal.SIGTERM, "", "")
+    assert_that_it_goes_on(open_engine(*workflows()), attempt=2)
+
+
+@pytest.mark.parametrize("where", ["engine.run('gate').result()", "engine.start('gate').events().__next__()"])
+def test_ctrl_c_gets_through_to_whoever_waits_and_makes_no_noise_of_ours(
+    where: str, process: Any, open_engine: Any
+) -> None:
+    child = process(f"{WORK}\ntry:\n    {where}\nexcept KeyboardInterrupt:\n    say('interrupted')")
+    assert child.line() == "ready"
+    child.send(signal.SIGINT)
+    assert child.end() == (0, "interrupted\n", "")
+    assert_that_it_goes_on(open_engine(*workflows()), attempt=1)
+
+
+def test_a_handler_that_never_returns_does_not_keep_the_process_alive(process: Any, open_engine: Any) -> None:
+    child = process("""
+import perdure.machine
+perdure.machine.GRACE = 0.1
+began = threading.Event()
+def hang(ctx):
+    began.set()
+    threading.Event().wait()
+engine = Engine(path, Workflow("work").step("wait", hang))
+engine.start("work", id="work")
+began.wait(10)
+""")
+    assert child.end() == (0, "", "")
+    engine = open_engine(Workflow("work").step("wait", work))
+    assert engine.run("work").result(PATIENCE) == "attempt 2"
