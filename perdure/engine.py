@@ -810,11 +810,9 @@ class Engine:
     def when_changed(self, id: str, callback: Callable[[], None]) -> Callable[[], None]:
         """Have a callback called whenever there may be news of a run; returns what takes that back."""
         self._machine.check_open("wait")
-        return self._machine.when_changed(id, callback)
-
-    def let_turns_end(self) -> None:
-        """Wait until what is being decided is on disk: it may have been decided before anybody listened."""
-        self._machine.exclusively(lambda: None)
+        stop = self._machine.when_changed(id, callback)
+        self._machine.exclusively(lambda: None)  # what was decided before anybody listened is on disk after this turn
+        return stop
 
     def is_under_way(self, id: str) -> bool:
         """Tell whether a run is in memory and its end is still to come."""

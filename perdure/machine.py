@@ -26,6 +26,7 @@ from .actors.core import Core, CoreActor, Letter
 from .actors.courier import Courier
 from .actors.crew import Crew, running_attempt
 from .actors.endings import Endings
+from .actors.interrupts import uninterrupted
 from .actors.joining import Joining
 from .actors.lanes import ThreadLanes
 from .actors.lookout import Lookout
@@ -48,6 +49,7 @@ from .dsl.errors import (
 from .frozen import FrozenTime, span
 from .logging import run_logger
 from .persistence import codec
+from .persistence.database import BUSY_SECONDS
 from .persistence.records import ExecutionRow
 from .persistence.store import Durability, Store
 from .stats import Load
@@ -192,7 +194,7 @@ class Machine:
 
     def _ask(self, message: Any, verb: str, actor: CoreActor | None) -> Any:
         reply = Reply()
-        self.core.post(actor or self.supervisor, Letter(message, reply))
+        uninterrupted(self.core.post, actor or self.supervisor, Letter(message, reply))
         while True:
             try:
                 return reply.get(timeout=1.0)

@@ -102,7 +102,6 @@ class Run(Generic[R_co]):
         stops = [self._engine.when_ended(self.id, changes.put)]
         if not wanted <= _ENDS:
             stops.append(self._engine.when_changed(self.id, lambda: changes.put(None)))
-            self._engine.let_turns_end()
         try:
             return self._wait(changes, wanted, timeout)
         finally:

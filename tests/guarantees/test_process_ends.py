@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from perdure import Context, Workflow
+from perdure.testing import watch_points
 
 PATIENCE = 20
 
@@ -25,7 +26,6 @@ engine.on_any(lambda event: None)
 engine.start("gate", id="gate").wait(until="waiting")
 engine.start("work", id="work")
 assert began.wait(10)
-say("ready")
 """
 
 
@@ -46,14 +46,14 @@ def assert_that_it_goes_on(engine: Any, *, attempt: int) -> None:
 def test_a_program_that_ends_without_closing_lets_handlers_finish_within_the_grace_time(
     process: Any, open_engine: Any
 ) -> None:
-    child = process(WORK)
+    child = process(f"{WORK}say('ready')")
     assert child.line() == "ready"
     assert child.end() == (0, "", "")
     assert_that_it_goes_on(open_engine(*workflows()), attempt=1)
 
 
 def test_a_program_that_exits_on_sigterm_closes_in_order(process: Any, open_engine: Any) -> None:
-    child = process("signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n" + WORK + "signal.pause()")
+    child = process("signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n" + WORK + "say('ready')\nsignal.pause()")
     assert child.line() == "ready"
     child.send(signal.SIGTERM)
     assert child.end() == (3, "", "")
@@ -61,18 +61,16 @@ def test_a_program_that_exits_on_sigterm_closes_in_order(process: Any, open_engi
 
 
 def test_a_program_that_sigterm_kills_is_gone_on_with(process: Any, open_engine: Any) -> None:
-    child = process(WORK + "signal.pause()")
+    child = process(WORK + "say('ready')\nsignal.pause()")
     assert child.line() == "ready"
     child.send(signal.SIGTERM)
     assert child.end() == (-signal.SIGTERM, "", "")
     assert_that_it_goes_on(open_engine(*workflows()), attempt=2)
 
 
-@pytest.mark.parametrize("where", ["engine.run('gate').result()", "engine.start('gate').events().__next__()"])
-def test_ctrl_c_gets_through_to_whoever_waits_and_makes_no_noise_of_ours(
-    where: str, process: Any, open_engine: Any
-) -> None:
-    child = process(f"{WORK}\ntry:\n    {where}\nexcept KeyboardInterrupt:\n    say('interrupted')")
+def test_ctrl_c_gets_through_to_whoever_waits_and_makes_no_noise_of_ours(process: Any, open_engine: Any) -> None:
+    wait = "engine.run('gate').result()"
+    child = process(f"{WORK}\ntry:\n    say('ready')\n    {wait}\nexcept KeyboardInterrupt:\n    say('interrupted')")
     assert child.line() == "ready"
     child.send(signal.SIGINT)
     assert child.end() == (0, "interrupted\n", "")
@@ -94,3 +92,20 @@ began.wait(10)
     assert child.end() == (0, "", "")
     engine = open_engine(Workflow("work").step("wait", work))
     assert engine.run("work").result(PATIENCE) == "attempt 2"
+
+
+def test_an_interrupt_in_the_middle_of_a_commit_is_put_off_until_the_engine_is_done(open_engine: Any) -> None:
+    engine = open_engine(Workflow("gate").wait_for("go"))
+    seen: list[str] = []
+
+    def interrupt(moment: Any) -> None:
+        seen.append(moment.point)
+        signal.raise_signal(signal.SIGINT)
+
+    with watch_points(interrupt), pytest.raises(KeyboardInterrupt):
+        engine.start("gate", id="x")
+    assert seen
+    assert engine.run("x").wait(PATIENCE, until="waiting").state == "waiting"
+    engine.signal("x", "go", "on")
+    assert engine.run("x").result(PATIENCE) == "on"
+    engine.settle(timeout=PATIENCE)
