@@ -12,7 +12,7 @@ from .authoring import check, graph, init, run
 from .doctor import doctor
 from .keeping import archive, backup, cleanup, export, schedules
 from .looking import list_, show, tail
-from .page import dashboard
+from .page import dashboard, mcp
 from .printing import clean
 from .steering import cancel, signal
 
@@ -86,6 +86,7 @@ for command in (
     backup,
     doctor,
     dashboard,
+    mcp,
     completion,
 ):
     perdure.add_command(command)

@@ -1,4 +1,4 @@
-"""The command that serves the web page."""
+"""The commands that serve a database: to people on the web page, to assistants over the Model Context Protocol."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import click
 
 from ..client import Client
 from .loading import load_all
-from .options import database
+from .options import database, located
 from .printing import print_line
 
-__all__ = ["dashboard"]
+__all__ = ["dashboard", "mcp"]
 
 
 @click.command()
@@ -46,3 +46,19 @@ def dashboard(
 
     with Client(database, *(workflow for target in workflows for workflow in load_all(target))) as client:
         serve(client, host=host, port=port, token=token, read_only=read_only, ready=ready)
+
+
+@click.command()
+@click.argument("database")
+@click.argument("workflows", nargs=-1, metavar="[MODULE[:NAME]]...")
+@click.option("--allow-write", is_flag=True, help="Let assistants start, signal and cancel runs, too.")
+def mcp(database: str, *, workflows: tuple[str, ...], allow_write: bool) -> None:
+    """Serve a database to AI assistants, on standard input and output; they only read, unless allowed to write.
+
+    With the modules that define the workflows, assistants can also have them drawn.
+    """
+    from ..mcp import create_server
+
+    known = [workflow for target in workflows for workflow in load_all(target)]
+    with Client(located(database), *known) as client:
+        create_server(client, allow_write=allow_write).run()

@@ -17,10 +17,10 @@ from starlette.routing import Route
 
 from ..dsl.errors import EngineError, ExecutionNotFound, StoreError, UsageError
 from ..persistence.watch import Watch
+from ..shown import Redact
 from .desk import Desk
 from .guard import LOOPBACK, Guard, Keys
 from .metrics import CONTENT_TYPE, exposition
-from .shown import Redact
 
 if TYPE_CHECKING:
     from ..client import Client

@@ -12,8 +12,8 @@ from ..dsl.errors import ExecutionNotFound, UnknownWorkflow, UsageError
 from ..dsl.states import State
 from ..dsl.workflow import Workflow
 from ..execution import Execution
+from ..shown import Redact, Shower, moment
 from .forms import form_of
-from .shown import Redact, Shower, moment
 
 __all__ = ["Desk"]
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from ..dsl.errors import UsageError
+from ..shown import Redact
 from .app import create_app
 from .guard import LOOPBACK
-from .shown import Redact
 
 if TYPE_CHECKING:
     from ..client import Client

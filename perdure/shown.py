@@ -1,4 +1,4 @@
-"""What the page is told of runs, as plain JSON: short enough to look at, and with what must not be seen left out."""
+"""What pages and assistants are told of runs, as plain JSON: short enough to look at, without what must not be seen."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
-from ..dsl.events import WaitingFor
-from ..dsl.facts import ErrorRecord
-from ..execution import Execution
-from ..history import AttemptRecord
+from .dsl.events import WaitingFor
+from .dsl.facts import ErrorRecord
+from .execution import Execution
+from .history import AttemptRecord
 
 __all__ = ["Redact", "Shower", "moment"]
 
