@@ -24,7 +24,12 @@ def ends() -> tuple[wire.Line, wire.Line]:
 
 def test_what_is_said_is_heard(ends: tuple[wire.Line, wire.Line]) -> None:
     speaker, listener = ends
-    said = [wire.Take(1), wire.Answer(1, "ünïcode\n"), wire.Hello(2, [("order", None), ("order", "2")]), wire.Look()]
+    said: list[wire.Spoken] = [
+        wire.Take(1),
+        wire.Answer(1, "ünïcode\n"),
+        wire.Hello(2, [("order", None), ("order", "2")]),
+        wire.Look(),
+    ]
     assert listener.hear() == []
     assert speaker.say(*said)
     assert listener.hear() == said
