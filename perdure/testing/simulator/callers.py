@@ -43,12 +43,13 @@ class Callers:
         self._chance = chance
         self._flows = flows
         self._ledger = ledger
+        self._events = {flow.name: [plan.name for plan in flow.every() if plan.kind == "gate"] for flow in flows}
         self._tokens = itertools.count(1)
         self._starts = [self._new_start(number) for number in range(chance.choice((1, 2, 2, 3, 4)))]
         self._again: list[Start] = []
         self._cancels = chance.choice((0.0, 0.1, 0.3, 0.6))
         self._keyed = chance.choice((0.0, 0.5))
-        self.more = len(self._starts) + chance.choice((0, 2, 6))
+        self.more = len(self._starts) + chance.choice((0, 3, 9))
 
     def _new_start(self, number: int) -> Start:
         flow = self._chance.choice(self._flows)
@@ -77,7 +78,7 @@ class Callers:
             self.send(process, run, msg.Cancel(compensate=self._chance.random() < 0.8))  # noqa: PLR2004 - mostly
         else:
             key = self._chance.choice(("a", "b")) if self._chance.random() < self._keyed else None
-            self.signal(process, run, self._chance.choice(EVENTS), key=key)
+            self.signal(process, run, self._chance.choice(self._events[row.workflow] or EVENTS), key=key)
 
     def _start(self, process: Process, start: Start) -> None:
         if start.execution_id is None:  # every call makes an id up

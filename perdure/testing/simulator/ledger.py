@@ -57,6 +57,10 @@ class Witness:
         self.number = number
         self.excused = False
 
+    def __str__(self) -> str:
+        """Say which one it is."""
+        return f"process {self.number}"
+
 
 @dataclass(slots=True)
 class _Told:
@@ -123,7 +127,7 @@ class Ledger:
     def committed(self, process: Witness, batch: Batch) -> None:
         """Hear of a commit that is on disk."""
         if process is not self.current:
-            self.broken(6, f"process {process.number} has written, though {self.current} had taken its runs over")
+            self.broken(6, f"{process} has written, though {self.current} had taken its runs over")
         for row in batch.executions.values():
             self._row(row)
         for signal in batch.signals.values():
