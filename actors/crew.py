@@ -19,6 +19,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -33,6 +34,7 @@ from .core import CoreActor, Letter
 
 if TYPE_CHECKING:
     from ..dsl.effects import Decide, Invoke, RunChild, WaitUntil
+    from ..persistence.apart import Apart
     from .lanes import ThreadLanes
 
 __all__ = ["Attempt", "Crew", "arguments_of", "error_record", "running_attempt"]
@@ -67,6 +69,8 @@ class Attempt:
         stepped_over: Whether it was left running, and nothing waits for its thread.
         loan: What others may use while it waits for other runs.
         is_over: Whether user code has returned, so that what it left running may wait for anything.
+        transaction: What its handler writes to the database through, if the step is a transaction.
+        ending: Held while that transaction is being committed, and by whoever gives the attempt up.
     """
 
     run: int
@@ -84,6 +88,8 @@ class Attempt:
     stepped_over: bool = field(default=False)
     loan: _Loan | None = field(default=None)
     is_over: bool = field(default=False)
+    transaction: Any = None
+    ending: threading.Lock | None = None
 
     @property
     def key(self) -> str:
@@ -113,6 +119,7 @@ class Crew:
         self._slots = threading.Lock()
         self._closed = False
         lanes.describe = self._describe
+        self.transactions: Callable[[], AbstractContextManager[Apart]]
 
     # ---- starting and ending
 
@@ -144,7 +151,8 @@ class Crew:
 
     def abandon(self, attempt: Attempt) -> None:
         """Stop waiting for an attempt: an asynchronous one is cancelled, the outcome of another is thrown away."""
-        attempt.abandoned = True
+        with attempt.ending or nullcontext():  # Invariant: an attempt that was given up commits nothing
+            attempt.abandoned = True
         if (task := attempt.task) is not None:
             self._lanes.call_in_loop(task.cancel)
         with self._slots:
@@ -266,8 +274,10 @@ class Crew:
         attempt.began = clock.micros()
         token = _current.set(attempt)
         attempt.on_thread = True
+        policy = getattr(attempt.effect, "policy", None)
+        call = self._call_within if policy is not None and policy.transactional else self._call
         try:
-            outcome = self._call(attempt, function)
+            outcome = call(attempt, function)
         finally:
             _current.reset(token)
             self._leave_thread(attempt)
@@ -294,6 +304,27 @@ class Crew:
             return _interrupted(attempt, error)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             return _failed(attempt, error)
+
+    def _call_within(self, attempt: Attempt, function: Callable[..., Any]) -> Any:
+        """Call a handler whose writes and whose result are one commit."""
+        ending = attempt.ending = threading.Lock()
+        try:
+            with self.transactions() as own:
+                attempt.transaction = own
+                result = _invoke(function, *arguments_of(attempt, function))
+                if inspect.iscoroutine(result):
+                    result.close()  # encoding refuses it, without a warning that nobody awaited it
+                outcome = self._completed(attempt, result)
+                own.record(attempt.run, attempt.key, attempt.number, outcome.value, clock.micros())
+                with ending:
+                    if attempt.abandoned:
+                        return _not_begun(attempt)
+                    own.commit()
+        except (KeyboardInterrupt, SystemExit) as error:
+            return _interrupted(attempt, error)
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            return _failed(attempt, error)
+        return outcome
 
     async def _run_async(self, attempt: Attempt, function: Callable[..., Any]) -> None:
         if self._is_unwanted(attempt):
@@ -333,7 +364,7 @@ class Crew:
             return f"a task that a handler has left behind, {task.get_name()},"
         return f"{attempt.effect.place.name!r} of {attempt.facts.workflow_name} {attempt.facts.execution_id}"
 
-    def _completed(self, attempt: Attempt, result: Any) -> StepCompleted | StepFailed:
+    def _completed(self, attempt: Attempt, result: Any) -> StepCompleted:
         """Check and encode what user code returned, here on its own thread: that is user code too."""
         effect = attempt.effect
         check = getattr(effect, "check", None)
@@ -381,6 +412,7 @@ def arguments_of(attempt: Attempt, function: Callable[..., Any]) -> tuple[Any, .
         place,
         attempt=attempt.number,
         failure=attempt.failure,
+        transaction=attempt.transaction,
         is_cancelled=lambda: attempt.abandoned or attempt.cancelled,
     )
     policy = getattr(effect, "policy", None)

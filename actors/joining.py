@@ -84,20 +84,15 @@ class Joining:
         self._new.put(run)
         self._lanes.aside("joining", self._watch)
 
-    def look(self) -> None:
-        """Begin every run whose transaction was committed; from any thread."""
-        if not self._pending:
-            return
-        for run in list(self._pending):
-            if self._core.store.name_of(run) is not None:
-                self._begin(run)
-
-    def _begin(self, run: int) -> None:
+    def look(self) -> bool:
+        """Begin every run whose transaction was committed; tell whether there was any. From any thread."""
+        committed = [run for run in list(self._pending) if self._core.store.name_of(run) is not None]
         with self._guard:
-            if run not in self._pending:
-                return
-            self._pending.discard(run)
-        self._core.post(self._office, Letter(Revive(run)))
+            begun = [run for run in committed if run in self._pending]
+            self._pending.difference_update(begun)
+        for run in begun:
+            self._core.post(self._office, Letter(Revive(run)))
+        return bool(begun)
 
     def close(self) -> None:
         """Have the thread end."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
+from .errors import UsageError
 from .facts import ErrorRecord, Fact, Place
 from .scope import Scope
 from .signals import Signal
+from .transaction import StepTransaction
 
 if TYPE_CHECKING:
     from .steps import Step
@@ -109,7 +111,18 @@ class Context(Generic[InputT_co]):
         failure: In a compensation: why the run is being undone.
     """
 
-    __slots__ = ("_input", "_place", "_run", "_scope", "_signals", "_steps", "attempt", "failure", "is_cancelled")
+    __slots__ = (
+        "_input",
+        "_place",
+        "_run",
+        "_scope",
+        "_signals",
+        "_steps",
+        "_transaction",
+        "attempt",
+        "failure",
+        "is_cancelled",
+    )
 
     def __init__(
         self,
@@ -120,11 +133,13 @@ class Context(Generic[InputT_co]):
         attempt: int = 0,
         failure: ErrorRecord | None = None,
         is_cancelled: Callable[[], bool] | None = None,
+        transaction: StepTransaction | None = None,
     ) -> None:
         self._run = run
         self._scope = scope
         self._place = place
         self._input: Any = _MISSING
+        self._transaction = transaction
         self._steps: _View | None = None
         self._signals: _View | None = None
         self.attempt = attempt
@@ -187,6 +202,18 @@ class Context(Generic[InputT_co]):
     def step_name(self) -> str:
         """Name of the node this context was made for, with the item's index."""
         return self._place.name
+
+    @property
+    def transaction(self) -> StepTransaction:
+        """In a transactional step: the transaction that its result will be committed with.
+
+        Raises:
+            UsageError: the step is none.
+        """
+        if self._transaction is None:
+            msg = f"{self.step_name!r} has no transaction: give its step transactional=True"
+            raise UsageError(msg)
+        return self._transaction
 
     @property
     def item(self) -> Any:

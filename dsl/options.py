@@ -33,6 +33,7 @@ class StepOptions:
     output_schema: Any = None
     on_interrupted: OnInterrupted = "repeat"
     compensate_on_failure: bool = False
+    transactional: bool = False
 
 
 class _Policy(TypedDict, total=False):
@@ -42,6 +43,7 @@ class _Policy(TypedDict, total=False):
     output_schema: Any
     on_interrupted: OnInterrupted
     compensate_on_failure: bool
+    transactional: bool
 
 
 class _Joining(TypedDict, total=False):

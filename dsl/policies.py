@@ -159,6 +159,7 @@ class AttemptPolicy:
         output_schema: Checks, and may change, the result.
         returns: Types that its results may be of: its annotation, and its output schema if that is a type.
         on_interrupted: What a crash in the middle of an attempt means.
+        transactional: Whether what the handler writes to the database and its result are one commit.
     """
 
     retry: Retry = Retry()
@@ -167,3 +168,4 @@ class AttemptPolicy:
     output_schema: Callable[[Any], Any] | None = None
     returns: tuple[Any, ...] = ()
     on_interrupted: OnInterrupted = "repeat"
+    transactional: bool = False

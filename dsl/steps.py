@@ -78,6 +78,8 @@ def make_step(name: str, handler: Callable[..., Any], options: StepOptions) -> S
     if options.on_interrupted not in typing.get_args(OnInterrupted):
         msg = f"{what}: on_interrupted must be one of {typing.get_args(OnInterrupted)}, got {options.on_interrupted!r}"
         raise DefinitionError(msg)
+    if options.transactional:
+        _check_transactional(handler, timeout, what)
     policy = AttemptPolicy(
         retry=retry_policy(options.retry, what),
         timeout=timeout or None,
@@ -85,9 +87,19 @@ def make_step(name: str, handler: Callable[..., Any], options: StepOptions) -> S
         output_schema=as_schema(options.output_schema, f"{what}: output_schema"),
         returns=(annotations_of(handler), options.output_schema),
         on_interrupted=options.on_interrupted,
+        transactional=options.transactional,
     )
     compensation, undo_policy = _make_compensation(options, policy, what)
     return StepNode(name, handler, policy, compensation, undo_policy, options.compensate_on_failure)
+
+
+def _check_transactional(handler: Callable[..., Any], timeout: float | None, what: str) -> None:
+    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None)):  # noqa: B004
+        msg = f"{what}: a transactional step needs a def handler: a transaction belongs to one thread"
+        raise DefinitionError(msg)
+    if timeout:
+        msg = f"{what}: a transactional step can have no timeout: its transaction ends when its handler does"
+        raise DefinitionError(msg)
 
 
 def _make_compensation(
@@ -190,6 +202,7 @@ def step(
     output_schema: Any = None,
     on_interrupted: OnInterrupted = "repeat",
     compensate_on_failure: bool = False,
+    transactional: bool = False,
 ) -> _Decorator: ...
 def step(
     name: Any = None,
@@ -202,6 +215,7 @@ def step(
     output_schema: Any = None,
     on_interrupted: OnInterrupted = "repeat",
     compensate_on_failure: bool = False,
+    transactional: bool = False,
 ) -> Any:
     """Make a step of a function: ``@step``, ``@step("name")`` or ``@step(retry=5, timeout=15)``.
 
@@ -215,6 +229,7 @@ def step(
         on_interrupted: After a crash in the middle of an attempt: ``"repeat"`` it, or ``"fail"`` the step, so that
             the handler begins at most once per allowed attempt.
         compensate_on_failure: Run the compensation also when the step itself failed.
+        transactional: Commit what the handler writes through ``ctx.transaction`` together with its result, or neither.
 
     Raises:
         DefinitionError: an option is wrong; the message names the step.
@@ -227,7 +242,7 @@ def step(
         ('greet', 'hello')
     """
     options = StepOptions(
-        retry, timeout, compensate, input_schema, output_schema, on_interrupted, compensate_on_failure
+        retry, timeout, compensate, input_schema, output_schema, on_interrupted, compensate_on_failure, transactional
     )
     if callable(name):
         return Step(getattr(name, "__name__", ""), name, options)

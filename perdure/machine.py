@@ -123,6 +123,7 @@ class Machine:
         self.core = Core(self.store, self.bus, self.lanes)
         self.supervisor = Supervisor(self.core, seed=seed, logger_for=run_logger)
         self.crew = Crew(self.lanes, codec.encode, concurrency=concurrency)
+        self.crew.transactions = self.store.apart
         self.supervisor.crew = self.crew
         self.joining = Joining(self.core, self.supervisor, self.lanes)
         self.core.on_fenced = self._fenced
@@ -310,10 +311,9 @@ class Machine:
         """Settle; a handler that hangs is left alone if it has a time limit by then."""
         deadline = clock.monotonic() + timeout
         while True:
-            self.joining.look()
             computed = clock.computed()
             if self.lanes.wait_idle(min(deadline, clock.monotonic() + patience)):
-                if not self.ask(FireNext(), "settle"):
+                if not self.joining.look() and not self.ask(FireNext(), "settle"):
                     return
                 continue
             if clock.computed() - computed > patience * _AT_WORK and clock.monotonic() < deadline:

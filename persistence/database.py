@@ -14,7 +14,8 @@ import sqlite3
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 from urllib.parse import quote
@@ -282,6 +283,37 @@ class Database:
         finally:
             lock.release()
         return result
+
+    @contextmanager
+    def apart(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection with a writing transaction of its own, from any thread; what is not committed is undone.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt, StoreError: As for `write`; errors of the caller's statements are SQLite's.
+        """
+        self.check_file()
+        lock = FileLock(f"{self.path}-lock")  # one of its own: the other is the core's
+        try:
+            if not lock.acquire(self._busy_seconds):
+                raise StoreUnavailable(
+                    f"the lock {lock.path!r} was held by others for {self._busy_seconds:g} s; {NOTHING_WRITTEN}"
+                )
+            connection = sqlite3.connect(self.path, timeout=self._busy_seconds, isolation_level=None)
+            try:
+                self._begin_apart(connection)
+                yield connection
+            finally:
+                connection.close()  # which undoes what was not committed
+        finally:
+            lock.close()
+
+    def _begin_apart(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_PRAGMAS['wal_autocheckpoint']}")
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise explain(error, self.path, NOTHING_WRITTEN) from error
 
     def _abandon(self, connection: sqlite3.Connection, error: BaseException) -> None:
         try:

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from ..dsl.errors import OwnershipLost, StoreError
 from . import retention
+from .apart import Apart
 from .database import BUSY_SECONDS, Durability
 from .faults import NOTHING_WRITTEN, explain
 from .inbox import Inbox, consume
@@ -255,6 +256,18 @@ class Store(Reader):
             _insert(connection, TagModel, list(batch.tags))
         if batch.consumed:
             consume(connection, batch.consumed)
+
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[Apart]:
+        """Give a step's own transaction, on the thread of its handler; what is not committed is undone.
+
+        Raises:
+            OwnershipLost: This engine was taken over.
+            StoreError: As for `commit`: nothing was written.
+        """
+        with self._database.apart() as connection:
+            self._membership.check(connection)
+            yield Apart(connection)
 
     @contextlib.contextmanager
     def joined(self, tx: Any) -> Iterator[Joined]:

@@ -133,6 +133,7 @@ class GroupVerbs(Verbs[InputT]):
         output_schema: Any = None,
         on_interrupted: OnInterrupted = "repeat",
         compensate_on_failure: bool = False,
+        transactional: bool = False,
     ) -> Any:
         """Add a body that runs once for every item of a list.
 
@@ -154,12 +155,20 @@ class GroupVerbs(Verbs[InputT]):
             output_schema: See ``retry``.
             on_interrupted: See ``retry``.
             compensate_on_failure: See ``retry``.
+            transactional: See ``retry``.
 
         Raises:
             DefinitionError: a name or option is wrong.
         """
         options = StepOptions(
-            retry, timeout, compensate, input_schema, output_schema, on_interrupted, compensate_on_failure
+            retry,
+            timeout,
+            compensate,
+            input_schema,
+            output_schema,
+            on_interrupted,
+            compensate_on_failure,
+            transactional,
         )
         fragment = None if block is None else self._fragment(block, f"for_each {name!r}")
         self._draft.add_for_each(

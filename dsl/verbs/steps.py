@@ -65,6 +65,7 @@ class StepVerbs(Verbs[InputT]):
         output_schema: Any = None,
         on_interrupted: OnInterrupted = "repeat",
         compensate_on_failure: bool = False,
+        transactional: bool = False,
     ) -> Any:
         """Add a step: ``.step(charge)``, or ``.step("charge", fn, retry=5)``. The options are those of `perdure.step`.
 
@@ -72,7 +73,14 @@ class StepVerbs(Verbs[InputT]):
             DefinitionError: a name or option is wrong.
         """
         options = StepOptions(
-            retry, timeout, compensate, input_schema, output_schema, on_interrupted, compensate_on_failure
+            retry,
+            timeout,
+            compensate,
+            input_schema,
+            output_schema,
+            on_interrupted,
+            compensate_on_failure,
+            transactional,
         )
         self._draft.add_step(name, handler, options)
         return self

@@ -5,6 +5,7 @@ No lambda here has an annotation, and none is needed.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -347,6 +348,8 @@ def drive(engine: Engine) -> None:
         engine.signal_with_start(orders, Order("Ada", 3), approval, Approval("Bob", granted=True), id="x"), Run[None]
     )
     engine.signal_with_start("orders", {}, "approval", None, key="k", key_ttl=timedelta(days=1), signal_key="s")
+    engine.start(orders, Order("Ada", 3), tx=sqlite3.connect("runs.db"), key_ttl=60, key="k")
+    Workflow("books").step("book", lambda ctx: bool(ctx.transaction.execute("SELECT 1")), transactional=True)
     page = engine.list_executions(state=["failed", State.CANCELLED], tags={"shop": 1}, business_key="k", order="oldest")
     assert_type(page.cursor, str | None)
     assert_type(engine.list_executions(after=page.cursor, input={"customer": "Ada"}, error="bank")[0], Execution)
