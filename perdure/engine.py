@@ -226,6 +226,7 @@ class Engine:
             DefinitionError: it is wrong.
             EngineClosed: the engine is closed.
         """
+        self._machine.check_open("check an upgrade")
         if not isinstance(workflow, Workflow):
             msg_ = f"check_upgrade takes a workflow, not {workflow!r}"
             raise UsageError(msg_)
