@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 # An installed perdure has brought its plugin itself by now; one that is only a checkout has not.
-pytest_plugins = () if "perdure.testing.plugin" in sys.modules else ("perdure.testing.plugin",)
+pytest_plugins = () if "perdure.pytest_plugin" in sys.modules else ("perdure.pytest_plugin",)
 
 
 class Figures(NamedTuple):

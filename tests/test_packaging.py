@@ -110,6 +110,12 @@ def test_importing_perdure_loads_no_library_that_defining_a_workflow_does_not_ne
     assert not set(run_python(code, cwd=tmp_path).split()) & {"peewee", "pykka", "blinker", "sqlite3"}
 
 
+def test_a_session_of_pytest_that_asks_for_nothing_of_ours_loads_nothing_of_ours(tmp_path: Path) -> None:
+    code = "import sys, perdure.pytest_plugin; print(*(name for name in sys.modules if name.startswith('perdure')))"
+
+    assert set(run_python(code, cwd=tmp_path).split()) == {"perdure", "perdure.pytest_plugin"}
+
+
 def test_every_public_name_has_one_home_and_every_home_a_public_name() -> None:
     names = [name for home in perdure._HOMES.values() for name in home]
 

@@ -277,7 +277,7 @@ class TestPlugin:
 
         def run(source: str) -> str:
             (tmp_path / "test_file.py").write_text(source)
-            command = [sys.executable, "-m", "pytest", "-q", "-p", "perdure.testing.plugin", str(tmp_path)]
+            command = [sys.executable, "-m", "pytest", "-q", "-p", "perdure.pytest_plugin", str(tmp_path)]
             environment = {"PYTHONPATH": str(checkout), "PATH": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
             done = subprocess.run(
                 command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True, check=False

@@ -1,15 +1,17 @@
-"""The pytest plugin: fixtures, and nothing that happens unless one is asked for."""
+"""The pytest plugin: fixtures, and nothing that happens unless one is asked for.
+
+Every session of pytest loads this where perdure is installed, so it loads the engine only for a test that wants one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..engine import Engine
-from .freezing import freeze
-from .leaks import close_cleanly, unique_name
+if TYPE_CHECKING:
+    from .engine import Engine
 
 __all__ = ["engine", "engine_options", "freezer", "frozen_engine"]
 
@@ -25,14 +27,14 @@ def engine_options() -> Mapping[str, Any]:
 @pytest.fixture
 def engine(engine_options: Mapping[str, Any]) -> Iterator[Engine]:
     """Give an engine on a temporary database; register workflows with it. Fails the test if a handler never returns."""
-    engine = _open(engine_options)
-    yield engine
-    close_cleanly(engine)
+    yield from _open(engine_options)
 
 
 @pytest.fixture
 def freezer() -> Iterator[Any]:
     """Freeze time at the start of 2026, UTC; ``freezer.move_to(...)`` and ``freezer.tick(...)`` move it."""
+    from .testing import freeze
+
     with freeze() as freezer:
         yield freezer
 
@@ -40,10 +42,13 @@ def freezer() -> Iterator[Any]:
 @pytest.fixture
 def frozen_engine(engine_options: Mapping[str, Any], freezer: Any) -> Iterator[Engine]:
     """Give an `engine` on frozen time, with a seed: the same test sees the same events every time."""
-    engine = _open({"seed": 0, **engine_options})
+    yield from _open({"seed": 0, **engine_options})
+
+
+def _open(options: Mapping[str, Any]) -> Iterator[Engine]:
+    from .engine import Engine
+    from .testing.leaks import close_cleanly, unique_name
+
+    engine = Engine(None, **{"queue_name": unique_name(), **options})
     yield engine
     close_cleanly(engine)
-
-
-def _open(options: Mapping[str, Any]) -> Engine:
-    return Engine(None, **{"queue_name": unique_name(), **options})
