@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..dsl.errors import StoreError
 from ..dsl.messages import Timeout
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Timekeeper"]
 
 _NEAR = 1000
+_PATIENCE = 1_000_000
+"""Microseconds until the disk is asked again for a run that it could not give."""
 
 
 class Timekeeper:
@@ -104,9 +107,16 @@ class Timekeeper:
             due = self.next_due()
             if due is None or due > now or (only_one and fired):
                 break
-            _, _, run, key, attempt = heapq.heappop(self._heap)
+            entry = heapq.heappop(self._heap)
+            _, _, run, key, attempt = entry
             del self._armed[run, key]
-            self._deliver(run, Timeout(key, due, attempt))
+            try:
+                self._deliver(run, Timeout(key, due, attempt))
+            except StoreError:  # the run cannot be read: it must not wait for ever for a timer that has rung
+                heapq.heappush(self._heap, entry)
+                self._armed[run, key] = due
+                self._lanes.alarm(now + _PATIENCE)
+                raise
             fired += 1
         self._set_alarm()
         return fired
