@@ -29,11 +29,22 @@ _REGISTER: Final = """
 """
 _OTHERS: Final = "SELECT id, driver FROM workflow_engines WHERE (driver = id AND id <> ?) OR driver IS NULL ORDER BY id"
 _DRIVEN: Final = "SELECT id FROM workflow_engines WHERE driver = ? ORDER BY id"
-# Waiting runs are not counted: a crash in which they took no part must not bring them nearer to quarantine.
+# A crash in which a run took no part must not bring it nearer to quarantine. So those are not counted that only wait,
+# be it for a signal, for the time of the next attempt or for a child.
 _COUNT_ADOPTIONS: Final = """
     UPDATE workflow_executions SET adoptions = adoptions + 1
     WHERE finished_at IS NULL AND state IN ('running', 'compensating')
     AND owner IN (SELECT id FROM workflow_engines WHERE driver = ?)
+    AND (
+        EXISTS (
+            SELECT 1 FROM workflow_steps
+            WHERE execution = workflow_executions.id AND status = 'running' AND attempts > 0
+        ) OR NOT EXISTS (
+            SELECT 1 FROM workflow_steps
+            WHERE execution = workflow_executions.id
+            AND (status = 'retrying' OR (status = 'running' AND kind IN ('child', 'undo')))
+        )
+    )
 """
 _TAKE: Final = "UPDATE workflow_engines SET driver = ? WHERE driver = ? OR id = ?"
 _FORGET: Final = """
