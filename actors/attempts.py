@@ -21,7 +21,7 @@ from ..dsl.facts import UNDO, ErrorRecord, Fact, FactKind, FactStatus
 from ..persistence.records import AttemptRow
 from . import clock
 from .core import CoreActor
-from .course import MICROS, Course
+from .course import MICROS, PARDON, Course
 from .crew import Attempt, error_record
 
 if TYPE_CHECKING:
@@ -57,13 +57,23 @@ class Attempts:
         elif fact.status is FactStatus.RUNNING:  # a crash or shutdown cut this attempt short
             fact = fact._replace(interruptions=fact.interruptions + 1)
             self._keep(fact, "interrupted", None)
-            if effect.policy.on_interrupted == "fail" and effect.kind is FactKind.STEP:
-                error = StepInterrupted(
-                    f"step {effect.place.name!r} was interrupted in attempt {fact.attempts} and must not be repeated"
-                )
-                self._give_up(effect, fact, error_record(error, effect.place.name))
-            else:
-                self.begin(effect, fact)
+            self._take_up(effect, fact)
+        elif fact.status is FactStatus.RETRYING and fact.due_at is None:  # an operator has it tried again
+            self.begin(effect, fact)
+
+    def _take_up(self, effect: Invoke, fact: Fact) -> None:
+        """Do with an attempt that was interrupted what its policy says."""
+        if effect.kind is not FactKind.STEP or effect.policy.on_interrupted == "repeat":
+            self.begin(effect, fact)
+            return
+        parks = effect.policy.on_interrupted == "park"
+        what = "what became of it has to be found out" if parks else "must not be repeated"
+        text = f"step {effect.place.name!r} was interrupted in attempt {fact.attempts} and {what}"
+        error = error_record(StepInterrupted(text), effect.place.name)
+        if parks:
+            self._park(effect, fact, error)
+        else:
+            self._give_up(effect, fact, error)
 
     def begin(self, effect: Invoke, fact: Fact) -> None:
         """Begin the next attempt of a handler."""
@@ -150,11 +160,14 @@ class Attempts:
         """Put the next attempt of a handler that has raised on the clock, or give it up."""
         course = self._course
         fact = course.journal.facts[effect.place.key]
-        failures = fact.attempts - fact.interruptions
+        failures = fact.attempts - fact.interruptions - self._pardoned(fact)
         retry = effect.policy.retry
         if not retryable or failures >= retry.attempts or course.halted or self._is_unwanted(fact.key):
             self._keep(fact, outcome, error)
-            self._give_up(effect, fact, error)
+            if effect.policy.parks and not course.halted and not self._is_unwanted(fact.key):
+                self._park(effect, fact, error)
+            else:
+                self._give_up(effect, fact, error)
             return
         if delay is None:
             delay = retry.delay(failures, self._chance(fact))
@@ -187,6 +200,10 @@ class Attempts:
         seed = f"{self._office.seed}:{self._course.row.execution_id}:{fact.key}:{fact.turn}:{fact.attempts}"
         return random.Random(seed).random()  # noqa: S311 - jitter is no secret
 
+    def give_up(self, effect: Invoke, fact: Fact) -> None:
+        """Let a handler fail that has waited for an operator."""
+        self._give_up(effect, fact, fact.error or ErrorRecord("perdure.StepFailed", "given up", effect.place.name))
+
     def _give_up(self, effect: Invoke, fact: Fact, error: ErrorRecord) -> None:
         if effect.kind is FactKind.UNDO:
             self._course.emit(ev.CompensationFailed, step=effect.place.name, attempt=fact.attempts, error=error)
@@ -199,6 +216,26 @@ class Attempts:
                 error=error,
             )
         self._course.settle(fact, FactStatus.FAILED, value=None, error=error)
+
+    def _park(self, effect: Invoke, fact: Fact, error: ErrorRecord) -> None:
+        """Leave it to an operator what becomes of a handler that has failed for good."""
+        parked: type[ev.Event] = ev.CompensationParked if effect.kind is FactKind.UNDO else ev.StepParked
+        self._course.emit(parked, step=effect.place.name, attempt=fact.attempts, error=error)
+        now = self._course.now
+        self._course.record(fact, status=FactStatus.PARKED, error=error, due_at=None, completed_at=now)
+
+    def pardon(self, fact: Fact) -> None:
+        """Have a handler that has failed for good tried again, with as many attempts as it had at first."""
+        course = self._course
+        course.record(fact, status=FactStatus.RETRYING, value=None, due_at=None, completed_at=None)
+        key = f"{PARDON}{fact.key}"
+        pardon = Fact(key, FactKind.CONTROL, FactStatus.COMPLETED, fact.turn, fact.order, fact.attempts)
+        course.record(pardon, interruptions=fact.interruptions, started_at=course.now)
+
+    def _pardoned(self, fact: Fact) -> int:
+        """Return how many failures no longer count, since an operator wanted the handler tried again after them."""
+        pardon = self._course.journal.facts.get(f"{PARDON}{fact.key}")
+        return 0 if pardon is None or pardon.turn != fact.turn else pardon.attempts - pardon.interruptions
 
     def interrupted(self, message: msg.StepInterrupted) -> Fact | None:
         """Leave an attempt that began as it stands, for the next start to find; take back one that did not.
@@ -265,6 +302,21 @@ class Attempts:
         """Ask everything in flight to end early; its answers are still waited for."""
         for attempt in self.in_flight.values():
             self._course.turn.acts.append(lambda attempt=attempt: self._office.crew.cancel(attempt))  # type: ignore[misc]
+
+    def rearm(self) -> None:
+        """Set the timers of retries again, some of which may have fired while the run was paused."""
+        walk = self._course.walk
+        for effect in walk.open if walk is not None else ():
+            fact = self._course.journal.facts.get(effect.place.key)
+            if isinstance(effect, Invoke) and fact is not None and fact.due_at is not None:
+                self._course.arm(fact.due_at, fact.key)
+
+    def leave(self, *keys: str) -> None:
+        """Wait no longer for what is in flight under these keys, or for anything; late answers are only told of."""
+        for key in keys or list(self.in_flight):
+            if (attempt := self.in_flight.pop(key, None)) is not None:
+                self._course.disarm(key)
+                self._course.turn.acts.append(lambda attempt=attempt: self._office.crew.abandon(attempt))  # type: ignore[misc]
 
     def abandon(self) -> None:
         """Give up at once what is in flight."""

@@ -27,6 +27,7 @@ from ..dsl.facts import Fact
 from ..persistence.records import AttemptRow, Batch, ExecutionRow, ScheduleChange, SignalRow, TagRow
 from . import clock
 from .reply import Errand, Reply
+from .wish import Wish
 
 if TYPE_CHECKING:
     from pykka._envelope import Envelope
@@ -59,7 +60,7 @@ class Turn:
         notices: Events, in order.
         acts: What to do once it is remembered.
         replies: Answers to callers, set once it is remembered.
-        ended: Whether the actor has nothing left to do and may leave memory.
+        wish: What an operator's wish adds to what is remembered.
     """
 
     actor: CoreActor
@@ -76,6 +77,7 @@ class Turn:
     acts: list[Callable[[], None]] = field(default_factory=list)
     replies: list[tuple[Any, Any]] = field(default_factory=list)
     error: BaseException | None = None
+    wish: Wish | None = None
 
     def write_to(self, batch: Batch) -> None:
         """Add this turn's records to the commit."""
@@ -93,13 +95,14 @@ class Turn:
             batch.schedules.update(self.schedules)
         if self.attempts:
             batch.attempts += tuple((self.actor.run_id, attempt) for attempt in self.attempts)
-        if self.tags:
-            batch.tags += self.tags
+        batch.tags += self.tags
         batch.replaced += self.replaced
         batch.freed += self.freed
         if self.replies:
             # Invariant: a message leaves the inbox in the commit that holds what it has caused.
             batch.consumed += Errand.consumed_by(self.replies)
+        if self.wish is not None:
+            self.wish.write_to(batch, self.actor.run_id)
 
 
 class Letter:

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any
 from ..dsl import events as ev
 from ..dsl.facts import Fact, FactKind, FactStatus, Place
 from ..dsl.journal import Journal
+from ..dsl.legality import Verb
 from ..dsl.scope import Scope
 from ..dsl.states import State
 from ..dsl.walk import Walk
-from ..persistence.records import ExecutionRow, Stored
+from ..persistence.codec import encode
+from ..persistence.records import AuditRow, ExecutionRow, Stored
 from .bus import Notice
 from .core import Turn
+from .wish import Wish
 
 if TYPE_CHECKING:
     from .supervisor import Supervisor
 
-__all__ = ["CALLED", "CANCEL", "LIMIT", "MICROS", "RECOVER", "Course"]
+__all__ = ["CALLED", "CANCEL", "FORK", "LIMIT", "MICROS", "PARDON", "PAUSE", "RECOVER", "RETRIED", "Course"]
 
 RECOVER = "__recover"
 """Key of the timer by which a run is restored whose turn was dropped; no fact has it."""
@@ -34,6 +37,17 @@ CANCEL = "__cancel"
 LIMIT = "__timeout"
 """Key of the fact that holds the run's deadline; failed once it has passed."""
 
+PAUSE = "__pause"
+"""Key of the fact that the run is paused; completed once it was resumed."""
+
+PARDON = "__pardon:"
+"""What the key of a fact begins with that keeps how many attempts of another fact no longer count as failures."""
+
+RETRIED = "__retried"
+"""Key of the fact that keeps how many of its parent's retries a child has heeded."""
+
+FORK = "__fork"
+"""Key of the fact that the run began with what another one had recorded."""
 
 CALLED = "__called"
 """Key of the fact that something came while the workflow was not registered; due at once, as soon as it is."""
@@ -49,6 +63,7 @@ class Course:
         scope: What the walk sees of them.
         walk: The walk, forward or back; None in a run that has ended or cannot be driven.
         rolling_back: Whether the walk goes back.
+        paused: Whether nothing may begin until an operator resumes the run.
         turn: What has been decided in the current cycle.
         now: When the message arrived that is being handled.
     """
@@ -60,6 +75,7 @@ class Course:
         "_sequence",
         "journal",
         "now",
+        "paused",
         "rolling_back",
         "row",
         "run_id",
@@ -73,9 +89,10 @@ class Course:
         self.run_id = stored.execution.id
         self.row: ExecutionRow = stored.execution
         self.journal = Journal(office.codec, stored.facts)
-        self.scope = Scope(self.journal)
+        self.scope = self._new_scope()
         self.walk: Walk | None = None
         self.rolling_back = False
+        self.paused = (pause := self.journal.facts.get(PAUSE)) is not None and not pause.settled
         self.turn = turn
         self.now = 0
         facts = stored.facts
@@ -99,6 +116,20 @@ class Course:
     def halted(self) -> bool:
         """Whether the run goes no further, and is not being undone yet."""
         return not self.rolling_back and self.brake is not None
+
+    def start_over(self) -> None:
+        """Forget how far the walk has come; the next one begins from the facts."""
+        self.journal = Journal(self._office.codec, self.journal.facts.values())
+        self.scope = self._new_scope()
+        self.walk = None
+        self.rolling_back = False
+
+    def _new_scope(self) -> Scope:
+        scope = Scope(self.journal)
+        fork = self.journal.facts.get(FORK)
+        if fork is not None:
+            scope.borrow(self.journal.value(fork)["borrowed"])
+        return scope
 
     # ---- remembering
 
@@ -144,6 +175,23 @@ class Course:
         else:
             self.row = self.turn.row = self.row._replace(sequence=self._sequence)
 
+    @property
+    def wish(self) -> Wish:
+        """What an operator's wish adds to this turn."""
+        self.turn.wish = self.turn.wish or Wish()
+        return self.turn.wish
+
+    def forget(self, key: str) -> None:
+        """Have a fact asked for anew, as if it never had been."""
+        del self.journal.facts[key]
+        self.turn.facts.pop(key, None)
+        self.wish.forgotten.add(key)
+
+    def note(self, verb: Verb, by: str | None, reason: str | None, step: str | None = None, **detail: Any) -> None:
+        """Write down what an operator has asked, with what it causes."""
+        row = AuditRow(self._office.new_id(), self.run_id, self.now, str(verb), by, reason, step, encode(detail))
+        self.wish.audit.append(row)
+
     # ---- telling
 
     def emit(self, event: type[ev.Event], /, *, encoded: str | None = None, **fields: Any) -> None:
@@ -176,6 +224,13 @@ class Course:
         """Set the timer of a fact that was found; the turn that it had fired for may have been dropped."""
         if fact is not None and fact.due_at is not None:
             self.arm(fact.due_at, fact.key)
+
+    def disarm_all(self) -> None:
+        """Take back every durable timer: nothing is waited for any longer."""
+        for fact in list(self.journal.facts.values()):
+            if fact.due_at is not None and fact.key != LIMIT:
+                self.record(fact, due_at=None)
+                self.disarm(fact.key)
 
     def disarm(self, key: str) -> None:
         """Take a timer back, once this turn is remembered."""

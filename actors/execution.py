@@ -2,7 +2,8 @@
 
 A turn is four verbs, the same for every message. This file is the first: it *decides*, and puts what is to be
 remembered, told and done into the turn; the core does the rest in that order. What it decides of user code, signals and
-other runs stands with its helpers: the attempts, the gates, the family. All of them write into one course.
+other runs stands with its helpers: the attempts, the gates, the family; what operators ask, with the steering. All of
+them write into one course.
 
 Rules:
 
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ..dsl import events as ev
 from ..dsl import messages as msg
 from ..dsl.effects import Conclude, Decide, Effect, Invoke, RunChild, UndoChild, WaitFor, WaitUntil, Withdraw
-from ..dsl.errors import ExecutionFinished, IllegalTransition, UnknownSignal, UnknownWorkflow, WorkflowTimeout
+from ..dsl.errors import ExecutionFinished, UnknownSignal, UnknownWorkflow
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus, Place
 from ..dsl.fitting import misfit
 from ..dsl.programs import DELAY, forward, roll_back
@@ -32,10 +33,11 @@ from ..persistence.records import ExecutionRow, Stored, TagRow
 from . import clock
 from .attempts import Attempts
 from .core import CoreActor
-from .course import CALLED, CANCEL, LIMIT, MICROS, RECOVER, Course
-from .crew import error_record
+from .course import CALLED, CANCEL, FORK, LIMIT, MICROS, RECOVER, Course
 from .family import Family
 from .gates import Gates
+from .limit import Limit
+from .steering import TERMINATED, Steering
 from .withdrawals import Withdrawals
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class ExecutionActor(CoreActor):
     Attributes:
         definition: The graph it walks, or None when its workflow is not registered: then it only takes signals in.
         end_told: Whether the listeners have been told of the run's end.
+        limit: How long the run may take as a whole.
     """
 
     def __init__(self, office: Supervisor, stored: Stored, definition: Definition | None) -> None:
@@ -64,8 +67,8 @@ class ExecutionActor(CoreActor):
         self._gates = Gates(self._course, office, stored.signals)
         self._family = Family(self._course, office, self._attempts)
         self._withdrawals = Withdrawals(self._course, office, self._attempts)
-        limit = self._course.journal.facts.get(LIMIT)
-        self._deadline = None if limit is None else limit.due_at
+        self._steering = Steering(self, self._course, office, self._attempts, self._family)
+        self.limit = Limit(self._course, definition, self._halt)
 
     def __str__(self) -> str:
         """Name the run."""
@@ -88,14 +91,14 @@ class ExecutionActor(CoreActor):
         course = self._course
         course.turn = self.turn
         course.now = getattr(message, "at", 0) or clock.micros()
-        self._check_deadline()
+        self.limit.check()
         answer = self._heed(message)
         if not self.actor_stopped.is_set():
             self._go_on()
         course.end_turn()
         return answer
 
-    def _heed(self, message: msg.Message) -> Any:  # noqa: C901, PLR0912 - one case a message
+    def _heed(self, message: msg.Message) -> Any:  # noqa: C901 - one case a message
         match message:
             case msg.StepCompleted():
                 self._completed(message)
@@ -108,7 +111,7 @@ class ExecutionActor(CoreActor):
             case msg.Confirm():
                 return self.row.execution_id
             case msg.Restore():
-                self._restore()
+                self.restore()
             case msg.Signalled():
                 return self._signalled(message)
             case msg.Timeout():
@@ -117,14 +120,12 @@ class ExecutionActor(CoreActor):
                 self._family.ended(message)
             case msg.StepInterrupted():
                 self._withdrawals.interrupted(message)
-            case msg.Cancel():
-                return self._cancel(message)
             case msg.Undo():
                 self._undo(message)
             case msg.SetAside():
                 self._quarantine(message.error)
-            case msg.Resume():
-                return self._resume()
+            case _:
+                return self._steering.heed(message)
         return None
 
     def undelivered(self, message: msg.Message) -> None:
@@ -159,7 +160,10 @@ class ExecutionActor(CoreActor):
         if put_off is not None and put_off.due_at is not None:
             start_at = put_off.due_at
             self._course.arm(start_at, DELAY)
-        self._set_deadline(start_at)
+        if (fork := self._course.journal.facts.get(FORK)) is not None:
+            origin = self._course.journal.value(fork)
+            self._course.emit(ev.WorkflowForked, source=origin["source"], step=origin["at"])
+        self.limit.begin(start_at)
         self._start_walk(start_at)
 
     def _tags(self, encoded: str) -> tuple[TagRow, ...]:
@@ -168,7 +172,8 @@ class ExecutionActor(CoreActor):
         named = ((name, encode(value)) for name, value in tags.items() if isinstance(name, str))
         return tuple(TagRow(name, value, self.row.created_at, self.run_id) for name, value in named)
 
-    def _restore(self) -> None:
+    def restore(self) -> None:
+        """Go on from the facts, unless the run has ended or cannot be driven."""
         if self.definition is None or self.row.state in FINAL or self.row.state == State.QUARANTINED:
             return
         if self._course.is_new:  # a child whose row was written by its parent, and nothing since
@@ -180,6 +185,8 @@ class ExecutionActor(CoreActor):
             self._course.record(called, status=FactStatus.COMPLETED, due_at=None)
         if (changed := self._changed_definition()) is not None:
             self._quarantine(changed)
+        else:
+            self._steering.pass_pause_on()
 
     def _changed_definition(self) -> ErrorRecord | None:
         """Return what a walk over the recorded facts says against the registered definition, if anything."""
@@ -196,16 +203,16 @@ class ExecutionActor(CoreActor):
 
     def _go_on(self) -> None:
         """Ask for what the walk owes until it rests or ends."""
-        self._check_deadline()
+        self.limit.check()
         course = self._course
         while course.walk is not None:
-            if course.walk.fresh:
+            if course.walk.fresh and (not course.paused or self._bring_forward()):
                 effect = course.walk.fresh[0]
                 if self._office.closing and not isinstance(effect, Conclude):  # it belongs to what was just recorded
                     return
                 course.walk.fresh.pop(0)
                 if course.halted:  # begin nothing more; but a child that lives has to end first
-                    self._family.pass_cancel_on(effect)
+                    self._family.pass_cancel_on(effect, self._stop_for_children)
                 else:
                     self._ask(effect)
             elif course.walk.ended:
@@ -216,6 +223,22 @@ class ExecutionActor(CoreActor):
                 self._settle_state()
                 return
         self._rest()
+
+    def _bring_forward(self) -> bool:
+        """Put in front what may happen though the run is paused: what belongs to a fact, or ends what was begun."""
+        walk = self._course.walk
+        assert walk is not None
+        at = next((at for at, one in enumerate(walk.fresh) if isinstance(one, (Conclude, Withdraw))), None)
+        if at is not None:
+            walk.fresh.insert(0, walk.fresh.pop(at))
+        return at is not None
+
+    @property
+    def _stop_for_children(self) -> msg.Cancel | msg.Terminate:
+        brake = self._course.brake
+        if brake is not None and brake.error is not None and brake.error.type == TERMINATED:
+            return msg.Terminate(brake.error.message)
+        return msg.Cancel(reason="the parent was cancelled")
 
     def _busy(self) -> bool:
         """Tell whether anything is in flight that has to end before the run can be undone."""
@@ -234,7 +257,7 @@ class ExecutionActor(CoreActor):
         elif error is not None:
             self._roll_back(error)
         else:
-            self._finish(State.COMPLETED, result=course.walk.value or "null")
+            self.finish(State.COMPLETED, result=course.walk.value or "null")
 
     # ---- asking
 
@@ -315,8 +338,8 @@ class ExecutionActor(CoreActor):
     def _timed_out(self, message: msg.Timeout) -> None:
         course = self._course
         if message.key == LIMIT:
-            if message.due == self._deadline:
-                self._expire()
+            if message.due == self.limit.due:
+                self.limit.expire()
             return
         if message.key == RECOVER:
             self._tell_again()
@@ -330,43 +353,13 @@ class ExecutionActor(CoreActor):
             return
         match effect:
             case Invoke():
-                self._attempts.begin(effect, fact)
+                if not course.paused:
+                    self._attempts.begin(effect, fact)
             case WaitFor():
                 self._gates.expire(effect, fact)
             case WaitUntil():
                 course.emit(ev.TimerFired, name=effect.place.name)
                 course.settle(fact, FactStatus.COMPLETED)
-
-    def _set_deadline(self, start_at: int | None) -> None:
-        assert self.definition is not None
-        if self.definition.timeout is None:
-            return
-        course = self._course
-        due = self._deadline = max(course.now, start_at or 0) + round(self.definition.timeout * MICROS)
-        course.record(course.new_fact(Place(LIMIT, LIMIT), FactKind.CONTROL, FactStatus.RUNNING, due_at=due))
-        course.arm(due, LIMIT)
-
-    def _check_deadline(self) -> None:
-        # Invariant: timestamps decide races, not arrival. The timer may be late, or have fired while nobody could act.
-        if self._deadline is not None and self._course.now > self._deadline:
-            self._expire()
-
-    def _expire(self) -> None:
-        """Stop the run as a whole, as a cancel does; but it ends as failed."""
-        course = self._course
-        if course.walk is None or course.halted or self.definition is None:
-            return
-        fact = course.journal.facts[LIMIT]
-        error = error_record(WorkflowTimeout(self.row.workflow, self.definition.timeout or 0))
-        self._drop_deadline()
-        self._halt(fact._replace(status=FactStatus.FAILED, value="true", due_at=None, error=error), error.message)
-
-    def _drop_deadline(self) -> None:
-        """Forget the deadline: the run has ended, or is being undone."""
-        if self._deadline is not None:
-            self._deadline = None
-            self._course.disarm(LIMIT)
-            self._course.record(self._course.journal.facts[LIMIT], status=FactStatus.COMPLETED, due_at=None)
 
     # ---- what callers ask for
 
@@ -384,24 +377,20 @@ class ExecutionActor(CoreActor):
         self._gates.accept(message)
         return None
 
-    def _cancel(self, message: msg.Cancel) -> Any:
-        course = self._course
-        state = State(self.row.state)
-        if course.walk is None or state in FINAL or state in (State.COMPENSATING, State.QUARANTINED):
-            legal = (State.RUNNING, State.WAITING)
-            return IllegalTransition(self.row.execution_id, state, "cancel", legal)
-        if course.halted:
-            return None
-        error = ErrorRecord("perdure.WorkflowCancelled", message.reason)
-        fact = course.new_fact(Place(CANCEL, CANCEL), FactKind.CONTROL, FactStatus.COMPLETED)
-        self._halt(fact._replace(value="true" if message.compensate else "false", error=error), message.reason)
-        return None
-
     def _halt(self, stop: Fact, reason: str) -> None:
-        """Record why the run goes no further, and stop what is in flight."""
-        self._course.record(stop)
+        self.halt(stop, msg.Cancel(stop.value == "true", reason))
+
+    def halt(self, stop: Fact, message: msg.Cancel | msg.Terminate) -> None:
+        """Record why the run goes no further, and stop what is in flight; nobody waits for an operator any longer."""
+        course = self._course
+        course.record(stop)
         self._attempts.cancel()
-        self._family.cancel(msg.Cancel(stop.value == "true", reason))
+        self._family.cancel(message)
+        assert course.walk is not None
+        for effect in course.walk.open:
+            fact = course.journal.answer(effect.place, effect.kind)
+            if fact is not None and fact.status is FactStatus.PARKED:
+                course.settle(fact, FactStatus.FAILED)
 
     def _undo(self, message: msg.Undo) -> None:
         """Undo a completed run, because its parent failed; an answer is owed in every case."""
@@ -418,16 +407,16 @@ class ExecutionActor(CoreActor):
         if self.row.state != State.COMPENSATING:
             self._family.answer_undo(message, known=self.definition is not None)
 
-    def _resume(self) -> Any:
-        if self.row.state != State.QUARANTINED:
-            return IllegalTransition(self.row.execution_id, self.row.state, "resume", (State.QUARANTINED,))
+    def leave_quarantine(self) -> Any:
+        """Give a run that was set aside another chance."""
         if self.definition is None:
             return UnknownWorkflow(self.row.workflow, self._office.names())
         rolling_back = any(fact.kind is FactKind.UNDO for fact in self._course.journal.facts.values())
         state = State.COMPENSATING if rolling_back else State.RUNNING
         self._course.change_row(state=state, error=None, adoptions=0, finished_at=None)
         self._course.emit(ev.WorkflowResumed)
-        self._restore()
+        self._course.start_over()
+        self.restore()
         return None
 
     # ---- the way back, and the end
@@ -448,10 +437,10 @@ class ExecutionActor(CoreActor):
 
     def _roll_back(self, error: ErrorRecord | None, *, compensate: bool = True) -> None:
         course = self._course
-        self._drop_deadline()
+        self.limit.drop()
         debts = course.scope.debts() if compensate else []
         if not debts:
-            self._finish(self._bad_end, error=error, rollback="none")
+            self.finish(self._bad_end, error=error, rollback="none")
             return
         if self.row.state != State.COMPENSATING:
             course.change_row(state=State.COMPENSATING, error=error, finished_at=None)
@@ -465,15 +454,16 @@ class ExecutionActor(CoreActor):
 
     def _leave_way_back(self) -> None:
         assert self._course.walk is not None
-        self._finish(self._bad_end, error=self.row.error, rollback=self._course.walk.value)
+        self.finish(self._bad_end, error=self.row.error, rollback=self._course.walk.value)
 
-    def _finish(
+    def finish(
         self, state: State, *, result: str | None = None, error: ErrorRecord | None = None, rollback: str | None = None
     ) -> None:
+        """End the run, and tell everybody who has to hear of it."""
         course = self._course
         undone = self.row.result is not None  # it had completed before
         course.walk = None
-        self._drop_deadline()
+        self.limit.drop()
         course.change_row(state=state, result=result, error=error, rollback=rollback, finished_at=course.now)
         match state:
             case State.COMPLETED:
@@ -509,18 +499,30 @@ class ExecutionActor(CoreActor):
             course.change_row(state=State.WAITING)
             course.emit(ev.WorkflowWaiting, waiting_for=tuple(self._waiting_for()))
         if not self.has_attempts:
+            if self.row.adoptions:  # nothing of the user's is in flight: it was not this run that killed the process
+                course.change_row(adoptions=0)
             self._rest()
 
     def _only_waits(self) -> bool:
         assert self._course.walk is not None
         waits = self._course.walk.open
-        return bool(waits) and not self.has_attempts and all(isinstance(one, (WaitFor, WaitUntil)) for one in waits)
+        return bool(waits) and not self.has_attempts and all(map(self._waits, waits))
+
+    def _waits(self, effect: Effect) -> bool:
+        """Tell whether it takes time, a signal or an operator to make this go on."""
+        if isinstance(effect, (WaitFor, WaitUntil)):
+            return True
+        fact = self._course.journal.facts.get(effect.place.key)
+        parked = fact is not None and fact.status is FactStatus.PARKED
+        return parked or (self._course.paused and not self._family.lives(effect))
 
     def _waiting_for(self) -> list[ev.WaitingFor]:
         assert self._course.walk is not None
         waits = []
         for effect in self._course.walk.open:
-            fact = self._course.journal.facts[effect.place.key]
+            fact = self._course.journal.facts.get(effect.place.key)
+            if fact is None:  # the run is paused before it
+                continue
             event = effect.signal.name if isinstance(effect, WaitFor) else None
             due = None if fact.due_at is None else clock.from_micros(fact.due_at)
             waits.append(ev.WaitingFor(fact.name, event, clock.from_micros(fact.started_at), due))

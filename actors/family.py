@@ -38,6 +38,10 @@ class Family:
     def ask(self, effect: RunChild, fact: Fact | None) -> None:
         """Begin with a child: ask for its input first, if somebody has to; or see what became of it."""
         course = self._course
+        if fact is not None and fact.status is FactStatus.RETRYING:
+            if self._retry(fact):
+                return
+            fact = None
         if fact is not None:
             course.turn.acts.append(lambda: self._office.check_child(course.run_id, effect.place.key))
             return
@@ -47,6 +51,17 @@ class Family:
             self._attempts.question(effect)
         else:
             self.start(effect, "null")
+
+    def _retry(self, fact: Fact) -> bool:
+        """Have a failed child try again, unless a new one has to be started, since this one was undone or is gone."""
+        course = self._course
+        child = self._office.child(course.run_id, fact.key)
+        if child is None or child.state == State.CANCELLED or child.rollback in ("complete", "partial"):
+            return False
+        wish = msg.Retry("with its parent", number=fact.attempts)
+        course.wake()
+        course.turn.acts.append(lambda: self._office.tell_child(course.run_id, fact.key, wish))
+        return True
 
     def start(self, effect: RunChild, encoded_input: str) -> None:
         """Start a child: its row is written with the fact that it runs."""
@@ -89,7 +104,8 @@ class Family:
                 course.settle(fact, FactStatus.FAILED, error=error)
             case UndoChild() if message.error is None:
                 course.emit(ev.CompensationCompleted, step=effect.place.name)
-                course.settle(fact, FactStatus.COMPLETED)
+                nothing_to_undo = message.state == State.COMPLETED
+                course.settle(fact, FactStatus.SKIPPED if nothing_to_undo else FactStatus.COMPLETED)
             case UndoChild():
                 course.emit(ev.CompensationFailed, step=effect.place.name, error=message.error)
                 course.settle(fact, FactStatus.FAILED, error=message.error)
@@ -100,8 +116,17 @@ class Family:
             effect = effect.effect
         return isinstance(effect, RunChild) and self._course.journal.answer(effect.place, effect.kind) is not None
 
-    def cancel(self, message: msg.Cancel) -> None:
-        """Cancel the children that live."""
+    def pass_on(self, message: msg.Message) -> None:
+        """Tell the children that live, or are being undone, what this run was told."""
+        course = self._course
+        for fact in course.journal.facts.values():
+            key = fact.key.removeprefix(UNDO)
+            target = course.journal.facts.get(key)
+            if not fact.settled and target is not None and target.kind is FactKind.CHILD:
+                course.turn.acts.append(lambda key=key: self._office.tell_child(course.run_id, key, message))  # type: ignore[misc]
+
+    def cancel(self, message: msg.Cancel | msg.Terminate) -> None:
+        """Cancel or terminate the children that live."""
         course = self._course
         assert course.walk is not None
         for effect in course.walk.open:
@@ -109,11 +134,11 @@ class Family:
                 key = effect.place.key
                 course.turn.acts.append(lambda key=key: self._office.cancel_child(course.run_id, key, message))  # type: ignore[misc]
 
-    def pass_cancel_on(self, effect: Effect) -> None:
+    def pass_cancel_on(self, effect: Effect, message: msg.Cancel | msg.Terminate) -> None:
         """Cancel a child that a run finds when it is restored in the middle of being cancelled."""
         if self.lives(effect):
             course = self._course
-            course.turn.acts.append(lambda: self._office.check_child(course.run_id, effect.place.key, cancel=True))
+            course.turn.acts.append(lambda: self._office.check_child(course.run_id, effect.place.key, stop=message))
 
     # ---- the parent
 

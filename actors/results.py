@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..dsl.facts import Fact, FactKind, FactStatus
+from ..dsl.facts import Fact, FactKind
 
 __all__ = ["RESULT_KINDS", "step_results"]
 
@@ -12,6 +12,6 @@ RESULT_KINDS = (FactKind.STEP, FactKind.MAP, FactKind.CHILD)
 
 
 def step_results(facts: Iterable[Fact]) -> dict[str, str]:
-    """Return the encoded results of completed steps, maps and children by name, in order of start."""
-    completed = [fact for fact in facts if fact.kind in RESULT_KINDS and fact.status is FactStatus.COMPLETED]
+    """Return the encoded results of completed and skipped steps, maps and children by name, in order of start."""
+    completed = [fact for fact in facts if fact.kind in RESULT_KINDS and fact.succeeded]
     return {fact.name: fact.value or "null" for fact in sorted(completed, key=lambda fact: fact.order)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,7 +22,7 @@ from ..dsl.errors import (
     StoreError,
     UnknownWorkflow,
 )
-from ..dsl.facts import UNDO, ErrorRecord
+from ..dsl.facts import UNDO, ErrorRecord, Fact
 from ..dsl.states import FINAL, State
 from ..persistence.records import ExecutionRow, Stored
 from . import clock
@@ -428,14 +428,16 @@ class Supervisor(CoreActor):
         row = self.new_row(definition, encoded_input)
         return row._replace(parent_id=parent, parent_key=effect.place.key)
 
-    def begin(self, row: ExecutionRow, begin: msg.Begin | None = None, reply: Any = None) -> None:
-        """Begin a run; its row may be on disk already, written by whoever starts it."""
-        actor = self._bring_to_life(Stored(row, [], []), self._definitions[row.workflow, row.version])
+    def begin(
+        self, row: ExecutionRow, begin: msg.Begin | None = None, reply: Any = None, *, facts: Sequence[Fact] = ()
+    ) -> None:
+        """Begin a run; its row and first facts may be on disk already, written by whoever starts it."""
+        actor = self._bring_to_life(Stored(row, list(facts), []), self._definitions[row.workflow, row.version])
         self._hand(actor, begin or msg.Begin(), reply)
 
-    def check_child(self, parent: int, key: str, *, cancel: bool = False) -> None:
+    def check_child(self, parent: int, key: str, *, stop: msg.Cancel | msg.Terminate | None = None) -> None:
         """Tell a restored parent of its child's end, if the child has ended; else make sure that the child lives."""
-        child = self._child(parent, key)
+        child = self.child(parent, key)
         if child is None:
             self._miss_child(parent, key)
             return
@@ -443,24 +445,34 @@ class Supervisor(CoreActor):
             stored = self.core.store.load(child.id)
             assert stored is not None
             self.deliver(parent, child_ended(key, child, stored.facts, self.codec))
-        elif cancel:
-            self.cancel_child(parent, key, msg.Cancel(reason="the parent was cancelled"))
+        elif stop is not None:
+            self.cancel_child(parent, key, stop)
         elif child.state in _IN_FLIGHT:  # the turn that wrote its row may have been dropped before it could begin
             self.revive(child.id)
 
-    def cancel_child(self, parent: int, key: str, message: msg.Cancel) -> None:
-        """Cancel a child with its parent; one that is quarantined stays so, and its parent goes on without it."""
-        child = self._child(parent, key)
+    def tell_child(self, parent: int, key: str, message: msg.Message) -> None:
+        """Hand a message to a child, if it is there."""
+        if (child := self.child(parent, key)) is not None:
+            self.deliver(child.id, message)
+
+    def living_child(self, parent: int) -> str | None:
+        """Return the id of a child that has not ended, if there is one."""
+        rows = [self._live[row.id].row if row.id in self._live else row for row in self.core.store.children(parent)]
+        return next((row.execution_id for row in rows if row.state not in FINAL), None)
+
+    def cancel_child(self, parent: int, key: str, message: msg.Cancel | msg.Terminate) -> None:
+        """Stop a child with its parent; one that is quarantined is not cancelled, and its parent goes on without it."""
+        child = self.child(parent, key)
         if child is None:
             self._miss_child(parent, key)
-        elif child.state == State.QUARANTINED:
+        elif child.state == State.QUARANTINED and isinstance(message, msg.Cancel):
             self.deliver(parent, msg.ChildEnded(key, child.state, error=child.error))
         else:
             self.deliver(child.id, message)
 
     def undo_child(self, parent: int, key: str) -> None:
         """Have a completed child undone."""
-        if (child := self._child(parent, key)) is not None:
+        if (child := self.child(parent, key)) is not None:
             self.deliver(child.id, msg.Undo(key))
         else:
             self._miss_child(parent, f"{UNDO}{key}")
@@ -470,7 +482,8 @@ class Supervisor(CoreActor):
         error = ErrorRecord("perdure.ExecutionNotFound", "the child's execution is no longer in the database")
         self.deliver(parent, msg.ChildEnded(key, "gone", error=error))
 
-    def _child(self, parent: int, key: str) -> ExecutionRow | None:
+    def child(self, parent: int, key: str) -> ExecutionRow | None:
+        """Return the run that a node of a parent has started, the last one if there were several."""
         rows = [row for row in self.core.store.children(parent) if row.parent_key == key]
         if not rows:
             return None

@@ -37,7 +37,17 @@ _PAGE = 200
 _REMEMBERED = 1000
 _LONGEST_PAUSE = 30.0
 
-_MESSAGES: dict[str, type[msgspec.Struct]] = {"signal": msg.Signalled, "cancel": msg.Cancel, "resume": msg.Resume}
+_MESSAGES: dict[str, type[msgspec.Struct]] = {
+    "signal": msg.Signalled,
+    "cancel": msg.Cancel,
+    "terminate": msg.Terminate,
+    "pause": msg.Pause,
+    "resume": msg.Resume,
+    "retry": msg.Retry,
+    "settle": msg.Settle,
+    "resolve": msg.Resolve,
+    "fork": msg.Fork,
+}
 _KINDS = {message: kind for kind, message in _MESSAGES.items()}
 _START = "start"
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..dsl import events as ev
 from ..dsl.effects import Invoke, RunChild, Withdraw
 from ..dsl.facts import Fact, FactKind, FactStatus
-from ..dsl.messages import StepInterrupted
+from ..dsl.messages import Cancel, StepInterrupted
 from .attempts import Attempts
 from .course import Course
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .supervisor import Supervisor
 
 __all__ = ["Withdrawals"]
+
+_NOT_WANTED = Cancel(reason="the parent was cancelled")
 
 
 class Withdrawals:
@@ -44,7 +46,7 @@ class Withdrawals:
             if isinstance(effect.effect, RunChild) or effect.kind is FactKind.MAP:
                 course.emit(ev.StepCancelled, step=effect.place.name)
         elif isinstance(effect.effect, RunChild):
-            course.turn.acts.append(lambda: self._office.check_child(course.run_id, key, cancel=True))
+            course.turn.acts.append(lambda: self._office.check_child(course.run_id, key, stop=_NOT_WANTED))
         elif not self._attempts.stop(key):
             self.end(fact)
 

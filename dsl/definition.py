@@ -20,6 +20,7 @@ from .graph import Body, Node
 from .nodes.branch import BranchNode
 from .nodes.for_each import ForEachNode
 from .nodes.wait_for import WaitForNode
+from .policies import OnExhausted
 from .signals import Signal
 
 __all__ = ["Definition", "define", "namespaces_of"]
@@ -101,6 +102,7 @@ def define(
     input_type: Any,
     types: Iterable[Any],
     timeout: float | None = None,
+    on_exhausted: OnExhausted = "fail",
 ) -> Definition:
     """Check the nodes as a whole and return the definition.
 
@@ -111,6 +113,8 @@ def define(
     if not body.nodes:
         msg = f"workflow {name!r} has no nodes: add at least one step"
         raise DefinitionError(msg)
+    if on_exhausted == "park":
+        body = body.parking()
     body, taken = _settle(body, {}, f"workflow {name!r}")
     _check_items(body, taken, name)
     return Definition(name, version, body, input_type, tuple(types), timeout)

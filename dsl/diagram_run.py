@@ -99,15 +99,17 @@ class RunPainter:
                 return Mark.FAILED
             case FactStatus.CANCELLED:
                 return Mark.UNDONE if undoing is FactStatus.COMPLETED else Mark.NOT_TAKEN
+            case FactStatus.SKIPPED:
+                return Mark.DONE
             case FactStatus.COMPLETED if undoing is None:
                 return Mark.DONE
-            case FactStatus.COMPLETED if undoing is FactStatus.COMPLETED:
+            case FactStatus.COMPLETED if undoing in (FactStatus.COMPLETED, FactStatus.SKIPPED):
                 return Mark.UNDONE
             case FactStatus.COMPLETED:
                 return Mark.FAILED if undoing is FactStatus.FAILED else Mark.RUNNING
             case _ if self._state in FINAL:
                 return Mark.NOT_TAKEN
-            case FactStatus.WAITING:
+            case FactStatus.WAITING | FactStatus.PARKED:
                 return Mark.WAITING
             case _:
                 return Mark.RUNNING
@@ -115,12 +117,13 @@ class RunPainter:
     def _note(self, facts: list[Fact], mark: Mark) -> str:
         said = []
         if len(facts) > 1 and facts[0].kind is not FactKind.DECISION:
-            done = sum(fact.status is FactStatus.COMPLETED for fact in facts)
+            done = sum(fact.succeeded for fact in facts)
             said.append(f"{done} of {len(facts)}")
         if turn := max((fact.turn for fact in facts), default=()):
             said.append(f"turn {'.'.join(map(str, turn))}")
         if (attempts := max((fact.attempts for fact in facts), default=0)) > 1:
             said.append(f"{attempts} attempts")
+        said += sorted({str(fact.status) for fact in facts if fact.status in (FactStatus.PARKED, FactStatus.SKIPPED)})
         if mark is Mark.FAILED:
             said += sorted({_reason(fact) for fact in facts if fact.error is not None})[:1]
             said += ["undo failed"] * any(self._undoing.get(fact.key) is FactStatus.FAILED for fact in facts)

@@ -26,7 +26,7 @@ from .nodes.sleep import SleepNode
 from .nodes.sub_workflow import SubWorkflowNode
 from .nodes.wait_for import WaitForNode
 from .options import StepOptions
-from .policies import Duration, seconds
+from .policies import Duration, OnExhausted, check_choice, seconds
 from .signals import Signal
 from .steps import Step, annotations_of, check_handler, make_step
 
@@ -44,16 +44,25 @@ class Draft:
         name: Name of the workflow.
         version: Version of the definition, or None.
         timeout: Seconds a run may take as a whole, or None.
+        on_exhausted: What becomes of steps that have failed for good and do not say so themselves.
         nodes: The nodes added so far.
         types: Types whose values may have to be revived from the database.
     """
 
-    def __init__(self, name: str, version: str | None, input_type: Any, timeout: Duration | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        version: str | None,
+        input_type: Any,
+        timeout: Duration | None = None,
+        on_exhausted: OnExhausted = "fail",
+    ) -> None:
         self.name = check_name(name, "workflow")
         if version is not None:
             check_name(version, "version")
         self.version = version
         self.timeout = None if timeout is None else seconds(timeout, f"workflow {name!r}: timeout", positive=True)
+        self.on_exhausted = check_choice(on_exhausted, OnExhausted, f"workflow {name!r}: on_exhausted")
         self._input_type = input_type
         self.nodes: list[Node] = []
         self.types: list[Any] = [] if input_type is None else [input_type]
@@ -84,6 +93,7 @@ class Draft:
             input_type=self._input_type,
             types=self.types,
             timeout=self.timeout,
+            on_exhausted=self.on_exhausted,
         )
 
     def redefined(self, definition: Definition) -> Draft:
@@ -280,7 +290,8 @@ class Draft:
             msg = f"workflow {self.name!r}: the body of {what} is empty"
             raise DefinitionError(msg)
         self.types.extend(fragment.types)
-        return Body(tuple(fragment.nodes))
+        body = Body(tuple(fragment.nodes))
+        return body.parking() if fragment.on_exhausted == "park" else body
 
 
 def _count(value: Any, what: str) -> None:

@@ -6,7 +6,7 @@
     ├── DefinitionError            the author of the workflow
     ├── UsageError                 the caller
     │   ├── ExecutionNotFound, ExecutionFinished, DuplicateExecution
-    │   ├── UnknownWorkflow, UnknownSignal, InvalidPayload, IllegalTransition
+    │   ├── UnknownWorkflow, UnknownSignal, InvalidPayload, IllegalTransition, StepNotOpen
     │   ├── UnknownSchedule, DuplicateSchedule
     │   ├── EngineClosed, EngineForked, WaitTimeout, WouldDeadlock, MissingExtra
     ├── RunError                   the run: what ``run.result()`` raises
@@ -62,6 +62,7 @@ __all__ = [
     "StepError",
     "StepFailed",
     "StepInterrupted",
+    "StepNotOpen",
     "StepTimeout",
     "StoreCorrupt",
     "StoreError",
@@ -142,12 +143,35 @@ class DuplicateExecution(UsageError):
 
 
 class IllegalTransition(UsageError):
-    """The verb is not legal in the state the execution is in."""
+    """The verb is not legal where the execution stands.
+
+    Attributes:
+        execution_id: The execution.
+        state: Where it stands, as the table in the documentation calls it.
+    """
 
     def __init__(self, execution_id: str, state: str, verb: str, legal: Iterable[str]) -> None:
         super().__init__(f"cannot {verb} execution {execution_id!r}: it is {state}; legal in: {', '.join(legal)}")
         self.execution_id = execution_id
         self.state = state
+
+
+class StepNotOpen(UsageError):
+    """The execution does not stand at the step that was named, or has no incident there.
+
+    Attributes:
+        execution_id: The execution.
+        step: The step that was named, or None.
+        open: Where the execution stands.
+    """
+
+    def __init__(self, execution_id: str, step: str | None, verb: str, open_steps: Iterable[str]) -> None:
+        self.open = tuple(open_steps)
+        where = f"it stands at {', '.join(map(repr, self.open))}" if self.open else "it stands at no step"
+        what = verb if step is None else f"{verb} step {step!r}"
+        super().__init__(f"cannot {what} of execution {execution_id!r}: {where}")
+        self.execution_id = execution_id
+        self.step = step
 
 
 class UnknownWorkflow(UsageError):

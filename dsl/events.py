@@ -17,6 +17,7 @@ __all__ = [
     "EVENT_TYPES",
     "CompensationCompleted",
     "CompensationFailed",
+    "CompensationParked",
     "CompensationStarted",
     "Event",
     "EventName",
@@ -27,7 +28,9 @@ __all__ = [
     "StepCompleted",
     "StepFailed",
     "StepLate",
+    "StepParked",
     "StepRetry",
+    "StepSkipped",
     "StepStarted",
     "StepTimedOut",
     "TimerFired",
@@ -36,8 +39,11 @@ __all__ = [
     "WorkflowCompensating",
     "WorkflowCompleted",
     "WorkflowFailed",
+    "WorkflowForked",
+    "WorkflowPaused",
     "WorkflowQuarantined",
     "WorkflowResumed",
+    "WorkflowRetried",
     "WorkflowStarted",
     "WorkflowWaiting",
 ]
@@ -95,10 +101,37 @@ class WorkflowWaiting(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowPaused(Event):
+    """An operator has paused the run: nothing more begins until it is resumed."""
+
+    type: ClassVar[str] = "workflow:paused"
+    reason: str | None = None
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowResumed(Event):
-    """A waiting run goes on, or a quarantined one was given another chance."""
+    """A waiting or paused run goes on, or a quarantined one was given another chance."""
 
     type: ClassVar[str] = "workflow:resumed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowRetried(Event):
+    """An operator has a run that had ended try again what had failed."""
+
+    type: ClassVar[str] = "workflow:retried"
+    reason: str | None = None
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowForked(Event):
+    """The run begins with what another run had recorded; comes after ``workflow:started``."""
+
+    type: ClassVar[str] = "workflow:forked"
+    source: str
+    step: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +205,27 @@ class StepFailed(Event):
     attempt: int | None = None
     max_attempts: int | None = None
     error: ErrorRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepParked(Event):
+    """The step has failed for good, or was interrupted, and waits for an operator: an incident."""
+
+    type: ClassVar[str] = "step:parked"
+    step: str
+    attempt: int
+    error: ErrorRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSkipped(Event):
+    """An operator has put a value in the place of the step's result; it owes no compensation."""
+
+    type: ClassVar[str] = "step:skipped"
+    step: str
+    result: Any = None
+    reason: str | None = None
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,6 +313,16 @@ class CompensationFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompensationParked(Event):
+    """A compensation has failed for good and waits for an operator: an incident; the rollback goes on after it."""
+
+    type: ClassVar[str] = "compensation:parked"
+    step: str
+    attempt: int
+    error: ErrorRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TimerFired(Event):
     """A durable sleep is over."""
 
@@ -281,7 +345,10 @@ EVENT_TYPES: dict[str, type[Event]] = {
     for cls in (
         WorkflowStarted,
         WorkflowWaiting,
+        WorkflowPaused,
         WorkflowResumed,
+        WorkflowRetried,
+        WorkflowForked,
         WorkflowCompensating,
         WorkflowCompleted,
         WorkflowFailed,
@@ -291,6 +358,8 @@ EVENT_TYPES: dict[str, type[Event]] = {
         StepCompleted,
         StepFailed,
         StepRetry,
+        StepParked,
+        StepSkipped,
         StepTimedOut,
         StepCancelled,
         StepLate,
@@ -299,6 +368,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         CompensationStarted,
         CompensationCompleted,
         CompensationFailed,
+        CompensationParked,
         TimerFired,
         ListenerError,
     )
@@ -308,7 +378,10 @@ EVENT_TYPES: dict[str, type[Event]] = {
 EventName = Literal[
     "workflow:started",
     "workflow:waiting",
+    "workflow:paused",
     "workflow:resumed",
+    "workflow:retried",
+    "workflow:forked",
     "workflow:compensating",
     "workflow:completed",
     "workflow:failed",
@@ -318,6 +391,8 @@ EventName = Literal[
     "step:completed",
     "step:failed",
     "step:retry",
+    "step:parked",
+    "step:skipped",
     "step:timeout",
     "step:cancelled",
     "step:late",
@@ -326,6 +401,7 @@ EventName = Literal[
     "compensation:started",
     "compensation:completed",
     "compensation:failed",
+    "compensation:parked",
     "timer:fired",
     "listener:error",
 ]

@@ -41,7 +41,9 @@ class FactStatus(StrEnum):
     RUNNING = "running"
     RETRYING = "retrying"
     WAITING = "waiting"
+    PARKED = "parked"
     COMPLETED = "completed"
+    SKIPPED = "skipped"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
@@ -97,7 +99,7 @@ class Fact(NamedTuple):
         value: Encoded result, decision or payload; of a gate that still waits, its event.
         error: Why it failed, or why the last attempt did.
         started_at: When it was first asked for.
-        completed_at: When it was settled.
+        completed_at: When it was settled, or parked.
         due_at: When its timer fires; present exactly while a durable timer is pending.
         sequence: Number of the run's last event when this was recorded, so that numbers go on after a restart.
     """
@@ -124,8 +126,18 @@ class Fact(NamedTuple):
     @property
     def settled(self) -> bool:
         """Whether this fact answers the walk."""
-        status = self.status
-        return status is FactStatus.COMPLETED or status is FactStatus.FAILED or status is FactStatus.CANCELLED
+        status = self.status  # compared one by one: looking into a set would hash the enum, in Python
+        return (
+            status is FactStatus.COMPLETED
+            or status is FactStatus.FAILED
+            or status is FactStatus.CANCELLED
+            or status is FactStatus.SKIPPED
+        )
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether this fact holds an answer, found by the walk or put there by an operator."""
+        return self.status is FactStatus.COMPLETED or self.status is FactStatus.SKIPPED
 
 
 def kept_beside(key: str) -> str:

@@ -96,6 +96,11 @@ class Node:
         """Tell whether passing the node ends all that is owed."""
         return False
 
+    def parking(self) -> Self:
+        """Return the same node, whose steps wait for an operator when they have failed, unless they say otherwise."""
+        bodies = tuple((label, body.parking()) for label, body in self.bodies())
+        return self.with_bodies(bodies) if bodies else self
+
     def shape(self) -> tuple[Any, ...]:
         """Return what the fingerprint is made of: kind, name and nesting, and no code."""
         return (self.kind, self.name, tuple((label, body.shape()) for label, body in self.bodies()))
@@ -113,6 +118,10 @@ class Body:
         for node in self.nodes:
             value = yield from node.walk(scope)
         return value
+
+    def parking(self) -> Body:
+        """Return the same nodes, whose steps wait for an operator when they have failed, unless they say otherwise."""
+        return Body(tuple(node.parking() for node in self.nodes))
 
     def shape(self) -> tuple[Any, ...]:
         """Return the shapes of the nodes."""

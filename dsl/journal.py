@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from .facts import Fact, FactKind, FactStatus, Place, kept_beside
+from .facts import Fact, FactKind, Place, kept_beside
 
 __all__ = ["Journal", "ValueReader"]
 
@@ -55,7 +55,7 @@ class Journal:
         """
         old = self.facts.get(fact.key)
         self.facts[fact.key] = fact
-        if old is None or old.turn == fact.turn or old.status is not FactStatus.COMPLETED or old.kind not in _SEEN:
+        if old is None or old.turn == fact.turn or not old.succeeded or old.kind not in _SEEN:
             return (fact,)
         beside = self.facts[kept_beside(old.key)] = old._replace(key=kept_beside(old.key))
         return (beside, fact)
@@ -67,6 +67,10 @@ class Journal:
             return None
         self._asked.add(place.key)
         return fact if fact.turn == place.turn else None
+
+    def was_asked(self, key: str) -> bool:
+        """Tell whether the walk has asked for a fact."""
+        return key in self._asked
 
     def mark(self, key: str) -> None:
         """Count a fact as asked for, though the walk had no more need of it."""

@@ -13,14 +13,20 @@ __all__ = [
     "Cancel",
     "ChildEnded",
     "Confirm",
+    "Fork",
     "Message",
+    "Pause",
+    "Resolve",
     "Restore",
     "Resume",
+    "Retry",
     "SetAside",
+    "Settle",
     "Signalled",
     "StepCompleted",
     "StepFailed",
     "StepInterrupted",
+    "Terminate",
     "Timeout",
     "Undo",
 ]
@@ -141,6 +147,78 @@ class Cancel(msgspec.Struct, frozen=True):
 
     compensate: bool = True
     reason: str = "cancelled"
+    by: str | None = None
+
+
+class Terminate(msgspec.Struct, frozen=True):
+    """A caller, or the parent: stop at once, wait for nothing and undo nothing."""
+
+    reason: str = "terminated"
+    by: str | None = None
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """A caller, or the parent: begin nothing more until you are resumed."""
+
+    reason: str | None = None
+    by: str | None = None
+    by_parent: bool = False
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """A caller, or the parent: try again what has failed.
+
+    Attributes:
+        number: The parent's count of its retries, so that each is heeded once.
+    """
+
+    reason: str | None = None
+    by: str | None = None
+    number: int | None = None
+
+
+class Settle(msgspec.Struct, frozen=True):
+    """A caller: take this value as the outcome of a step, which was done elsewhere or is not to be done at all."""
+
+    step: str
+    skip: bool
+    value: str
+    reason: str | None = None
+    by: str | None = None
+
+
+class Resolve(msgspec.Struct, frozen=True):
+    """A caller: this is how incidents of yours end.
+
+    Attributes:
+        how: ``retry``, ``skip``, ``complete`` or ``fail``.
+        step: Whose incident; all of them when left out.
+        value: Encoded outcome of what is skipped or complete.
+    """
+
+    how: str
+    step: str | None
+    value: str
+    reason: str | None = None
+    by: str | None = None
+
+
+class Fork(msgspec.Struct, frozen=True):
+    """A caller: make a new run of what you have recorded before a step.
+
+    Attributes:
+        execution_id: Id of the new run.
+        step: The step it goes on with; where this run stands or has failed when left out.
+        input: Encoded input of the new run; this run's when left out.
+        steps: Encoded results, by step, in place of what is recorded.
+    """
+
+    execution_id: str
+    step: str | None
+    input: str | None
+    steps: dict[str, str]
+    reason: str | None = None
+    by: str | None = None
 
 
 class Undo(msgspec.Struct, frozen=True):
@@ -150,7 +228,11 @@ class Undo(msgspec.Struct, frozen=True):
 
 
 class Resume(msgspec.Struct, frozen=True):
-    """A caller: give a quarantined run another chance."""
+    """A caller, or the parent: go on, after a pause; or a caller: give a quarantined run another chance."""
+
+    reason: str | None = None
+    by: str | None = None
+    by_parent: bool = False
 
 
 class SetAside(msgspec.Struct, frozen=True):

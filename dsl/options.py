@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Required, TypedDict, TypeVar
 
 from .context import Context
-from .policies import Compensation, Duration, OnInterrupted, Retry
+from .policies import Compensation, Duration, OnExhausted, OnInterrupted, Retry
 
 __all__ = [
     "BlindItemOptions",
@@ -34,6 +34,7 @@ class StepOptions:
     on_interrupted: OnInterrupted = "repeat"
     compensate_on_failure: bool = False
     transactional: bool = False
+    on_exhausted: OnExhausted | None = None
 
 
 class _Policy(TypedDict, total=False):
@@ -44,6 +45,7 @@ class _Policy(TypedDict, total=False):
     on_interrupted: OnInterrupted
     compensate_on_failure: bool
     transactional: bool
+    on_exhausted: OnExhausted | None
 
 
 class _Joining(TypedDict, total=False):

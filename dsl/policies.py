@@ -6,13 +6,24 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from .errors import DefinitionError
 
-__all__ = ["AttemptPolicy", "Compensation", "Duration", "OnInterrupted", "Retry", "retry_policy", "seconds"]
+__all__ = [
+    "AttemptPolicy",
+    "Compensation",
+    "Duration",
+    "OnExhausted",
+    "OnInterrupted",
+    "Retry",
+    "check_choice",
+    "retry_policy",
+    "seconds",
+]
 
-OnInterrupted = Literal["repeat", "fail"]
+OnInterrupted = Literal["repeat", "fail", "park"]
+OnExhausted = Literal["fail", "park"]
 Duration = float | timedelta
 _YEAR = 366 * 24 * 3600
 _LONGEST = 1000 * _YEAR
@@ -39,6 +50,14 @@ def seconds(duration: Duration, what: str, *, positive: bool = False) -> float:
         raise DefinitionError(msg)
     if not math.isfinite(value) or value < 0 or (positive and value == 0):
         msg = f"{what}: {duration!r} must be {'more than zero' if positive else 'zero or more'} and finite"
+        raise DefinitionError(msg)
+    return value
+
+
+def check_choice(value: Any, choices: Any, what: str) -> Any:
+    """Return the value if it is one of those that a ``Literal`` allows."""
+    if value not in get_args(choices):
+        msg = f"{what} must be one of {get_args(choices)}, got {value!r}"
         raise DefinitionError(msg)
     return value
 
@@ -132,11 +151,14 @@ class Compensation:
         handler: ``def`` or ``async def``, taking the context or nothing.
         retry: Number of attempts or a `Retry`; the step's own when left out.
         timeout: Seconds or `timedelta` per attempt; the step's own when left out, 0 for no bound.
+        on_exhausted: After the last attempt: ``"fail"``, so that the others still run and the rollback is partial, or
+            ``"park"``: an operator has to resolve it before the rollback goes on.
     """
 
     handler: Callable[..., Any]
     retry: int | Retry | None = None
     timeout: Duration | None = None
+    on_exhausted: OnExhausted = "fail"
 
     def __post_init__(self) -> None:
         """Check every field at the moment of definition; what the handler takes is checked by its step."""
@@ -146,6 +168,7 @@ class Compensation:
         retry_policy(self.retry, "compensation")
         if self.timeout is not None:
             seconds(self.timeout, "compensation: timeout")
+        check_choice(self.on_exhausted, OnExhausted, "compensation: on_exhausted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +183,7 @@ class AttemptPolicy:
         returns: Types that its results may be of: its annotation, and its output schema if that is a type.
         on_interrupted: What a crash in the middle of an attempt means.
         transactional: Whether what the handler writes to the database and its result are one commit.
+        on_exhausted: What becomes of it when it has failed for good; None is for the workflow to say.
     """
 
     retry: Retry = Retry()
@@ -169,3 +193,9 @@ class AttemptPolicy:
     returns: tuple[Any, ...] = ()
     on_interrupted: OnInterrupted = "repeat"
     transactional: bool = False
+    on_exhausted: OnExhausted | None = None
+
+    @property
+    def parks(self) -> bool:
+        """Whether a handler that has failed for good waits for an operator."""
+        return self.on_exhausted == "park"

@@ -36,6 +36,7 @@ class _Shared:
 
     journal: Journal
     pivoted: bool = False
+    borrowed: frozenset[str] = frozenset()
 
 
 class Scope:
@@ -178,11 +179,15 @@ class Scope:
         """Pass the point of no return: from now on the run owes nothing."""
         self._shared.pivoted = True
 
+    def borrow(self, keys: Iterable[str]) -> None:
+        """Owe nothing for the facts of these keys: they are another run's, which has to undo them if anybody must."""
+        self._shared.borrowed = frozenset(keys)
+
     def debts(self) -> list[Owed]:
         """Return what is to be undone, in the order in which it is to be undone."""
         if self._shared.pivoted:
             return []
-        return list(_reversed(self._debts))
+        return [owed for owed in _reversed(self._debts) if owed.place.key not in self._shared.borrowed]
 
 
 def _reversed(debts: list[Any]) -> Iterator[Owed]:

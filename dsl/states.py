@@ -25,7 +25,8 @@ class State(StrEnum):
 
 
 FINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
-"""States that a run never leaves; but a completed child may still be undone when its parent fails."""
+"""States that a run does not leave by itself: a parent that fails has its completed children undone, and an operator
+may have a failed run try again."""
 
 LEGAL: dict[State, frozenset[State]] = {
     State.RUNNING: frozenset(
@@ -35,9 +36,9 @@ LEGAL: dict[State, frozenset[State]] = {
         {State.RUNNING, State.COMPENSATING, State.COMPLETED, State.FAILED, State.CANCELLED, State.QUARANTINED}
     ),
     State.COMPENSATING: frozenset({State.FAILED, State.CANCELLED, State.QUARANTINED}),
-    State.QUARANTINED: frozenset({State.RUNNING, State.WAITING, State.COMPENSATING}),
+    State.QUARANTINED: frozenset({State.RUNNING, State.WAITING, State.COMPENSATING, State.CANCELLED}),
     State.COMPLETED: frozenset({State.COMPENSATING}),
-    State.FAILED: frozenset(),
-    State.CANCELLED: frozenset(),
+    State.FAILED: frozenset({State.RUNNING, State.COMPENSATING}),
+    State.CANCELLED: frozenset({State.COMPENSATING}),
 }
 """Which states may follow; the docs draw this table."""

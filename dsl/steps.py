@@ -14,7 +14,17 @@ from .errors import DefinitionError
 from .names import check_name
 from .nodes.step import StepNode
 from .options import StepOptions
-from .policies import AttemptPolicy, Compensation, Duration, OnInterrupted, Retry, retry_policy, seconds
+from .policies import (
+    AttemptPolicy,
+    Compensation,
+    Duration,
+    OnExhausted,
+    OnInterrupted,
+    Retry,
+    check_choice,
+    retry_policy,
+    seconds,
+)
 from .schema import as_schema
 
 __all__ = ["Step", "annotations_of", "check_handler", "make_step", "step"]
@@ -75,9 +85,9 @@ def make_step(name: str, handler: Callable[..., Any], options: StepOptions) -> S
     check_handler(handler, what)
     check_name(name, "step")
     timeout = None if options.timeout is None else seconds(options.timeout, f"{what}: timeout")
-    if options.on_interrupted not in typing.get_args(OnInterrupted):
-        msg = f"{what}: on_interrupted must be one of {typing.get_args(OnInterrupted)}, got {options.on_interrupted!r}"
-        raise DefinitionError(msg)
+    check_choice(options.on_interrupted, OnInterrupted, f"{what}: on_interrupted")
+    if options.on_exhausted is not None:
+        check_choice(options.on_exhausted, OnExhausted, f"{what}: on_exhausted")
     if options.transactional:
         _check_transactional(handler, timeout, what)
     policy = AttemptPolicy(
@@ -88,6 +98,7 @@ def make_step(name: str, handler: Callable[..., Any], options: StepOptions) -> S
         returns=(annotations_of(handler), options.output_schema),
         on_interrupted=options.on_interrupted,
         transactional=options.transactional,
+        on_exhausted=options.on_exhausted,
     )
     compensation, undo_policy = _make_compensation(options, policy, what)
     return StepNode(name, handler, policy, compensation, undo_policy, options.compensate_on_failure)
@@ -117,6 +128,7 @@ def _make_compensation(
             undo = replace(undo, retry=retry_policy(given.retry, f"{what}: compensation"))
         if given.timeout is not None:
             undo = replace(undo, timeout=seconds(given.timeout, f"{what}: compensation: timeout") or None)
+        undo = replace(undo, on_exhausted=given.on_exhausted)
         given = given.handler
     return check_handler(given, f"{what}: compensate"), undo
 
@@ -203,6 +215,7 @@ def step(
     on_interrupted: OnInterrupted = "repeat",
     compensate_on_failure: bool = False,
     transactional: bool = False,
+    on_exhausted: OnExhausted | None = None,
 ) -> _Decorator: ...
 def step(
     name: Any = None,
@@ -216,6 +229,7 @@ def step(
     on_interrupted: OnInterrupted = "repeat",
     compensate_on_failure: bool = False,
     transactional: bool = False,
+    on_exhausted: OnExhausted | None = None,
 ) -> Any:
     """Make a step of a function: ``@step``, ``@step("name")`` or ``@step(retry=5, timeout=15)``.
 
@@ -226,10 +240,12 @@ def step(
         compensate: Handler that undoes the step, or a `Compensation` with a policy of its own.
         input_schema: Checks the context's input before the handler sees it; a misfit is not tried again.
         output_schema: Checks the result before it is stored; a misfit is an attempt that failed.
-        on_interrupted: After a crash in the middle of an attempt: ``"repeat"`` it, or ``"fail"`` the step, so that
-            the handler begins at most once per allowed attempt.
+        on_interrupted: After a crash in the middle of an attempt: ``"repeat"`` it; ``"fail"`` the step, so that
+            the handler begins at most once per allowed attempt; or ``"park"`` it, for an operator to find out.
         compensate_on_failure: Run the compensation also when the step itself failed.
         transactional: Commit what the handler writes through ``ctx.transaction`` together with its result, or neither.
+        on_exhausted: When the step has failed for good: ``"fail"`` the run, or ``"park"`` the step, for an operator
+            to resolve; what the workflow says when left out.
 
     Raises:
         DefinitionError: an option is wrong; the message names the step.
@@ -242,7 +258,15 @@ def step(
         ('greet', 'hello')
     """
     options = StepOptions(
-        retry, timeout, compensate, input_schema, output_schema, on_interrupted, compensate_on_failure, transactional
+        retry,
+        timeout,
+        compensate,
+        input_schema,
+        output_schema,
+        on_interrupted,
+        compensate_on_failure,
+        transactional,
+        on_exhausted,
     )
     if callable(name):
         return Step(getattr(name, "__name__", ""), name, options)

@@ -28,9 +28,10 @@ __all__ = ["Broken", "Strand", "Strayed", "Walk", "Withdrawn"]
 class Broken(Exception):
     """Thrown into a node's generator when the answer to its effect is a failure; never shown to a user."""
 
-    def __init__(self, error: ErrorRecord) -> None:
+    def __init__(self, error: ErrorRecord, causes: tuple[Fact, ...] = ()) -> None:
         super().__init__(str(error))
         self.error = error
+        self.causes = causes
 
 
 class Strayed(Exception):
@@ -46,11 +47,13 @@ class Withdrawn(Exception):
 
     Attributes:
         begun: Whether what the node had asked for had begun.
+        causes: Facts of what was ended.
     """
 
-    def __init__(self, *, begun: bool) -> None:
+    def __init__(self, *, begun: bool, causes: tuple[Fact, ...] = ()) -> None:
         super().__init__()
         self.begun = begun
+        self.causes = causes
 
 
 End = Broken | Withdrawn | None
@@ -87,7 +90,19 @@ class Strand:
 class _Group:
     """A ``Join`` that is under way."""
 
-    __slots__ = ("cut", "decided", "depth", "errors", "join", "parent", "running", "source", "started", "values")
+    __slots__ = (
+        "causes",
+        "cut",
+        "decided",
+        "depth",
+        "errors",
+        "join",
+        "parent",
+        "running",
+        "source",
+        "started",
+        "values",
+    )
 
     def __init__(self, parent: Strand, join: Join) -> None:
         self.parent = parent
@@ -98,6 +113,7 @@ class _Group:
         self.started = 0
         self.values: dict[int, Any] = {}
         self.errors: dict[int, ErrorRecord] = {}
+        self.causes: tuple[Fact, ...] = ()
         self.cut = False
         self.decided: tuple[list[int], list[int]] | None = None
 
@@ -127,7 +143,9 @@ class _Group:
         self.running -= 1
         if end is None:
             self.values[index] = value
-        elif isinstance(end, Broken):
+            return
+        self.causes += end.causes
+        if isinstance(end, Broken):
             self.errors[index] = end.error
         else:
             self.cut = True
@@ -150,12 +168,12 @@ class _Group:
             KeyError: by the definition a strand that has counted does not come to what was recorded.
         """
         if self.decided is None and self.cut:
-            return None, Withdrawn(begun=True)
+            return None, Withdrawn(begun=True, causes=self.causes)
         succeeded, failed = self.decided or (sorted(self.values), sorted(self.errors))
         values = {index: self.values[index] for index in succeeded}
         errors = {index: self.errors[index] for index in failed}
         if errors and self.join.policy.is_lost(self.join.size, failed):
-            return None, Broken(_several(list(errors.values())))
+            return None, Broken(_several(list(errors.values())), self.causes)
         return Joined(values, errors), None
 
 
@@ -177,10 +195,11 @@ class Walk:
         ended: Whether the root has returned or broken.
         value: What the root returned.
         error: Why the root broke.
+        causes: The facts for which it broke; none when a node broke by itself.
         stray: A fact whose answer leads nowhere: the definition has changed, and the walk cannot go on.
     """
 
-    __slots__ = ("_journal", "_later", "_ready", "_waiting", "ended", "error", "fresh", "stray", "value")
+    __slots__ = ("_journal", "_later", "_ready", "_waiting", "causes", "ended", "error", "fresh", "stray", "value")
 
     def __init__(self, root: Walker, journal: Journal) -> None:
         self._journal = journal
@@ -191,6 +210,7 @@ class Walk:
         self.ended = False
         self.value: Any = None
         self.error: ErrorRecord | None = None
+        self.causes: tuple[Fact, ...] = ()
         self.stray: Fact | None = None
         self._run()
 
@@ -289,6 +309,9 @@ class Walk:
             self._close(group)
 
     def _close(self, group: _Group) -> None:
+        if group.decided is not None and group.join.place is not None:
+            decision = self._journal.facts.get(group.join.place.key)
+            group.causes += () if decision is None else (decision,)
         try:
             outcome = group.outcome()
         except KeyError:
@@ -301,7 +324,8 @@ class Walk:
         group = strand.group
         if group is None:
             self.ended, self.value = True, value
-            self.error = end.error if isinstance(end, Broken) else None
+            if isinstance(end, Broken):
+                self.error, self.causes = end.error, end.causes
             return
         group.take(strand.index, value, end)
         if group.join.begun is None and group.join.policy is ALL:
@@ -341,7 +365,7 @@ class Walk:
 
 def _answer(fact: Fact) -> tuple[Fact | None, End]:
     if fact.status is FactStatus.FAILED:
-        return None, Broken(fact.error or ErrorRecord("Unknown", "no error was recorded", fact.name))
+        return None, Broken(fact.error or ErrorRecord("Unknown", "no error was recorded", fact.name), (fact,))
     if fact.status is FactStatus.CANCELLED:
-        return None, Withdrawn(begun=fact.attempts > 0)
+        return None, Withdrawn(begun=fact.attempts > 0, causes=(fact,))
     return fact, None

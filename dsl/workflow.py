@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar, overlo
 
 from .definition import Definition
 from .draft import Draft
-from .policies import Duration
+from .policies import Duration, OnExhausted
 from .steps import Step
 from .verbs.children import ChildVerbs
 from .verbs.choices import ChoiceVerbs
@@ -57,7 +57,12 @@ class Workflow(
 
     @overload
     def __init__(
-        self: Workflow[Any, None], name: str, *, version: str | None = None, timeout: Duration | None = None
+        self: Workflow[Any, None],
+        name: str,
+        *,
+        version: str | None = None,
+        timeout: Duration | None = None,
+        on_exhausted: OnExhausted = "fail",
     ) -> None: ...
     @overload
     def __init__(
@@ -67,6 +72,7 @@ class Workflow(
         input: type[I2],
         version: str | None = None,
         timeout: Duration | None = None,
+        on_exhausted: OnExhausted = "fail",
     ) -> None: ...
     @overload
     def __init__(
@@ -76,9 +82,16 @@ class Workflow(
         input: object,
         version: str | None = None,
         timeout: Duration | None = None,
+        on_exhausted: OnExhausted = "fail",
     ) -> None: ...
     def __init__(
-        self, name: str, *, input: Any = None, version: str | None = None, timeout: Duration | None = None
+        self,
+        name: str,
+        *,
+        input: Any = None,
+        version: str | None = None,
+        timeout: Duration | None = None,
+        on_exhausted: OnExhausted = "fail",
     ) -> None:
         """Begin a workflow.
 
@@ -88,11 +101,13 @@ class Workflow(
             version: Tells definitions of one name apart; runs stay on the version they began with.
             timeout: Seconds or `timedelta` a run may take as a whole, from its first node on; when they have passed
                 it is stopped and undone, and ends as failed.
+            on_exhausted: What becomes of a step that has failed for good and does not say so itself: ``"fail"`` the
+                run, or ``"park"`` the step, for an operator to resolve.
 
         Raises:
-            DefinitionError: the name, version or timeout cannot be used.
+            DefinitionError: the name, version, timeout or on_exhausted cannot be used.
         """
-        self._draft = Draft(name, version, input, timeout)
+        self._draft = Draft(name, version, input, timeout, on_exhausted)
         self.name = name
         self.version = version
         self.timeout = self._draft.timeout

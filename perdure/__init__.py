@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         RetryAfter,
         SchemaError,
         StepError,
+        StepNotOpen,
         StepTimeout,
         StoreError,
         UnknownSignal,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from .run import Run
     from .schedule import Schedule
     from .stats import Load, Stats, StepStats
+    from .steering import AuditEntry, Incident
     from .upgrade import Upgrade
 
 __all__ = [
@@ -84,6 +86,8 @@ __all__ = [
     "Load",
     "Schedule",
     "Upgrade",
+    "Incident",
+    "AuditEntry",
     "State",
     "WaitingFor",
     "ErrorRecord",
@@ -98,6 +102,7 @@ __all__ = [
     "ExecutionNotFound",
     "IllegalTransition",
     "InvalidPayload",
+    "StepNotOpen",
     "UnknownSignal",
     "UnknownWorkflow",
     "WaitTimeout",
@@ -134,6 +139,7 @@ _HOMES = {
         "RetryAfter",
         "SchemaError",
         "StepError",
+        "StepNotOpen",
         "StepTimeout",
         "StoreError",
         "UnknownSignal",
@@ -162,6 +168,7 @@ _HOMES = {
     ".schedule": ("Schedule",),
     ".stats": ("Load", "Stats", "StepStats"),
     ".upgrade": ("Upgrade",),
+    ".steering": ("AuditEntry", "Incident"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -271,8 +271,11 @@ class Client:
         stored = self._store.snapshot(id)
         return stored is not None and any(signal.dedup_key == key for signal in stored.signals)
 
-    def cancel(self, id: str, *, compensate: bool = True, reason: str = "cancelled") -> None:
+    def cancel(self, id: str, *, compensate: bool = True, reason: str = "cancelled", by: str | None = None) -> bool:
         """Cancel a run; returns once the wish is on disk, and the engine that drives the run, if any, has taken it.
+
+        Returns:
+            False if the run was being stopped already.
 
         Raises:
             ExecutionNotFound: there is no such run.
@@ -289,14 +292,14 @@ class Client:
             if state in _DEAF or state == State.QUARANTINED:
                 raise IllegalTransition(id, state, "cancel", (State.RUNNING, State.WAITING))
 
-        self._send(id, msg.Cancel(compensate, reason), check)
+        return self._send(id, msg.Cancel(compensate, reason, by), check) is not False
 
-    def _send(self, id: str, message: Any, check: Callable[[str | None], None]) -> None:
+    def _send(self, id: str, message: Any, check: Callable[[str | None], None]) -> Any:
         row = pack(id, message)
         assert row is not None
         with self._writing:
             number = self._store.inbox.send(row, check)
-        self._courier.deliver(number, id)
+        return self._courier.deliver(number, id)
 
     # ---- reading
 

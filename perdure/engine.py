@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
@@ -44,6 +44,7 @@ from .run import Run
 from .schedule import CatchUp, Overlap, Schedule, ScheduleOptions, wanted_row
 from .starting import IfExists, StartOptions, start_request
 from .stats import Stats
+from .steering import SAME, AuditEntry, How, Incident, Steering
 from .upgrade import Upgrade, upgrades_to
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ class Engine:
             seed=seed,
             busy_timeout=busy_timeout,
         )
+        self._steering = Steering(self._machine, self._registry)
         self._looking = Looking(self._machine.read, self._registry.definition)
         if location is None:
             logger.info(
@@ -597,32 +599,180 @@ class Engine:
 
         return self._registry.payload_type(event, workflow_of_run)
 
-    def cancel(self, id: str, *, compensate: bool = True, reason: str = "cancelled") -> None:
+    # ---- steering
+
+    def cancel(self, id: str, *, compensate: bool = True, reason: str = "cancelled", by: str | None = None) -> bool:
         """Cancel a run: nothing new begins, what is in flight ends, then what was completed is undone.
 
-        Returns once the wish is on disk; the run ends as ``cancelled``, its children before it.
+        Returns once the wish is on disk; the run ends as ``cancelled``, its children before it. From then on nothing
+        else can end it: a result that comes later is recorded, and undone like the others.
+
+        Args:
+            id: Id of the run.
+            compensate: Whether what was completed is undone.
+            reason: Why; kept in the run's error and in its audit trail.
+            by: Who; kept in the audit trail. So it is in all the verbs that follow.
+
+        Returns:
+            Whether this call did it; False if the run was being stopped already.
 
         Raises:
-            ExecutionNotFound: there is no such run.
-            IllegalTransition: it has ended, is being undone already, or is quarantined.
-            EngineClosed: the engine is closed.
-        """
-        self._machine.check_open("cancel")
-        arguments.check_text(id, "the id of a run")
-        self._machine.ask(ToRun(id, msg.Cancel(compensate, reason)), "cancel")
-
-    def resume(self, id: str) -> None:
-        """Give a quarantined run another chance.
-
-        Raises:
-            ExecutionNotFound: there is no such run.
-            IllegalTransition: it is not quarantined.
+            ExecutionNotFound: there is no such run. So do all the verbs that follow.
+            IllegalTransition: it has ended, is being undone already, or is quarantined: ``error.state`` says which.
             UnknownWorkflow: its workflow is not registered.
-            EngineClosed: the engine is closed.
+            EngineClosed: the engine is closed. So do all the verbs that follow.
         """
-        self._machine.check_open("resume")
-        arguments.check_text(id, "the id of a run")
-        self._machine.ask(ToRun(id, msg.Resume()), "resume")
+        return self._steering.ask(id, msg.Cancel(compensate, reason, by), "cancel") is not False
+
+    def pause(self, id: str, *, reason: str | None = None, by: str | None = None) -> None:
+        """Pause a run and its children: nothing begins until `resume`, across restarts too.
+
+        Handlers in flight finish and are recorded, signals are taken, and deadlines stay where they are.
+
+        Raises:
+            IllegalTransition: it is paused already, has ended, is being stopped, or is quarantined.
+        """
+        self._steering.ask(id, msg.Pause(reason, by), "pause")
+
+    def resume(self, id: str, *, reason: str | None = None, by: str | None = None) -> None:
+        """Have a paused run go on, or give a quarantined one another chance.
+
+        Raises:
+            IllegalTransition: it is neither paused nor quarantined.
+            UnknownWorkflow: it is quarantined, and its workflow is not registered.
+        """
+        self._steering.ask(id, msg.Resume(reason, by), "resume")
+
+    def retry(self, id: str, *, reason: str | None = None, by: str | None = None) -> None:
+        """Have a run try again what has failed, with all its attempts; nothing that is recorded is done again.
+
+        A failed run goes on at the step it failed for, one with incidents at those. A run whose rollback is partial
+        tries again the compensations that have failed. One that was undone cannot be retried, since what its steps
+        did is gone: `fork` it.
+
+        Raises:
+            IllegalTransition: nothing of it has failed, or it was undone.
+            UsageError: it is a sub-workflow whose parent has heard of its end: retry the parent.
+            UnknownWorkflow: its workflow is not registered.
+        """
+        self._steering.ask(id, msg.Retry(reason, by), "retry")
+
+    def skip(self, id: str, step: str, *, result: Any = None, reason: str | None = None, by: str | None = None) -> None:
+        """Go on without a step: the result stands in for its own, and it owes no compensation.
+
+        A handler in flight is not waited for. A failed run goes on after the step. Of a run that is being undone, the
+        step's compensation is skipped, and the rollback is partial.
+
+        Args:
+            id: Id of the run.
+            step: Name of the step, gate, sleep, branch or other node at which the run stands.
+            result: What later nodes see.
+            reason: Why.
+            by: Who.
+
+        Raises:
+            IllegalTransition: the run has ended otherwise than by failing, is being stopped, or is quarantined.
+            StepNotOpen: the run does not stand at the step.
+            InvalidPayload: the result cannot be stored, or is no answer to what a branch or loop asks.
+            UsageError: the step is a sub-workflow that lives.
+            UnknownWorkflow: its workflow is not registered.
+        """
+        self._steering.settle(id, step, result, reason, by, skip=True)
+
+    def complete_step(
+        self, id: str, step: str, *, result: Any = None, reason: str | None = None, by: str | None = None
+    ) -> None:
+        """Take a step as done, as it was elsewhere: unlike a skipped one it is undone if the run fails later.
+
+        The arguments and errors are those of `skip`. Of a run that is being undone, the step's compensation is done.
+        """
+        self._steering.settle(id, step, result, reason, by, skip=False)
+
+    def terminate(self, id: str, *, reason: str = "terminated", by: str | None = None) -> None:
+        """End a run and its children at once, as ``cancelled``: nothing is waited for and nothing is undone.
+
+        Raises:
+            IllegalTransition: it has ended.
+            UsageError: it is quarantined or not registered, and has a sub-workflow that lives: terminate that first.
+        """
+        self._steering.ask(id, msg.Terminate(reason, by), "terminate")
+
+    def fork(
+        self,
+        id: str,
+        *,
+        at: str | None = None,
+        input: Any = SAME,
+        steps: Mapping[str, Any] | None = None,
+        new_id: str | None = None,
+        reason: str | None = None,
+        by: str | None = None,
+    ) -> Run[Any]:
+        """Start a new run that begins with what another one has recorded; that one is left as it is.
+
+        What was undone, what has failed and what comes after ``at`` is left out, and so is done in the new run.
+
+        Args:
+            id: Id of the run, in any state.
+            at: The step that the new run begins with; where the other one stands or has failed when left out.
+            input: Input of the new run; the other one's when left out.
+            steps: Results by step, in place of those that are recorded or would be asked for.
+            new_id: Id of the new run; made up when left out.
+            reason: Why.
+            by: Who.
+
+        Raises:
+            UsageError: the run has not come to the step, has completed and no step is named, or the step is in a loop.
+            DuplicateExecution: there is a run of the new id.
+            InvalidPayload: the input does not fit its type, or a value cannot be stored.
+            UnknownWorkflow: its workflow is not registered.
+        """
+        forked, workflow = self._steering.fork(id, at=at, input=input, steps=steps, new_id=new_id, reason=reason, by=by)
+        return Run(self, forked, workflow)
+
+    def incidents(self, workflow: str | None = None, *, limit: int = 1000) -> list[Incident]:
+        """Return what waits for an operator, longest first: steps and compensations that were parked.
+
+        Args:
+            workflow: Only runs of this workflow.
+            limit: How many at most, 1 to 1000.
+        """
+        return self._steering.incidents(workflow, limit)
+
+    def resolve(
+        self,
+        what: str | Incident | Iterable[str | Incident],
+        how: How,
+        *,
+        step: str | None = None,
+        result: Any = None,
+        reason: str | None = None,
+        by: str | None = None,
+    ) -> int:
+        """End incidents: of a run, one of `incidents`, or several at once.
+
+        Args:
+            what: Id of a run, an `Incident`, or several of them; of several, those that have ended are passed over.
+            how: ``"retry"`` with all attempts; ``"skip"`` or ``"complete"``, as the verbs `skip` and `complete_step`;
+                ``"fail"``: what would have happened without parking.
+            step: Only the incident of this step of the run.
+            result: What a skipped or completed step leaves behind.
+            reason: Why.
+            by: Who.
+
+        Returns:
+            How many incidents were ended.
+
+        Raises:
+            IllegalTransition: the one run that was named has no incidents.
+            StepNotOpen: it has none at this step.
+            UsageError: an argument is wrong.
+        """
+        return self._steering.resolve(what, how, step=step, result=result, reason=reason, by=by)
+
+    def audit(self, id: str) -> list[AuditEntry]:
+        """Return what operators have asked of a run, oldest first; kept as long as the run is."""
+        return self._steering.audit(id)
 
     # ---- schedules
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from .actors.clock import from_micros
+from .actors.course import FORK, PAUSE
 from .actors.reader import CodecReader
 from .dsl.definition import Definition
 from .dsl.errors import UnknownWorkflow
@@ -17,12 +18,14 @@ from .dsl.facts import UNDO, ErrorRecord, Fact, FactKind, FactStatus
 from .dsl.states import FINAL, State
 from .persistence import codec
 from .persistence.records import ExecutionRow, Stored
+from .steering import Incident, incident_of
 
 if TYPE_CHECKING:
     from .dsl.diagram import Figure
 
 __all__ = ["Execution", "StepRecord"]
 
+_COMPENSATION = {FactStatus.RETRYING: "running", FactStatus.SKIPPED: "completed"}
 _SHOWN = (FactKind.STEP, FactKind.MAP, FactKind.CHILD, FactKind.GATE, FactKind.SLEEP)
 
 
@@ -31,14 +34,15 @@ class StepRecord:
     """What is recorded of one step, map, sub-workflow, gate or sleep.
 
     Attributes:
-        status: ``running``, ``retrying``, ``waiting``, ``completed``, ``failed`` or ``cancelled``.
+        status: ``running``, ``retrying``, ``waiting``, ``parked``, ``completed``, ``skipped``, ``failed`` or
+            ``cancelled``.
         result: What it returned, or the payload a gate took.
         error: Why it, or its last attempt, failed.
         attempts: How often the handler began.
         interruptions: How many of those a crash or shutdown cut short.
         started_at: When it was first asked for.
-        completed_at: When it was settled.
-        compensation: ``running``, ``completed`` or ``failed`` once it is being undone.
+        completed_at: When it was settled, or parked.
+        compensation: ``running``, ``parked``, ``completed`` or ``failed`` once it is being undone.
     """
 
     status: str
@@ -148,10 +152,32 @@ class Execution:
 
     @cached_property
     def waiting_for(self) -> list[WaitingFor]:
-        """Gates and sleeps that are open."""
+        """Gates and sleeps that are open, and steps that wait for an operator."""
         if self.finished or self.state is State.COMPENSATING:
             return []
-        return [_waiting_for(fact) for fact in self._stored.facts if fact.status is FactStatus.WAITING]
+        waits = (FactStatus.WAITING, FactStatus.PARKED)
+        return [_waiting_for(fact) for fact in self._stored.facts if fact.status in waits]
+
+    # ---- what operators have to do with it
+
+    @cached_property
+    def paused(self) -> bool:
+        """Whether nothing begins until an operator resumes the run."""
+        return not self.finished and any(fact.key == PAUSE and not fact.settled for fact in self._stored.facts)
+
+    @cached_property
+    def incidents(self) -> list[Incident]:
+        """Steps and compensations that wait for an operator."""
+        if self.finished:
+            return []
+        parked = [fact for fact in self._stored.facts if fact.status is FactStatus.PARKED]
+        return [incident_of(self.id, self.workflow_name, fact) for fact in parked]
+
+    @cached_property
+    def forked_from(self) -> str | None:
+        """Id of the run whose recorded facts this one began with."""
+        origin = next((fact.value for fact in self._stored.facts if fact.key == FORK), None)
+        return None if origin is None else str(codec.decode(origin)["source"])  # type: ignore[index]
 
     # ---- looking at it
 
@@ -199,7 +225,7 @@ def _step_record(fact: Fact, undone: FactStatus | None) -> StepRecord:
         interruptions=fact.interruptions,
         started_at=from_micros(fact.started_at),
         completed_at=None if fact.completed_at is None else from_micros(fact.completed_at),
-        compensation=None if undone is None else "running" if undone is FactStatus.RETRYING else str(undone),
+        compensation=None if undone is None else _COMPENSATION.get(undone, str(undone)),
     )
 
 

@@ -34,7 +34,8 @@ class AttemptRecord:
         kind: ``step``, ``compensation``, ``map``, ``sub_workflow``, ``wait_for`` or ``sleep``.
         attempt: Its number, from 1; it goes on after an interruption.
         turn: Turns of the enclosing loops, outermost first; empty outside loops.
-        outcome: ``completed``, ``failed``, ``timed_out``, ``interrupted``, ``running`` or ``waiting``.
+        outcome: ``completed``, ``failed``, ``timed_out``, ``interrupted``, ``running`` or ``waiting``; ``skipped`` when
+            an operator has put a result in its place, ``parked`` while it waits for one.
         result: What it returned, or the payload a gate took; None unless it completed.
         error: Why it failed.
         started_at: When it began; of what a crash interrupted, when it was to begin.
@@ -81,6 +82,8 @@ def _of_one(fact: Fact | None, rows: list[AttemptRow]) -> list[AttemptRecord]:
 
 def _tells_more(fact: Fact, rows: list[AttemptRow]) -> bool:
     """Tell whether the fact's own attempt is missing from the rows: it goes on, or has succeeded, or is older."""
+    if fact.succeeded:  # if not by an attempt, then by an operator's hand
+        return True
     return fact.status is not FactStatus.RETRYING and all(row.attempt != fact.attempts for row in rows)
 
 
@@ -102,14 +105,13 @@ def _ended(row: AttemptRow, began: int, fact: Fact | None) -> AttemptRecord:
 
 
 def _standing(fact: Fact, began: int) -> AttemptRecord:
-    done = fact.status is FactStatus.COMPLETED
     return AttemptRecord(
         step=fact._replace(key=fact.key.removeprefix(UNDO)).name,
         kind=_SHOWN[fact.kind],
         attempt=max(fact.attempts, 1) if fact.kind in _WITH_ATTEMPTS else 1,
         turn=fact.turn,
         outcome=str(fact.status),
-        result=codec.decode(fact.value) if done and fact.value is not None else None,
+        result=codec.decode(fact.value) if fact.succeeded and fact.value is not None else None,
         error=fact.error if fact.settled else None,
         started_at=from_micros(began),
         ended_at=None if fact.completed_at is None else from_micros(fact.completed_at),

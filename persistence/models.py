@@ -26,6 +26,7 @@ __all__ = [
     "MODELS",
     "ArchiveModel",
     "AttemptModel",
+    "AuditModel",
     "EngineModel",
     "ExecutionModel",
     "InboxModel",
@@ -109,7 +110,7 @@ class ExecutionModel(_Execution):
 
 
 class ArchiveModel(_Execution):
-    """A run that was archived, with its facts, signals and attempts as JSON."""
+    """A run that was archived, with its facts, signals, attempts and audit trail as JSON."""
 
     steps = TextField()
     signals = TextField()
@@ -118,6 +119,7 @@ class ArchiveModel(_Execution):
     business_key = TextField(null=True)
     attempts = TextField(null=True)
     key_until = BigIntegerField(null=True)
+    audit = TextField()
 
     class Meta:
         table_name = "workflow_executions_archive"
@@ -194,6 +196,22 @@ class SignalModel(_Table):
         primary_key = CompositeKey("execution", "id")
 
 
+class AuditModel(_Table):
+    """What an operator has asked of a run: the columns are the fields of `records.AuditRow`, in their order."""
+
+    id = BigIntegerField(primary_key=True)
+    execution = BigIntegerField()
+    at = BigIntegerField()
+    verb = TextField()
+    actor = TextField(null=True)
+    reason = TextField(null=True)
+    step = TextField(null=True)
+    detail = TextField()
+
+    class Meta:
+        table_name = "workflow_audit"
+
+
 class ScheduleModel(_Table):
     """A schedule: the columns are the fields of `records.ScheduleRow`, in their order."""
 
@@ -247,6 +265,7 @@ MODELS: Final = (
     AttemptModel,
     SignalModel,
     TagModel,
+    AuditModel,
     ScheduleModel,
     InboxModel,
 )

@@ -18,7 +18,8 @@ from .figures import Figures, figures
 from .health import EngineHealth, Health, engines_of, examine
 from .looking import By, Cursor, Filter, Order, count_statement, list_statement
 from .models import AttemptModel, ExecutionModel, SignalModel, StepModel
-from .records import AttemptRow, ExecutionRow, ScheduleRow, Stored
+from .oversight import read_audit, read_incidents
+from .records import AttemptRow, AuditRow, ExecutionRow, IncidentRow, ScheduleRow, Stored
 from .rows import attempt_row, execution_row, fact, listed, signal_row
 from .schedules import read_schedules
 
@@ -114,7 +115,15 @@ class Reader:
         row = self._database.read(lambda connection: connection.execute(_NAME, (execution,)).fetchone())
         return None if row is None else str(row[0])
 
+    def audit(self, execution_id: str) -> list[AuditRow]:
+        """Return what operators have asked of a run, oldest first."""
+        return self._database.read(lambda connection: read_audit(connection, execution_id))
+
     # ---- many runs
+
+    def incidents(self, *, workflow: str | None = None, limit: int = 1000) -> list[IncidentRow]:
+        """Return what waits for an operator, longest first."""
+        return self._database.read(lambda connection: read_incidents(connection, workflow, limit))
 
     def runs(
         self,

@@ -12,10 +12,12 @@ from ..dsl.facts import ErrorRecord, Fact
 
 __all__ = [
     "AttemptRow",
+    "AuditRow",
     "Batch",
     "EngineRow",
     "ExecutionRow",
     "InboxRow",
+    "IncidentRow",
     "ScheduleChange",
     "ScheduleRow",
     "SignalRow",
@@ -132,6 +134,38 @@ class SignalRow(NamedTuple):
     accepted_at: int
     dedup_key: str | None = None
     taken_by: str | None = None
+
+
+class AuditRow(NamedTuple):
+    """One thing that an operator has asked of a run, written with what it caused.
+
+    Attributes:
+        id: Unique, ascending, allocated like `ExecutionRow.id`.
+        execution: Integer key of the run.
+        at: When it was heeded.
+        verb: What was asked.
+        actor: Who has asked, if they said so.
+        reason: Why, if they said so.
+        step: The step it was about, if it was about one.
+        detail: Encoded mapping of what else was said.
+    """
+
+    id: int
+    execution: int
+    at: int
+    verb: str
+    actor: str | None
+    reason: str | None
+    step: str | None
+    detail: str
+
+
+class IncidentRow(NamedTuple):
+    """A fact that waits for an operator, and the run it belongs to."""
+
+    execution_id: str
+    workflow: str
+    fact: Fact
 
 
 class TimerRow(NamedTuple):
@@ -257,6 +291,8 @@ class Batch:
         replaced: Finished runs that go to the archive before anything else is written.
         freed: Runs that lose their idempotency key before anything else is written.
         consumed: Numbers of messages in the inbox that the rest of the batch comes from.
+        forgotten: Facts to delete, before others are written.
+        audit: What operators have asked.
     """
 
     executions: dict[int, ExecutionRow] = field(default_factory=dict)
@@ -268,7 +304,10 @@ class Batch:
     replaced: tuple[int, ...] = ()
     freed: tuple[int, ...] = ()
     consumed: list[int] = field(default_factory=list)
+    forgotten: set[tuple[int, str]] = field(default_factory=set)
+    audit: list[AuditRow] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to write."""
-        return bool(self.executions or self.facts or self.signals or self.schedules or self.consumed)
+        records = self.executions or self.facts or self.signals or self.schedules
+        return bool(records or self.consumed or self.forgotten or self.audit)

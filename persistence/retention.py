@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from ..dsl.errors import UsageError
-from .models import AttemptModel, ExecutionModel, SignalModel, StepModel, columns
+from .models import AttemptModel, AuditModel, ExecutionModel, SignalModel, StepModel, columns
 from .rows import listed
 
 __all__ = ["FINAL_STATES", "archive", "cleanup", "make_way"]
@@ -44,6 +44,7 @@ _DELETE: Final = (
     f"DELETE FROM workflow_attempts WHERE execution IN {_IN}",
     f"DELETE FROM workflow_signals WHERE execution IN {_IN}",
     f"DELETE FROM workflow_tags WHERE execution IN {_IN}",
+    f"DELETE FROM workflow_audit WHERE execution IN {_IN}",
     f"DELETE FROM workflow_executions WHERE id IN {_IN}",
 )
 _RUNS: Final = f"SELECT {listed(ExecutionModel)} FROM workflow_executions WHERE id IN {_IN} ORDER BY id"
@@ -54,15 +55,17 @@ _ATTEMPTS: Final = (
     " ORDER BY execution, position, attempt"
 )
 _ARCHIVE: Final = (
-    f"INSERT INTO workflow_executions_archive ({listed(ExecutionModel)}, steps, signals, attempts, archived_at)"
-    f" VALUES ({', '.join('?' * (len(columns(ExecutionModel)) + 3))}"
+    f"INSERT INTO workflow_executions_archive ({listed(ExecutionModel)}, steps, signals, attempts, audit, archived_at)"
+    f" VALUES ({', '.join('?' * (len(columns(ExecutionModel)) + 4))}"
     ", coalesce(?, CAST(strftime('%s', 'now') AS INTEGER) * 1000000))"
 )
 _FREE: Final = f"UPDATE workflow_executions SET idempotency_key = NULL WHERE id IN {_IN}"
+_AUDIT: Final = f"SELECT {listed(AuditModel)} FROM workflow_audit WHERE execution IN {_IN} ORDER BY execution, id"
 _STEP_NAMES: Final = columns(StepModel)
 _SIGNAL_NAMES: Final = columns(SignalModel)
 _ATTEMPT_NAMES: Final = columns(AttemptModel)
-_JSON_COLUMNS: Final = frozenset({"value", "error", "payload"})
+_AUDIT_NAMES: Final = columns(AuditModel)
+_JSON_COLUMNS: Final = frozenset({"value", "error", "payload", "detail"})
 
 
 def cleanup(connection: sqlite3.Connection, *, older_than: int, states: frozenset[str], limit: int) -> int:
@@ -92,8 +95,9 @@ def _archive(connection: sqlite3.Connection, chosen: list[int], archived_at: int
     steps = _grouped(connection.execute(_STEPS, (ids,)), _STEP_NAMES)
     signals = _grouped(connection.execute(_SIGNALS, (ids,)), _SIGNAL_NAMES)
     attempts = _grouped(connection.execute(_ATTEMPTS, (ids,)), _ATTEMPT_NAMES)
+    audit = _grouped(connection.execute(_AUDIT, (ids,)), _AUDIT_NAMES)
     rows = [
-        (*run, *(_text(of_runs.get(run[0], [])) for of_runs in (steps, signals, attempts)), archived_at)
+        (*run, *(_text(of_runs.get(run[0], [])) for of_runs in (steps, signals, attempts, audit)), archived_at)
         for run in connection.execute(_RUNS, (ids,))
     ]
     connection.executemany(_ARCHIVE, rows)

@@ -24,6 +24,7 @@ from .faults import NOTHING_WRITTEN, explain
 from .inbox import Inbox, consume
 from .joining import part_of, wait_for_writers
 from .models import AttemptModel, ExecutionModel, SignalModel, StepModel, TagModel
+from .oversight import write_oversight
 from .ownership import Membership
 from .reader import RUN, RUN_BY_NAME, Reader
 from .records import Batch, ExecutionRow, ScheduleRow, Stored, TimerRow
@@ -244,6 +245,7 @@ class Store(Reader):
                 raise OwnershipLost(
                     f"{len(runs) - written} of the batch's runs belong to another engine; nothing was written"
                 )
+        write_oversight(connection, batch)
         if batch.facts:
             _insert(connection, StepModel, fact_parameters(batch.facts.items()))
         if batch.signals:

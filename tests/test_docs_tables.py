@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from perdure import errors, events
+from perdure.dsl.legality import LEGAL_VERBS, Verb
 from perdure.dsl.states import LEGAL, State
 from perdure.testing import POINTS
 
@@ -63,3 +64,16 @@ def error_row(error: type[Exception]) -> str:
 def summary(documented: type) -> str:
     """Return the first sentence of a docstring, in Markdown."""
     return " ".join(inspect.cleandoc(documented.__doc__ or "").partition("\n\n")[0].split()).replace("``", "`")
+
+
+def test_the_steering_page_draws_the_table_that_the_engine_obeys(checkout: Path) -> None:
+    assert legality_table() in (checkout / "docs/steering.md").read_text()
+
+
+def legality_table() -> str:
+    head = ["| standing | " + " | ".join(f"`{verb}`" for verb in Verb) + " |", "|---|" + ":-:|" * len(Verb)]
+    rows = [
+        f"| `{standing}` | " + " | ".join("✓" if verb in verbs else " " for verb in Verb) + " |"
+        for standing, verbs in LEGAL_VERBS.items()
+    ]
+    return "\n".join([*head, *rows])

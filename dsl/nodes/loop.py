@@ -138,7 +138,7 @@ def _recall(scope: Scope, body: Body, before: int) -> None:
         if not name:
             continue
         scope.journal.mark(fact.key)
-        if fact.status is FactStatus.COMPLETED:
+        if fact.succeeded:
             way, node = nodes[names[name]]
             turn = fact.turn[len(scope.turn)]
             found.append(((turn, _position(way, inner)), node, f"{names[name]}{inner}", fact))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from ..effects import Invoke, Walker
-from ..facts import UNDO, Fact, FactKind, Place
+from ..facts import UNDO, Fact, FactKind, FactStatus, Place
 from ..graph import Node
 from ..policies import AttemptPolicy
 from ..scope import Owed, Scope
@@ -50,7 +50,7 @@ class StepNode(Node):
                 self._owe_what_may_have_happened(scope, place)
             raise
         scope.learn(self.name, fact)
-        if self.compensation:
+        if self.compensation and fact.status is not FactStatus.SKIPPED:
             scope.owe(self, place)
         return fact.value
 
@@ -61,6 +61,12 @@ class StepNode(Node):
     def recall(self, scope: Scope, name: str, fact: Fact) -> None:
         """Make the result visible again."""
         scope.learn(name, fact)
+
+    def parking(self) -> Self:
+        """Wait for an operator after the last attempt, unless the step says what is to be done then."""
+        if self.policy.on_exhausted is not None:
+            return self
+        return replace(self, policy=replace(self.policy, on_exhausted="park"))
 
     def undo(self, owed: Owed) -> Walker:
         """Ask for the compensation to be run with the context the step had."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..effects import RunChild, UndoChild, Walker
-from ..facts import UNDO, Fact, Place
+from ..facts import UNDO, Fact, FactStatus, Place
 from ..graph import Node
 from ..scope import Owed, Scope
 
@@ -28,7 +28,8 @@ class SubWorkflowNode(Node):
         place = scope.place(self.name)
         fact = yield RunChild(place, self.workflow, self.mapper, scope)
         scope.learn(self.name, fact)
-        scope.owe(self, place)
+        if fact.status is not FactStatus.SKIPPED:
+            scope.owe(self, place)
         return fact.value
 
     def recall(self, scope: Scope, name: str, fact: Fact) -> None:

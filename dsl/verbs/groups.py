@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Unpack, cast, overloa
 
 from ..joining import Tolerance
 from ..options import BlindItemOptions, ItemOptions, Repetition, StepOptions
-from ..policies import Duration, OnInterrupted, Retry
+from ..policies import Duration, OnExhausted, OnInterrupted, Retry
 from ..steps import Step
 from .verbs import Blind, Handler, Verbs
 
@@ -134,6 +134,7 @@ class GroupVerbs(Verbs[InputT]):
         on_interrupted: OnInterrupted = "repeat",
         compensate_on_failure: bool = False,
         transactional: bool = False,
+        on_exhausted: OnExhausted | None = None,
     ) -> Any:
         """Add a body that runs once for every item of a list.
 
@@ -156,6 +157,7 @@ class GroupVerbs(Verbs[InputT]):
             on_interrupted: See ``retry``.
             compensate_on_failure: See ``retry``.
             transactional: See ``retry``.
+            on_exhausted: See ``retry``.
 
         Raises:
             DefinitionError: a name or option is wrong.
@@ -169,6 +171,7 @@ class GroupVerbs(Verbs[InputT]):
             on_interrupted,
             compensate_on_failure,
             transactional,
+            on_exhausted,
         )
         fragment = None if block is None else self._fragment(block, f"for_each {name!r}")
         self._draft.add_for_each(

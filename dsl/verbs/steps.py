@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from ..options import BlindOptions, Options, StepOptions
-from ..policies import Duration, OnInterrupted, Retry
+from ..policies import Duration, OnExhausted, OnInterrupted, Retry
 from ..steps import Step
 from .verbs import Blind, Handler, Verbs
 
@@ -66,6 +66,7 @@ class StepVerbs(Verbs[InputT]):
         on_interrupted: OnInterrupted = "repeat",
         compensate_on_failure: bool = False,
         transactional: bool = False,
+        on_exhausted: OnExhausted | None = None,
     ) -> Any:
         """Add a step: ``.step(charge)``, or ``.step("charge", fn, retry=5)``. The options are those of `perdure.step`.
 
@@ -81,6 +82,7 @@ class StepVerbs(Verbs[InputT]):
             on_interrupted,
             compensate_on_failure,
             transactional,
+            on_exhausted,
         )
         self._draft.add_step(name, handler, options)
         return self

@@ -1,0 +1,68 @@
+"""The deadline of one run as a whole, for workflows that have one.
+
+Invariant: timestamps decide races, not arrival. The timer may be late, or have fired while nobody could act: so whoever
+does anything for the run asks first whether its time is up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..dsl.errors import WorkflowTimeout
+from ..dsl.facts import Fact, FactKind, FactStatus, Place
+from .course import LIMIT, MICROS, Course
+from .crew import error_record
+
+if TYPE_CHECKING:
+    from ..dsl.definition import Definition
+
+__all__ = ["Limit"]
+
+
+class Limit:
+    """How long one run may take.
+
+    Attributes:
+        due: When its time is up, or None.
+    """
+
+    __slots__ = ("_course", "_halt", "_seconds", "due")
+
+    def __init__(self, course: Course, definition: Definition | None, halt: Callable[[Fact, str], None]) -> None:
+        self._course = course
+        self._seconds = None if definition is None else definition.timeout
+        self._halt = halt
+        fact = course.journal.facts.get(LIMIT)
+        self.due = None if fact is None else fact.due_at
+
+    def begin(self, start_at: int | None = None) -> None:
+        """Fix the deadline: so long from now, or from when the first node may begin."""
+        if self._seconds is None:
+            return
+        course = self._course
+        due = self.due = max(course.now, start_at or 0) + round(self._seconds * MICROS)
+        course.record(course.new_fact(Place(LIMIT, LIMIT), FactKind.CONTROL, FactStatus.RUNNING, due_at=due))
+        course.arm(due, LIMIT)
+
+    def check(self) -> None:
+        """Stop the run if its time is up."""
+        if self.due is not None and self._course.now > self.due:
+            self.expire()
+
+    def expire(self) -> None:
+        """Stop the run as a whole, as a cancel does; but it ends as failed."""
+        course = self._course
+        if course.walk is None or course.halted or self._seconds is None:
+            return
+        fact = course.journal.facts[LIMIT]
+        error = error_record(WorkflowTimeout(course.row.workflow, self._seconds))
+        self.drop()
+        self._halt(fact._replace(status=FactStatus.FAILED, value="true", due_at=None, error=error), error.message)
+
+    def drop(self) -> None:
+        """Forget the deadline: the run has ended, or is being undone."""
+        if self.due is not None:
+            self.due = None
+            self._course.disarm(LIMIT)
+            self._course.record(self._course.journal.facts[LIMIT], status=FactStatus.COMPLETED, due_at=None)
