@@ -9,10 +9,16 @@ from typing import Any
 from perdure import Compensation, Context, Engine, Retry, Workflow
 from perdure.dsl.legality import Standing
 
-__all__ = ["PATIENCE", "Outside", "Scene"]
+__all__ = ["PATIENCE", "Outside", "Scene", "see_off"]
 
 PATIENCE = 10
 SLOW = Retry(attempts=2, initial=60, jitter=0)
+
+
+def see_off(engine: Engine) -> None:
+    """Wait until every thread of an engine that was closed or abandoned has left; handlers may be about to return."""
+    while any(thread.name.startswith(f"{engine.name}-") for thread in threading.enumerate()):
+        threading.Event().wait(0)
 
 
 class Outside:

@@ -10,7 +10,7 @@ import pytest
 from perdure import Engine, IllegalTransition
 from perdure.dsl.legality import LEGAL_VERBS, Standing, Verb
 
-from .standings import Scene
+from .standings import Scene, see_off
 
 STEPS = {
     Standing.RUNNING: "work",
@@ -38,6 +38,8 @@ def scene(lab: Engine) -> Any:
     scene = Scene(lab)
     yield scene
     scene.outside.open()
+    lab.close()
+    see_off(lab)
 
 
 def test_the_table_has_a_row_for_every_standing_and_a_cell_for_every_verb() -> None:

@@ -11,7 +11,7 @@ import pytest
 from perdure import Engine, Run, StepNotOpen
 from perdure.dsl.legality import LEGAL_VERBS, Standing, Verb
 
-from .standings import Outside, Scene
+from .standings import Outside, Scene, see_off
 
 
 class Point(NamedTuple):
@@ -225,8 +225,10 @@ def test_a_wish_has_one_outcome_whatever_comes_after_it(
 
     if crash:
         engine.abandon()
-        engine = lab.reopen()
     scene.outside.open()
+    if crash:
+        see_off(lab)
+        engine = lab.reopen()
     try:
         if verb is Verb.PAUSE:
             assert_nothing_begins(engine, scene.outside, frozen)
@@ -241,6 +243,7 @@ def test_a_wish_has_one_outcome_whatever_comes_after_it(
             assert not recorded & set(scene.outside.done[len(done) :])
     finally:
         engine.close()
+        see_off(engine)
 
 
 def completed(engine: Engine) -> set[str]:
@@ -270,3 +273,4 @@ def test_a_step_at_which_the_run_does_not_stand_cannot_be_settled(where: str, la
     assert refused.value.open == (POINTS[where].step,)
     assert lab.audit("run") == []
     scene.outside.open()
+    lab.settle()
