@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 __all__ = ["ExecutionActor"]
 
 
+_STORM = 100
+
+
 class ExecutionActor(CoreActor):
     """Drives one run.
 
@@ -78,6 +81,11 @@ class ExecutionActor(CoreActor):
     def row(self) -> ExecutionRow:
         """The run's row as it will be after this turn."""
         return self._course.row
+
+    @property
+    def is_stormed(self) -> bool:
+        """Whether the run was sent so many signals that it must not read them all again for each one more."""
+        return self._gates.accepted > _STORM
 
     @property
     def has_attempts(self) -> bool:
@@ -209,6 +217,7 @@ class ExecutionActor(CoreActor):
             if course.walk.fresh and (not course.paused or self._bring_forward()):
                 effect = course.walk.fresh[0]
                 if self._office.closing and not isinstance(effect, Conclude):  # it belongs to what was just recorded
+                    course.wake()  # a run that is said to wait is not looked at by the next start
                     return
                 course.walk.fresh.pop(0)
                 if course.halted:  # begin nothing more; but a child that lives has to end first

@@ -5,7 +5,7 @@ Invariant: a signal accepted at or before a gate's deadline opens it, a later on
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..dsl import events as ev
@@ -26,13 +26,18 @@ __all__ = ["Gates"]
 
 
 class Gates:
-    """What one run waits for, and the signals it has not yet taken."""
+    """What one run waits for, and the signals it has not yet taken.
 
-    __slots__ = ("_course", "_keys", "_office", "_untaken")
+    Attributes:
+        accepted: How many signals the run was sent so far.
+    """
 
-    def __init__(self, course: Course, office: Supervisor, signals: Iterable[SignalRow]) -> None:
+    __slots__ = ("_course", "_keys", "_office", "_untaken", "accepted")
+
+    def __init__(self, course: Course, office: Supervisor, signals: Sequence[SignalRow]) -> None:
         self._course = course
         self._office = office
+        self.accepted = len(signals)
         self._untaken = [signal for signal in signals if signal.taken_by is None]
         self._keys = {signal.dedup_key for signal in signals if signal.dedup_key is not None}
 
@@ -67,6 +72,7 @@ class Gates:
         signal = SignalRow(self._office.new_id(), course.run_id, message.event, message.payload, accepted_at, key)
         if key is not None:
             self._keys.add(key)
+        self.accepted += 1
         self._untaken.append(signal)
         course.turn.signals[signal.id] = signal
         course.emit(ev.SignalReceived, event=message.event, payload=message.payload, encoded="payload")

@@ -330,6 +330,8 @@ class Supervisor(CoreActor):
         if actor.ready or actor.has_attempts or self._live.get(actor.run_id) is not actor:
             return
         self._crashes.pop(actor.run_id, None)
+        if actor.is_stormed and actor.row.state not in _ENDS:
+            return
         self._forget(actor)
         if actor.row.state in _ENDS:
             self.schedules.run_ended(actor.row.execution_id)
