@@ -62,7 +62,7 @@ class Answer(msgspec.Struct, frozen=True, tag=True):
     """The engine: the message was acted on, and this is the answer."""
 
     row: int
-    value: str | None = None
+    value: str | int | bool | None = None
 
 
 class Failure(msgspec.Struct, frozen=True, tag=True):

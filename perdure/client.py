@@ -30,6 +30,7 @@ from .dsl.errors import (
     ExecutionNotFound,
     IllegalTransition,
     StoreError,
+    UnknownWorkflow,
     UsageError,
     WouldDeadlock,
 )
@@ -40,6 +41,7 @@ from .dsl.workflow import Workflow
 from .execution import Execution
 from .history import AttemptRecord
 from .looking import Filters, Looking, Page
+from .operating import OperatorVerbs
 from .persistence.inbox import Begun
 from .persistence.records import ExecutionRow, InboxRow
 from .persistence.store import Store
@@ -47,6 +49,7 @@ from .registry import Registry, make_types_known
 from .run import Run
 from .starting import ClientStartOptions, IfExists, request_for
 from .stats import Stats
+from .steering import SAME
 
 __all__ = ["Client"]
 
@@ -57,7 +60,7 @@ T = TypeVar("T")
 _DEAF = frozenset({*FINAL, State.COMPENSATING})
 
 
-class Client:
+class Client(OperatorVerbs):
     """Talks to the engines on a database, and runs nothing.
 
     What it starts, signals and cancels is on disk when the call returns, in the database's inbox. An engine that is
@@ -294,7 +297,39 @@ class Client:
 
         return self._send(id, msg.Cancel(compensate, reason, by), check) is not False
 
+    def fork(
+        self,
+        id: str,
+        *,
+        at: str | None = None,
+        input: Any = SAME,
+        steps: Mapping[str, Any] | None = None,
+        new_id: str | None = None,
+        reason: str | None = None,
+        by: str | None = None,
+    ) -> Run[Any]:
+        """Start a new run that begins with what another one has recorded; see `Engine.fork`.
+
+        Raises:
+            ExecutionNotFound: there is no such run.
+            UsageError: an argument is wrong.
+            StoreError: it could not be written; the message says whether it may have been.
+            EngineClosed: the client is closed.
+        """
+        forked = self._fork(id, at=at, input=input, steps=steps, new_id=new_id, reason=reason, by=by)
+        source = self.get_execution(id)
+        return Run(self, forked, "" if source is None else source.workflow_name)
+
+    def _input_type(self, id: str) -> Any:
+        source = self.get_execution(id)
+        try:
+            known = source and self._registry.definition(source.workflow_name, source.version)
+        except UnknownWorkflow:
+            return None
+        return known.input_type if known else None
+
     def _send(self, id: str, message: Any, check: Callable[[str | None], None]) -> Any:
+        self._check_open("send")
         row = pack(id, message)
         assert row is not None
         with self._writing:

@@ -21,7 +21,7 @@ from .persistence import codec
 from .persistence.records import AuditRow
 from .registry import Registry
 
-__all__ = ["SAME", "AuditEntry", "How", "Incident", "Steering", "incident_of"]
+__all__ = ["SAME", "AuditEntry", "How", "Incident", "Steering", "entry_of", "incident_of"]
 
 How = Literal["retry", "skip", "complete", "fail"]
 """How an incident may end."""
@@ -210,9 +210,10 @@ class Steering:
         rows = self._machine.read("read the audit trail", lambda store: store.audit(id))
         if not rows and self._machine.read("read the audit trail", lambda store: store.snapshot(id)) is None:
             raise ExecutionNotFound(id)
-        return list(map(_entry, rows))
+        return list(map(entry_of, rows))
 
 
-def _entry(row: AuditRow) -> AuditEntry:
+def entry_of(row: AuditRow) -> AuditEntry:
+    """Return what a row of the audit trail says."""
     detail: Any = codec.decode(row.detail)
     return AuditEntry(from_micros(row.at), row.verb, row.actor, row.reason, row.step, detail)

@@ -18,7 +18,7 @@ from .looking import find
 from .narration import narrate
 from .options import JSON_VALUE, TAG, as_json, database
 from .printing import STYLES, plain, print_json, print_line, value_text
-from .timeline import run_data
+from .timeline import run_data, waits_of
 
 __all__ = ["check", "graph", "init", "run"]
 
@@ -149,8 +149,10 @@ def _tell_end(run: Execution, database: str) -> None:
         print_line(f"result   {value_text(run.result)}")
     if run.error is not None:
         print_line("error    ", (str(run.error), "red"))
-    for gate in run.waiting_for:
-        print_line(f"it waits for {gate.event or gate.name!r}, and goes on when an engine opens {database}")
+    for line in waits_of(run):
+        print_line("waiting  ", (line, "yellow"))
+    if run.waiting_for:
+        print_line(f"it goes on when an engine opens {database}")
 
 
 @click.command()

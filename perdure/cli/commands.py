@@ -14,6 +14,7 @@ from .keeping import archive, backup, cleanup, export, schedules
 from .looking import list_, show, tail
 from .page import dashboard, mcp
 from .printing import clean
+from .repairing import fork, incidents, pause, resolve, resume, retry, skip
 from .steering import cancel, signal
 
 __all__ = ["perdure"]
@@ -79,6 +80,13 @@ for command in (
     tail,
     signal,
     cancel,
+    pause,
+    resume,
+    retry,
+    skip,
+    fork,
+    incidents,
+    resolve,
     schedules,
     archive,
     cleanup,

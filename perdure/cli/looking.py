@@ -14,9 +14,11 @@ from ..dsl.states import FINAL, State
 from ..execution import Execution
 from ..history import AttemptRecord
 from ..looking import Filters, Looking, look_at
+from ..persistence.reader import Reader
 from ..persistence.watch import Watch
+from ..steering import AuditEntry, entry_of
 from .options import DURATION, TAG, as_json, database, run_id
-from .printing import STYLES, print_json, print_line, print_table, shorten, when
+from .printing import STYLES, plain, print_json, print_line, print_table, shorten, when
 from .timeline import attempt_data, print_attempt, print_run, run_data, summary
 
 __all__ = ["find", "list_", "show", "tail"]
@@ -108,10 +110,17 @@ def show(database: str, *, run_id: str, whole: bool, traceback: bool, as_json: b
     """Show one run: every attempt, wait and undo in order."""
     with look_at(database) as runs:
         run, history = find(runs, run_id), runs.history(run_id)
+        asked = _asked(database, run_id)
         if as_json:
-            print_json(run_data(run, history))
+            print_json({**run_data(run, history), "audit": plain(asked)})
         else:
-            print_run(run, history, whole=whole, tracebacks=traceback)
+            print_run(run, history, asked, whole=whole, tracebacks=traceback)
+
+
+def _asked(database: str, run_id: str) -> list[AuditEntry]:
+    """Return what operators have asked of a run."""
+    with Reader(database) as reader:
+        return list(map(entry_of, reader.audit(run_id)))
 
 
 @click.command()

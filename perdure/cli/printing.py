@@ -48,6 +48,8 @@ STYLES: Final = {
     "cancelled": "magenta",
     "quarantined": "bold red",
     "paused": "cyan",
+    "parked": "yellow",
+    "skipped": "cyan",
     "alive": "green",
     "error": "red",
     "warning": "yellow",

@@ -1,4 +1,4 @@
-"""Commands that tell a run something: ``signal``, ``cancel``.
+"""Commands that tell a run something: ``signal``, ``cancel``; and what they share with those of operators.
 
 They write into the database's inbox. An engine that is alive takes it from there at once; otherwise it waits for the
 next one.
@@ -12,15 +12,14 @@ import click
 
 from ..client import Client
 from ..dsl.states import State
-from ..execution import Execution
 from ..persistence.reader import Reader
 from .options import JSON_VALUE, as_json, database, run_id
 from .printing import STYLES, clean, console, print_json, print_line
 from .timeline import run_data, summary
 
-__all__ = ["cancel", "signal"]
+__all__ = ["cancel", "signal", "stay", "waiting"]
 
-_wait = click.option("--wait", is_flag=True, help="Stay until the run has ended.")
+waiting = click.option("--wait", is_flag=True, help="Stay until the run has ended.")
 
 
 @click.command()
@@ -29,7 +28,7 @@ _wait = click.option("--wait", is_flag=True, help="Stay until the run has ended.
 @click.argument("payload", type=JSON_VALUE, required=False)
 @click.option("--key", help="A second signal to this run with the same key is dropped.")
 @click.option("--no-strict", is_flag=True, help="Send it though no gate waits for this name.")
-@_wait
+@waiting
 @as_json
 @database
 @click.pass_context
@@ -55,17 +54,14 @@ def signal(
         if awaited and event not in awaited:
             note = f"note: {run_id} waits for {', '.join(map(repr, awaited))} now; {event!r} is kept for a later wait"
             click.echo(clean(note), err=True)
-        after = _after(client, run_id, wait=wait)
-    _tell(f"sent {event!r} to {run_id}", after, database, as_json=as_json)
-    if wait and after.state is not State.COMPLETED:
-        ctx.exit(1)
+        stay(ctx, client, run_id, f"sent {event!r} to {run_id}", wait=wait, as_json=as_json)
 
 
 @click.command()
 @run_id
 @click.option("--no-compensate", is_flag=True, help="Leave what was done as it is.")
 @click.option("--reason", default="cancelled", help="Why; kept as the run's error.")
-@_wait
+@waiting
 @as_json
 @database
 @click.pass_context
@@ -85,10 +81,7 @@ def cancel(
     """
     with Client(database) as client:
         client.cancel(run_id, compensate=not no_compensate, reason=reason)
-        after = _after(client, run_id, wait=wait)
-    _tell(f"cancelled {run_id}", after, database, as_json=as_json)
-    if wait and after.state is not State.CANCELLED:
-        ctx.exit(1)
+        stay(ctx, client, run_id, f"cancelled {run_id}", wait=wait, as_json=as_json, good=State.CANCELLED)
 
 
 def _awaited(client: Client, run_id: str) -> list[str]:
@@ -97,29 +90,37 @@ def _awaited(client: Client, run_id: str) -> list[str]:
     return [] if run is None else [gate.event for gate in run.waiting_for if gate.event is not None]
 
 
-def _after(client: Client, run_id: str, *, wait: bool) -> Execution:
-    """Return what a run looks like afterwards: now, or at its end."""
-    run = client.run(run_id)
-    if wait:
-        if not _is_driven(client.path):
+def stay(
+    ctx: click.Context,
+    client: Client,
+    run_id: str,
+    what: str,
+    *,
+    wait: bool,
+    as_json: bool,
+    good: State = State.COMPLETED,
+) -> None:
+    """Say what was asked of a run and how it stands then; first wait for its end, if that is wanted.
+
+    The exit code is 1 if its end was waited for and it did not end well.
+    """
+    is_driven = _is_driven(client.path)
+    after = client.get_execution(run_id)
+    if wait and after is not None and not (after.finished and not is_driven):  # else what was asked is still to come
+        if not is_driven:
             console(stderr=True).print("no engine has the database open; waiting for one (Ctrl-C to leave)")
-        return run.wait()
-    found = client.get_execution(run_id)
-    assert found is not None  # it was there a moment ago, and only its end can make it go
-    return found.loaded()
+        after = client.run(run_id).wait()
+        is_driven = True
+    if as_json:
+        print_json({"id": run_id, "state": None} if after is None else run_data(after))
+    elif after is None or not is_driven:
+        print_line(f"{what}; it is taken when an engine opens the database")
+    else:
+        print_line(f"{what}, which is ", (after.state, STYLES[after.state]), f"  {summary(after)}")
+    if wait and (after is None or after.state is not good):
+        ctx.exit(1)
 
 
 def _is_driven(path: str) -> bool:
     with Reader(path) as reader:
         return any(engine.state == "alive" for engine in reader.engines())
-
-
-def _tell(what: str, run: Execution, database: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json(run_data(run))
-        return
-    if not run.finished and not _is_driven(database):
-        what += "; it is taken when an engine opens the database"
-        print_line(what)
-        return
-    print_line(f"{what}, which is ", (run.state, STYLES[run.state]), f"  {summary(run)}")

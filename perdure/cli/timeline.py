@@ -9,19 +9,25 @@ from typing import Any
 from ..dsl.events import WaitingFor
 from ..execution import Execution
 from ..history import AttemptRecord
+from ..steering import AuditEntry
 from .printing import STYLES, error_data, plain, print_line, shorten, span, value_text, when
 
-__all__ = ["attempt_data", "print_attempt", "print_run", "run_data", "summary"]
+__all__ = ["attempt_data", "print_attempt", "print_run", "run_data", "summary", "waits_of"]
 
 _NAME = 26
 _OUTCOME = 13
 
 
-def print_run(run: Execution, history: Iterable[AttemptRecord], *, whole: bool, tracebacks: bool) -> None:
+def print_run(
+    run: Execution, history: Iterable[AttemptRecord], asked: Iterable[AuditEntry], *, whole: bool, tracebacks: bool
+) -> None:
     """Print a run: its head, then its timeline."""
     version = f" {run.version}" if run.version else ""
+    paused = ", paused" if run.paused else ""
     rollback = f", rollback {run.rollback}" if run.rollback else ""
-    print_line((run.id, "bold"), f"  {run.workflow_name}{version}  ", (f"{run.state}{rollback}", STYLES[run.state]))
+    print_line(
+        (run.id, "bold"), f"  {run.workflow_name}{version}  ", (f"{run.state}{paused}{rollback}", STYLES[run.state])
+    )
     ended = "" if run.finished_at is None else f", ended {span(run.finished_at - run.created_at)} later"
     print_line(f"started  {when(run.created_at)}{ended}")
     if run.parent_id is not None:
@@ -34,8 +40,12 @@ def print_run(run: Execution, history: Iterable[AttemptRecord], *, whole: bool, 
         print_line("error    ", (f"{run.error}{where}", "red"))
     if run.finished_at is not None and run.result is not None:
         print_line(f"result   {_value(run.result, whole=whole)}")
-    for gate in run.waiting_for:
-        print_line("waiting  ", (_gate(gate), "yellow"))
+    for line in waits_of(run):
+        print_line("waiting  ", (line, "yellow"))
+    for entry in asked:
+        step = f" {entry.step!r}" if entry.step else ""
+        by, why = f" by {entry.by}" if entry.by else "", f": {entry.reason}" if entry.reason else ""
+        print_line("asked    ", (f"{when(entry.at)}  ", "dim"), f"{entry.verb}{step}{by}{why}")
     print_line("")
     for record in history:
         print_attempt(record, run.created_at, whole=whole)
@@ -73,6 +83,17 @@ def _detail(record: AttemptRecord, *, whole: bool) -> str:
     return ", ".join(said) if whole else shorten(", ".join(said))
 
 
+def waits_of(run: Execution) -> list[str]:
+    """Return what a run waits for, and how that ends."""
+    parked = {f"undo {one.step}" if one.compensation else one.step: one for one in run.incidents}
+    steps = {one.step for one in run.incidents}
+    lines = [_gate(gate) for gate in run.waiting_for if gate.event is not None or gate.name not in steps]
+    return lines + [
+        f"for an operator, since {when(one.since)}: {name!r} has failed; perdure retry {run.id}, or skip, or resolve"
+        for name, one in parked.items()
+    ]
+
+
 def _gate(gate: WaitingFor) -> str:
     what = f"for signal {gate.event!r}" if gate.event else f"in {gate.name!r}"
     until = f", until {when(gate.deadline)} at most" if gate.deadline else ""
@@ -107,6 +128,8 @@ def run_data(run: Execution, history: Iterable[AttemptRecord] | None = None) -> 
         "result": run.result,
         "error": error_data(run.error),
         "rollback": run.rollback,
+        "paused": run.paused,
+        "forked_from": run.forked_from,
         "waiting_for": [
             {"name": gate.name, "event": gate.event, "since": gate.since, "deadline": gate.deadline}
             for gate in run.waiting_for

@@ -11,6 +11,7 @@ from click.testing import Result
 
 Perdure = Callable[..., Result]
 
+MODULE = re.compile(r"`(\w+\.py)`:\n\n```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -23,8 +24,13 @@ def commands_on(page: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def test_the_walk_through_goes_as_it_says(run: Perdure, folder: Path, checkout: Path) -> None:
-    for command, expected in commands_on(checkout / "docs/command-line.md"):
+    page = checkout / "docs/command-line.md"
+    for name, text in MODULE.findall(page.read_text()):
+        (folder / name).write_text(text)
+    for command, expected in commands_on(page):
         program, *arguments = shlex.split(command)
+        if program == "touch":
+            (folder / arguments[0]).touch()
         if program != "perdure":
             continue
         told = re.sub(r" +", " ", run(*arguments).output).splitlines()
