@@ -159,10 +159,10 @@ class Engine:
             self.on_any(on_event)
         try:
             self.register(*workflows)
+            self._machine.listen()
         except BaseException:
             self.close(force=True)
             raise
-        self._machine.listen()
 
     # ---- workflows
 
