@@ -107,8 +107,9 @@ class Supervisor(CoreActor):
         self._starting = Starting(self)
         self.tray = Tray(core, self)
         self.neighbours = Neighbours(core, self)
-        self._random = random.Random(seed)  # noqa: S311 - ids are unique, not secret
-        self.seed = self._random.getrandbits(64)
+        self.seed = random.Random(seed).getrandbits(64)  # noqa: S311 - jitter is no secret
+        # Not from the seed alone: an engine opened again, at the same frozen time, would draw the same ids again.
+        self._random = random.Random(f"{self.seed} {core.store.engine_id}")  # noqa: S311 - ids are unique, not secret
         self.logger_for = logger_for
         self._definitions: dict[tuple[str, str | None], Definition] = {}
         self._latest: dict[str, Definition] = {}

@@ -1,12 +1,13 @@
 """One life of a process that starts some runs of a workflow and brings them to their end, unless it is killed.
 
 What it leaves are files: the database; the witness of user code; ``acks``, of what was asked for and what was
-acknowledged; ``events``, as listeners heard them; ``ends``, if it came to the end.
+acknowledged; ``events``, as listeners heard them; ``log``, of the engine; ``ends``, if it came to the end.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sqlite3
@@ -72,6 +73,7 @@ class Life:
         self._events = os.open(folder / "events", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._witness = Witness(folder / "witness")
         self._passed: list[Spot] = []
+        logging.getLogger("perdure").addHandler(logging.FileHandler(folder / "log"))
 
     def live(self, freezer: Any, die_at: Spot | None = None, disk: Disk | None = None) -> None:
         """Live; kill this process at a spot, if one is given, or on a disk that fails."""

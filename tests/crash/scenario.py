@@ -78,6 +78,8 @@ class Scenario:
                 break
         else:
             self.live(remains.folder)
+        if trouble := (remains.folder / "log").read_text():
+            self.fail(f"the disk was sound, and yet the engine had trouble:\n{trouble}")
         self._check(remains)
 
     def on_faulty_disk(self, name: str, disk: Disk) -> None:

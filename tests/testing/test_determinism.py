@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from perdure import Context, Engine, Event, State, Workflow
-from perdure.testing import freeze
+from perdure.testing import freeze, restart
 
 
 def fails_before(attempt: int) -> Any:
@@ -63,3 +63,12 @@ def test_two_hundred_times_the_same_test_gives_two_hundred_times_the_same_events
 
     [telling] = tellings
     assert len(telling) > 80
+
+
+def test_an_engine_with_a_seed_that_is_restarted_draws_other_ids(frozen_engine: Engine) -> None:
+    frozen_engine.register(Workflow("w").wait_for("go"))
+    first = frozen_engine.start("w")
+
+    second = restart(frozen_engine).start("w")
+
+    assert second.id != first.id
