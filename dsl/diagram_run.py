@@ -51,12 +51,17 @@ class RunPainter:
 
     def takes(self, node: Node, label: str) -> bool:
         """Tell whether the run goes, or may still go, into the body of this label."""
-        answers = [fact for name in node.own_names() for fact in self._facts[name] if fact.settled]
+        answers = [fact for fact in self._facts_of(node) if fact.settled]
         if not answers:
             return True
         if node.inside is Inside.ONE:
             return label in self._chosen(node, answers)
         return node.inside is not Inside.INSTEAD or any(fact.status is FactStatus.FAILED for fact in answers)
+
+    def _facts_of(self, node: Node) -> list[Fact]:
+        """Return what a node has left under its name; anything else it leaves says not how far it has come."""
+        names = (node.name,) if node.name in node.own_names() else node.own_names()
+        return [fact for name in names for fact in self._facts[name]]
 
     def _chosen(self, node: Node, answers: list[Fact]) -> set[Any]:
         labels = [label for label, _ in node.bodies()]
@@ -73,7 +78,7 @@ class RunPainter:
         """Return what the facts of a node say, and for a group or loop also what stands inside it."""
         if not taken:
             return Paint(Mark.NOT_TAKEN)
-        facts = [fact for name in node.own_names() for fact in self._facts[name]]
+        facts = self._facts_of(node)
         marks = [self._mark(fact) for fact in facts]
         within = [mark for mark in inside if mark not in (None, Mark.NOT_TAKEN)]
         if Mark.FAILED in marks and within and node.inside is Inside.INSTEAD:
