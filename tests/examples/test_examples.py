@@ -55,7 +55,7 @@ def test_an_example_fits_on_two_screens(path: Path) -> None:
 
 
 def test_the_documentation_shows_every_example() -> None:
-    page = (ROOT / "docs" / "examples.md").read_text()
+    page = "".join((ROOT / "docs" / name).read_text() for name in ("examples.md", "applications.md"))
 
     missing = [path.name for path in EXAMPLES if f"../examples/{path.name}" not in page]
 
