@@ -48,6 +48,10 @@ class Attempts:
         self.in_flight: dict[str, Attempt] = {}
         self._answered: Attempt | None = None
 
+    def replace_input(self, encoded: str) -> None:
+        """Show another input to the handlers to come."""
+        self._run_facts.input = encoded
+
     # ---- beginning
 
     def ask(self, effect: Invoke, fact: Fact | None) -> None:
@@ -82,6 +86,7 @@ class Attempts:
         number = fact.attempts + 1
         failure = course.row.error if effect.kind is FactKind.UNDO else None
         attempt = Attempt(course.run_id, effect, number, self._run_facts, self._actor, failure)
+        attempt.priority = course.row.priority
         self.in_flight[effect.place.key] = attempt
         started: type[ev.Event] = ev.StepStarted
         fields: dict[str, Any] = {"step": effect.place.name, "attempt": number}

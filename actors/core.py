@@ -57,6 +57,7 @@ class Turn:
         tags: Tags of runs that begin.
         replaced: Finished runs that go to the archive.
         freed: Runs that lose their idempotency key.
+        inputs: Runs that have not begun, each with another input.
         notices: Events, in order.
         acts: What to do once it is remembered.
         replies: Answers to callers, set once it is remembered.
@@ -73,6 +74,7 @@ class Turn:
     tags: tuple[TagRow, ...] = ()
     replaced: tuple[int, ...] = ()
     freed: tuple[int, ...] = ()
+    inputs: tuple[tuple[int, str], ...] = ()
     notices: list[Notice] = field(default_factory=list)
     acts: list[Callable[[], None]] = field(default_factory=list)
     replies: list[tuple[Any, Any]] = field(default_factory=list)
@@ -97,6 +99,7 @@ class Turn:
             batch.attempts += tuple((self.actor.run_id, attempt) for attempt in self.attempts)
         batch.tags += self.tags
         batch.replaced += self.replaced
+        batch.inputs += self.inputs
         batch.freed += self.freed
         if self.replies:
             # Invariant: a message leaves the inbox in the commit that holds what it has caused.

@@ -71,6 +71,7 @@ class Attempt:
         is_over: Whether user code has returned, so that what it left running may wait for anything.
         transaction: What its handler writes to the database through, if the step is a transaction.
         ending: Held while that transaction is being committed, and by whoever gives the attempt up.
+        priority: How much its run matters beside others that queue.
     """
 
     run: int
@@ -90,6 +91,7 @@ class Attempt:
     is_over: bool = field(default=False)
     transaction: Any = None
     ending: threading.Lock | None = None
+    priority: int = 0
 
     @property
     def key(self) -> str:
@@ -135,10 +137,19 @@ class Crew:
                 self._busy[attempt.run] = 1
             else:
                 self._lanes.hold()  # a queued attempt is in flight too
-                self._queue.append(attempt)
+                self._line_up(attempt)
                 return
             attempt.holds_slot = not self._closed
         self._submit(attempt)
+
+    def _line_up(self, attempt: Attempt) -> None:
+        """Stand behind all that matter as much, and before those that matter less."""
+        queue = self._queue
+        if not queue or queue[-1].priority >= attempt.priority:
+            queue.append(attempt)
+            return
+        place = next(number for number, other in enumerate(queue) if other.priority < attempt.priority)
+        queue.insert(place, attempt)
 
     def load(self) -> tuple[int, int, int]:
         """Return how many runs hold a slot, how many attempts they have under way, and how many attempts queue."""

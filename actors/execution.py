@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ..dsl import events as ev
 from ..dsl import messages as msg
 from ..dsl.effects import Conclude, Decide, Effect, Invoke, RunChild, UndoChild, WaitFor, WaitUntil, Withdraw
-from ..dsl.errors import ExecutionFinished, UnknownSignal, UnknownWorkflow
+from ..dsl.errors import DuplicateRow, ExecutionFinished, UnknownSignal, UnknownWorkflow
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus, Place
 from ..dsl.fitting import misfit
 from ..dsl.programs import DELAY, forward, roll_back
@@ -92,6 +92,14 @@ class ExecutionActor(CoreActor):
         """Whether user code is in flight for this run."""
         return bool(self._attempts.in_flight)
 
+    @property
+    def is_put_off(self) -> bool:
+        """Whether it has not begun with its first node, because its start was put off."""
+        fact = self._course.journal.facts.get(DELAY)
+        if fact is None:  # perhaps it is about to be: its first letter is in its inbox
+            return self._course.is_new
+        return not fact.settled and not self._course.halted
+
     # ---- messages
 
     def on_receive(self, message: msg.Message) -> Any:
@@ -133,7 +141,8 @@ class ExecutionActor(CoreActor):
             case msg.SetAside():
                 self._quarantine(message.error)
             case _:
-                return self._steering.heed(message)
+                postponed = isinstance(message, msg.Postpone)
+                return self._postpone(message) if postponed else self._steering.heed(message)
         return None
 
     def undelivered(self, message: msg.Message) -> None:
@@ -179,6 +188,19 @@ class ExecutionActor(CoreActor):
         tags = self._office.codec.decode(encoded)
         named = ((name, encode(value)) for name, value in tags.items() if isinstance(name, str))
         return tuple(TagRow(name, value, self.row.created_at, self.run_id) for name, value in named)
+
+    def _postpone(self, message: msg.Postpone) -> Any:
+        """Begin later and with another input; too late is for the caller to try again, with a run of its own."""
+        if DELAY not in self._course.journal.facts or not self.is_put_off or self.definition is None:
+            return DuplicateRow(f"run {self.row.execution_id!r} has begun meanwhile; nothing was written")
+        course = self._course
+        course.record(course.journal.facts[DELAY], due_at=message.start_at)
+        course.arm(message.start_at, DELAY)
+        self.limit.postpone(message.start_at)
+        course.change_row(input=message.input)
+        self.turn.inputs += ((self.run_id, message.input),)
+        self._attempts.replace_input(message.input)
+        return None
 
     def restore(self) -> None:
         """Go on from the facts, unless the run has ended or cannot be driven."""

@@ -45,6 +45,13 @@ class Limit:
         course.record(course.new_fact(Place(LIMIT, LIMIT), FactKind.CONTROL, FactStatus.RUNNING, due_at=due))
         course.arm(due, LIMIT)
 
+    def postpone(self, start_at: int) -> None:
+        """Count from when the first node may begin, which is later than was said."""
+        if self.due is not None and self._seconds is not None:
+            self.due = start_at + round(self._seconds * MICROS)
+            self._course.record(self._course.journal.facts[LIMIT], due_at=self.due)
+            self._course.arm(self.due, LIMIT)
+
     def check(self) -> None:
         """Stop the run if its time is up."""
         if self.due is not None and self._course.now > self.due:

@@ -83,10 +83,9 @@ class Instead:
         self._answer = answer
 
     def set(self, value: Any | None = None) -> None:
-        """Give the answer."""
-        del value
+        """Give the answer, unless nothing was done because the run is driven elsewhere."""
         if self.reply is not None:
-            self.reply.set(self._answer)
+            self.reply.set(value if isinstance(value, Elsewhere) else self._answer)
 
     def set_exception(self, exc_info: Any = None) -> None:
         """Give the error."""

@@ -37,6 +37,8 @@ class Start(msgspec.Struct, frozen=True):
     Attributes:
         new_id: Id of the run if one is started and the caller has chosen none.
         key_until: When the key may be used for another run, whatever this one does.
+        priority: How much it matters beside others that queue.
+        debounced: Whether a run of this key that is still put off begins later instead, with this input.
         signal: What the run is sent at once, be it new or not.
     """
 
@@ -51,7 +53,13 @@ class Start(msgspec.Struct, frozen=True):
     tags: str | None = None
     business_key: str | None = None
     if_exists: IfExists = "return"
+    priority: int = 0
+    debounced: bool = False
     signal: msg.Signalled | None = None
+
+    def for_existing(self) -> msg.Signalled | msg.Postpone:
+        """Return what a run that is there already is told."""
+        return self.signal or msg.Postpone(self.input, self.start_at or 0)
 
 
 class ToRun(msgspec.Struct, frozen=True):
@@ -84,17 +92,22 @@ class Starting:
         office = self._office
         by_id = None if message.execution_id is None else office.row_of(message.execution_id)
         by_key = None if message.key is None else self._find_key(message.workflow, message.key)
+        found: Claim | ExecutionRow | DuplicateExecution
         if by_id is not None and by_id.state in FINAL and not office.is_on_disk(by_id):
             by_id = by_id._replace(state=State.RUNNING)  # its end is in this very cycle
-        found = claim(message, by_id, by_key, clock.micros())
+        if message.debounced and by_key is not None:
+            put_off = office.is_put_off(by_key.id)
+            found = by_key if put_off else Claim(freed=(by_key.id,))  # one that has begun minds no more calls
+        else:
+            found = claim(message, by_id, by_key, clock.micros())
         if isinstance(found, Claim):
             self._begin(message, reply, found)
         elif isinstance(found, DuplicateExecution):
             office.turn.replies.append((reply, found))
-        elif message.signal is None:
+        elif message.signal is None and not message.debounced:
             office.confirm(found, reply)
         else:
-            office.to_run(found.execution_id, message.signal, Instead(reply, found.execution_id))
+            office.to_run(found.execution_id, message.for_existing(), Instead(reply, found.execution_id))
 
     def _begin(self, message: Start, reply: Any, claimed: Claim) -> None:
         office = self._office

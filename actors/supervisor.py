@@ -23,6 +23,7 @@ from ..dsl.errors import (
     UnknownWorkflow,
 )
 from ..dsl.facts import UNDO, ErrorRecord, Fact
+from ..dsl.programs import DELAY
 from ..dsl.states import FINAL, State
 from ..persistence.records import ExecutionRow, Stored
 from . import clock
@@ -243,6 +244,7 @@ class Supervisor(CoreActor):
         return row._replace(
             idempotency_key=message.key,
             key_until=message.key_until,
+            priority=message.priority,
             tags=message.tags,
             business_key=message.business_key,
         )
@@ -407,6 +409,16 @@ class Supervisor(CoreActor):
         stored = self.core.store.find(row.execution_id)
         return stored is not None and stored.state == row.state
 
+    def is_put_off(self, run: int) -> bool:
+        """Tell whether a run has not begun with its first node, because its start was put off."""
+        actor = self._live.get(run)
+        if actor is not None:
+            return actor.is_put_off
+        stored = self.core.store.load(run)
+        if stored is None or stored.execution.state != State.WAITING:
+            return False
+        return any(fact.key == DELAY and not fact.settled for fact in stored.facts)
+
     def live_row(self, run: int) -> ExecutionRow | None:
         """Return the row of a run in memory as the next commit leaves it."""
         actor = self._live.get(run)
@@ -429,7 +441,9 @@ class Supervisor(CoreActor):
         if definition is None:
             raise UnknownWorkflow(effect.workflow, self._latest)
         row = self.new_row(definition, encoded_input)
-        return row._replace(parent_id=parent, parent_key=effect.place.key)
+        above = self.live_row(parent)
+        priority = 0 if above is None else above.priority
+        return row._replace(parent_id=parent, parent_key=effect.place.key, priority=priority)
 
     def begin(
         self, row: ExecutionRow, begin: msg.Begin | None = None, reply: Any = None, *, facts: Sequence[Fact] = ()

@@ -47,6 +47,7 @@ _MESSAGES: dict[str, type[msgspec.Struct]] = {
     "settle": msg.Settle,
     "resolve": msg.Resolve,
     "fork": msg.Fork,
+    "postpone": msg.Postpone,
 }
 _KINDS = {message: kind for kind, message in _MESSAGES.items()}
 _START = "start"

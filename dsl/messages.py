@@ -16,6 +16,7 @@ __all__ = [
     "Fork",
     "Message",
     "Pause",
+    "Postpone",
     "Resolve",
     "Restore",
     "Resume",
@@ -219,6 +220,13 @@ class Fork(msgspec.Struct, frozen=True):
     steps: dict[str, str]
     reason: str | None = None
     by: str | None = None
+
+
+class Postpone(msgspec.Struct, frozen=True):
+    """A caller: begin later, and with this input; only for a run that is still put off."""
+
+    input: str
+    start_at: int
 
 
 class Undo(msgspec.Struct, frozen=True):

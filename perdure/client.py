@@ -152,6 +152,7 @@ class Client(OperatorVerbs):
         business_key: str | None = None,
         if_exists: IfExists = "return",
         key_ttl: Duration | None = None,
+        priority: int = 0,
     ) -> Run[Any]:
         """Have a run started, and return once the wish is on disk; see `Engine.start`.
 
@@ -171,6 +172,7 @@ class Client(OperatorVerbs):
             if_exists: What to do when the id or key exists: ``"return"`` that run, ``"reject"`` with an error, or
                 ``"replace_if_finished"``: a run that has ended makes way, one that has not is returned.
             key_ttl: Seconds or `timedelta` after which the key may be used for another run, whatever this one does.
+            priority: More is sooner, where runs queue for an engine's concurrency; from -1000 to 1000.
 
         Raises:
             InvalidPayload: the input does not fit its type or cannot be stored.
@@ -199,6 +201,7 @@ class Client(OperatorVerbs):
             tags=tags,
             business_key=business_key,
             if_exists=if_exists,
+            priority=priority,
         )
         with self._writing:
             sent = self._store.inbox.send_start(pack_start(request), replace=if_exists == "replace_if_finished")

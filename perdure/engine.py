@@ -271,6 +271,8 @@ class Engine:
         business_key: str | None = None,
         if_exists: IfExists = "return",
         key_ttl: Duration | None = None,
+        priority: int = 0,
+        debounce: Duration | None = None,
         tx: Any = None,
     ) -> Run[Any]:
         """Start a run and return once it is on disk.
@@ -289,6 +291,10 @@ class Engine:
             if_exists: What to do when the id or key exists: ``"return"`` that run, ``"reject"`` with an error, or
                 ``"replace_if_finished"``: a run that has ended makes way, one that has not is returned.
             key_ttl: Seconds or `timedelta` after which the key may be used for another run, whatever this one does.
+            priority: More is sooner: where runs queue for the engine's ``concurrency``, what matters more goes first,
+                and among equals those that came first. From -1000 to 1000; sub-workflows have that of their parent.
+            debounce: Seconds or `timedelta` of quiet before the run begins: a start with the same key before that makes
+                it wait anew, with the input that came last. One after that is another run.
             tx: Your own transaction on the engine's database, as an open ``sqlite3.Connection`` or peewee database: the
                 run exists if and only if you commit it, and begins once you have.
 
@@ -314,6 +320,9 @@ class Engine:
             tags=tags,
             business_key=business_key,
             if_exists=if_exists,
+            priority=priority,
+            debounce=debounce,
+            tx=tx,
         )
         return self._start(request) if tx is None else self._start_within(request, tx)
 
@@ -397,8 +406,8 @@ class Engine:
         name = event.name if isinstance(event, Signal) else arguments.check_text(event, "the name of a signal")
         if signal_key is not None:
             arguments.check_text(signal_key, "signal_key")
-        if options.get("tx") is not None:
-            msg_ = "signal_with_start cannot be part of tx: start within the transaction, and signal after it"
+        if options.get("tx") is not None or options.get("debounce") is not None:
+            msg_ = "signal_with_start takes no tx and no debounce: start first, and signal after it"
             raise UsageError(msg_)
         options.setdefault("if_exists", "replace_if_finished")
         new_id = self._machine.supervisor.new_execution_id()

@@ -66,6 +66,7 @@ class Execution:
         error: Why it failed or was quarantined.
         rollback: ``complete``, ``partial`` or ``none``, once it has failed or was cancelled.
         business_key: What the caller knows the matter by.
+        priority: How much it matters beside others that queue; more is sooner.
         created_at: When it was started.
         updated_at: When it last recorded anything.
         finished_at: When it ended.
@@ -89,6 +90,7 @@ class Execution:
         self.error = row.error
         self.rollback = row.rollback
         self.business_key = row.business_key
+        self.priority = row.priority
         self.created_at = from_micros(row.created_at)
         self.finished_at = None if row.finished_at is None else from_micros(row.finished_at)
 

@@ -174,7 +174,12 @@ class Machine:
             except (OwnershipLost, ActorGone):  # the run, or this engine, was taken over: nothing was written
                 self._ask(Fenced(), verb, self.supervisor.neighbours)
             else:
-                return self._ask_elsewhere(message, verb) if isinstance(answer, Elsewhere) else answer
+                if not isinstance(answer, Elsewhere):
+                    return answer
+                if isinstance(message, ToRun):
+                    return self._ask_elsewhere(message, verb)
+                self._ask_elsewhere(ToRun(answer.execution_id, message.for_existing()), verb)
+                return answer.execution_id
         return self._ask(message, verb, actor)
 
     def _ask_elsewhere(self, message: ToRun, verb: str) -> Any:

@@ -19,6 +19,8 @@ from .registry import Registry
 __all__ = ["ClientStartOptions", "IfExists", "StartOptions", "request_for", "start_request"]
 
 _POLICIES: Final = ("return", "reject", "replace_if_finished")
+_MOST_URGENT: Final = 1000
+_NOT_DEBOUNCED: Final = ("id", "delay", "at", "key_ttl", "if_exists", "tx")
 
 
 class ClientStartOptions(TypedDict, total=False):
@@ -33,11 +35,13 @@ class ClientStartOptions(TypedDict, total=False):
     tags: Mapping[str, Any] | None
     business_key: str | None
     if_exists: IfExists
+    priority: int
 
 
 class StartOptions(ClientStartOptions, total=False):
     """Keywords of `Engine.start`."""
 
+    debounce: Duration | None
     tx: Any
 
 
@@ -90,10 +94,12 @@ def request_for(
         execution_id=chosen,
         key=key,
         key_until=_key_until(key, options.get("key_ttl")),
-        start_at=arguments.start_time(options.get("delay"), options.get("at")),
+        start_at=_start_at(options),
+        debounced=options.get("debounce") is not None,
         tags=None if tags is None else arguments.encode_tags(tags),
         business_key=options.get("business_key"),
         if_exists=_policy(options.get("if_exists", "return")),
+        priority=_priority(options.get("priority", 0)),
         signal=signal,
     )
 
@@ -110,6 +116,26 @@ def _policy(if_exists: IfExists) -> IfExists:
         msg = f"if_exists must be 'return', 'reject' or 'replace_if_finished', not {if_exists!r}"
         raise UsageError(msg)
     return if_exists
+
+
+def _start_at(options: StartOptions) -> int | None:
+    debounce = options.get("debounce")
+    if debounce is None:
+        return arguments.start_time(options.get("delay"), options.get("at"))
+    if options.get("key") is None:
+        msg = "debounce needs key: it says which starts belong together"
+        raise UsageError(msg)
+    if others := [name for name in _NOT_DEBOUNCED if options.get(name) not in (None, "return")]:
+        msg = f"debounce and {others[0]} contradict each other: give one of them"
+        raise UsageError(msg)
+    return clock.micros() + arguments.microseconds(debounce, "debounce")
+
+
+def _priority(value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _MOST_URGENT:
+        msg = f"priority must be a whole number from -{_MOST_URGENT} to {_MOST_URGENT}, more is sooner; got {value!r}"
+        raise UsageError(msg)
+    return value
 
 
 def _key_until(key: str | None, ttl: Duration | None) -> int | None:

@@ -100,6 +100,7 @@ class _Execution(_Table):
     finished_at = BigIntegerField(null=True)
     business_key = TextField(null=True)
     key_until = BigIntegerField(null=True)
+    priority = IntegerField(default=0)
 
 
 class ExecutionModel(_Execution):
@@ -120,6 +121,7 @@ class ArchiveModel(_Execution):
     attempts = TextField(null=True)
     key_until = BigIntegerField(null=True)
     audit = TextField()
+    priority = IntegerField(default=0)
 
     class Meta:
         table_name = "workflow_executions_archive"

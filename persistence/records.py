@@ -53,6 +53,7 @@ class ExecutionRow(NamedTuple):
         finished_at: When it reached a final state.
         business_key: What the caller knows the matter by; several runs may have the same.
         key_until: When the idempotency key may be used for another run, whatever this one does.
+        priority: How much it matters beside others that queue for the engine's concurrency; more is sooner.
     """
 
     id: int
@@ -77,6 +78,7 @@ class ExecutionRow(NamedTuple):
     finished_at: int | None
     business_key: str | None = None
     key_until: int | None = None
+    priority: int = 0
 
 
 class AttemptRow(NamedTuple):
@@ -290,6 +292,7 @@ class Batch:
         tags: Tags of runs that begin.
         replaced: Finished runs that go to the archive before anything else is written.
         freed: Runs that lose their idempotency key before anything else is written.
+        inputs: Runs that have not begun, each with the input that it gets instead of its own.
         consumed: Numbers of messages in the inbox that the rest of the batch comes from.
         forgotten: Facts to delete, before others are written.
         audit: What operators have asked.
@@ -303,6 +306,7 @@ class Batch:
     tags: tuple[TagRow, ...] = ()
     replaced: tuple[int, ...] = ()
     freed: tuple[int, ...] = ()
+    inputs: tuple[tuple[int, str], ...] = ()
     consumed: list[int] = field(default_factory=list)
     forgotten: set[tuple[int, str]] = field(default_factory=set)
     audit: list[AuditRow] = field(default_factory=list)

@@ -36,6 +36,7 @@ _STARTED_WITH: Final = frozenset(
         "input",
         "idempotency_key",
         "key_until",
+        "priority",
         "business_key",
         "tags",
         "parent_id",

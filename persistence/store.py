@@ -43,6 +43,7 @@ _FIRST_TIMER: Final = TimerRow(-(2**63), 0, "")
 _RUN_BY_ID: Final = f"{RUN} WHERE id = ?"
 _RUN_BY_KEY: Final = f"{RUN} WHERE workflow = ? AND idempotency_key = ?"
 _CHILDREN: Final = f"{RUN} WHERE parent_id = ? ORDER BY id"
+_NEW_INPUT: Final = "UPDATE workflow_executions SET input = ? WHERE id = ?"
 _UNFINISHED: Final = f"{RUN} WHERE owner = ? AND state = ? AND finished_at IS NULL AND id > ? ORDER BY id LIMIT ?"
 
 
@@ -252,12 +253,9 @@ class Store(Reader):
             _insert(connection, SignalModel, list(batch.signals.values()))
         if batch.schedules:
             write_schedules(connection, batch.schedules)
-        if batch.attempts:
-            _insert(connection, AttemptModel, [attempt_parameters(run, attempt) for run, attempt in batch.attempts])
-        if batch.tags:
-            _insert(connection, TagModel, list(batch.tags))
         if batch.consumed:
             consume(connection, batch.consumed)
+        _write_the_rare(connection, batch)
 
     @contextlib.contextmanager
     def apart(self) -> Iterator[Apart]:
@@ -427,6 +425,16 @@ class Joined:
     def _one(self, sql: str, *parameters: object) -> ExecutionRow | None:
         found = self._connection.execute(sql, parameters).fetchone()
         return None if found is None else self._row(found)
+
+
+def _write_the_rare(connection: sqlite3.Connection, batch: Batch) -> None:
+    """Write what most commits have none of."""
+    if batch.attempts:
+        _insert(connection, AttemptModel, [attempt_parameters(run, attempt) for run, attempt in batch.attempts])
+    if batch.inputs:
+        connection.executemany(_NEW_INPUT, [(text, run) for run, text in batch.inputs])
+    if batch.tags:
+        _insert(connection, TagModel, list(batch.tags))
 
 
 def _insert(connection: sqlite3.Connection, model: Any, rows: list[Any], condition: str = "") -> int:

@@ -255,6 +255,16 @@ LOOK = {
     "start(key_ttl=-1)": wrong(
         lambda s: s.engine.start("order", Order(1), key="k", key_ttl=-1), UsageError, "key_ttl", "-1"
     ),
+    "start(debounce=)": wrong(lambda s: s.engine.start("order", Order(1), debounce=5), UsageError, "debounce", "key"),
+    "start(debounce=, delay=)": wrong(
+        lambda s: s.engine.start("order", Order(1), key="k", debounce=5, delay=5), UsageError, "debounce", "delay"
+    ),
+    "start(debounce=-1)": wrong(
+        lambda s: s.engine.start("order", Order(1), key="k", debounce=-1), UsageError, "debounce", "-1"
+    ),
+    "start(priority=)": wrong(
+        lambda s: s.engine.start("order", Order(1), priority=1001), UsageError, "priority", "1001"
+    ),
     "signal_with_start()": wrong(
         lambda s: s.engine.signal_with_start("order", Order(1), "approval", 1), UsageError, "id or key"
     ),

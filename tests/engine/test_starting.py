@@ -171,6 +171,17 @@ def test_a_repeated_signal_is_dropped_by_its_key(desk: Engine) -> None:
     assert run.state is State.WAITING
 
 
+def test_a_signal_reaches_the_run_of_another_engine(desk: Engine) -> None:
+    first = desk.start(gated, 5, key="k")
+    desk.settle()
+    with Engine(desk.path, gated, durability="normal") as other:
+        second = other.signal_with_start(gated, 6, go, 8, key="k")
+
+        assert second.id == first.id
+        desk.settle()
+        assert first.result() == 8
+
+
 def test_a_signal_that_no_gate_waits_for_starts_nothing(desk: Engine) -> None:
     with pytest.raises(UnknownSignal, match="did you mean 'go'"):
         desk.signal_with_start(gated, 5, "goo", 7, id="g")

@@ -350,6 +350,7 @@ def drive(engine: Engine) -> None:
     engine.signal_with_start("orders", {}, "approval", None, key="k", key_ttl=timedelta(days=1), signal_key="s")
     engine.start(orders, Order("Ada", 3), tx=sqlite3.connect("runs.db"), key_ttl=60, key="k")
     Workflow("books").step("book", lambda ctx: bool(ctx.transaction.execute("SELECT 1")), transactional=True)
+    engine.start(orders, Order("Ada", 3), key="k", debounce=timedelta(seconds=5), priority=3)
     page = engine.list_executions(state=["failed", State.CANCELLED], tags={"shop": 1}, business_key="k", order="oldest")
     assert_type(page.cursor, str | None)
     assert_type(engine.list_executions(after=page.cursor, input={"customer": "Ada"}, error="bank")[0], Execution)
