@@ -612,6 +612,6 @@ DOCUMENTED: dict[str, Difference] = {
     ),
     "kill9_unregistered_after": Difference(
         "Restart: a run whose workflow is not registered is left untouched; Signals: the payload is on disk",
-        changes=({"final": {"r": {"state": "waiting", "signals": {"go": _GONE}}}},),
+        changes=({"final": {"r": {"state": "running", "signals": {"go": _GONE}}}},),
     ),
 }
