@@ -49,6 +49,10 @@ class OperatorVerbs(ABC):
         """Read from the database."""
 
     @abstractmethod
+    def _check_open(self, verb: str) -> None:
+        """Refuse what is to be done, named by a verb, where it cannot be."""
+
+    @abstractmethod
     def _input_type(self, id: str) -> Any:
         """Return the type of a run's input, as far as its workflow is known here."""
 
@@ -126,6 +130,7 @@ class OperatorVerbs(ABC):
         Returns:
             How many incidents were ended; None if no engine has heeded it yet.
         """
+        self._check_open("resolve")
         if how not in get_args(How):
             msg_ = f"an incident ends by one of {get_args(How)}, not {how!r}"
             raise UsageError(msg_)
