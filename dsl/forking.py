@@ -109,7 +109,7 @@ def _begins_with(definition: Definition, at: str, facts: Iterable[Fact]) -> Call
         return lambda name: name in names or _ITEM.sub("", name) in names
     if any(fact.name == at for fact in facts):  # one item of a for_each
         return lambda name: name == at
-    known = [name for each in definition.body.every() for name in _names(each)]
+    known = {name for each in definition.body.every() for name in _names(each)}
     msg = f"workflow {definition.name!r} has no step {at!r}{did_you_mean(at, known)}"
     raise UsageError(msg)
 

@@ -11,7 +11,6 @@ from .actors.aside import AsideQueue
 from .arguments import check_patience, states_named
 from .dsl.errors import (
     ExecutionNotFound,
-    UsageError,
     WaitTimeout,
     WorkflowCancelled,
     WorkflowFailed,
@@ -223,23 +222,23 @@ class Run(Generic[R_co]):
 
     def pause(self, *, reason: str | None = None, by: str | None = None) -> None:
         """Pause this run; see `Engine.pause`."""
-        self._operator().pause(self.id, reason=reason, by=by)
+        self._engine.pause(self.id, reason=reason, by=by)
 
     def resume(self, *, reason: str | None = None, by: str | None = None) -> None:
         """Have this run go on after a pause; see `Engine.resume`."""
-        self._operator().resume(self.id, reason=reason, by=by)
+        self._engine.resume(self.id, reason=reason, by=by)
 
     def retry(self, *, reason: str | None = None, by: str | None = None) -> None:
         """Have this run try again what has failed; see `Engine.retry`."""
-        self._operator().retry(self.id, reason=reason, by=by)
+        self._engine.retry(self.id, reason=reason, by=by)
 
     def skip(self, step: str, *, result: Any = None, reason: str | None = None, by: str | None = None) -> None:
         """Go on without a step; see `Engine.skip`."""
-        self._operator().skip(self.id, step, result=result, reason=reason, by=by)
+        self._engine.skip(self.id, step, result=result, reason=reason, by=by)
 
     def complete_step(self, step: str, *, result: Any = None, reason: str | None = None, by: str | None = None) -> None:
         """Take a step as done; see `Engine.complete_step`."""
-        self._operator().complete_step(self.id, step, result=result, reason=reason, by=by)
+        self._engine.complete_step(self.id, step, result=result, reason=reason, by=by)
 
     def resolve(
         self,
@@ -249,13 +248,13 @@ class Run(Generic[R_co]):
         result: Any = None,
         reason: str | None = None,
         by: str | None = None,
-    ) -> int:
-        """End this run's incidents; see `Engine.resolve`."""
-        return self._operator().resolve(self.id, how, step=step, result=result, reason=reason, by=by)
+    ) -> int | None:
+        """End this run's incidents; see `Engine.resolve`. None when the wish waits for an engine that is alive."""
+        return self._engine.resolve(self.id, how, step=step, result=result, reason=reason, by=by)
 
     def terminate(self, *, reason: str = "terminated", by: str | None = None) -> None:
         """End this run at once; see `Engine.terminate`."""
-        self._operator().terminate(self.id, reason=reason, by=by)
+        self._engine.terminate(self.id, reason=reason, by=by)
 
     def fork(
         self,
@@ -268,21 +267,11 @@ class Run(Generic[R_co]):
         by: str | None = None,
     ) -> Run[R_co]:
         """Start a new run that begins with what this one has recorded; see `Engine.fork`."""
-        return self._operator().fork(self.id, at=at, input=input, steps=steps, new_id=new_id, reason=reason, by=by)
+        return self._engine.fork(self.id, at=at, input=input, steps=steps, new_id=new_id, reason=reason, by=by)
 
     def audit(self) -> list[AuditEntry]:
         """Return what operators have asked of this run; see `Engine.audit`."""
-        return self._operator().audit(self.id)
-
-    def _operator(self) -> Engine:
-        from .engine import Engine
-
-        if not isinstance(self._engine, Engine):
-            msg = (
-                f"a client starts, signals and cancels; to steer run {self.id}, open an Engine on {self._engine.path!r}"
-            )
-            raise UsageError(msg)
-        return self._engine
+        return self._engine.audit(self.id)
 
     def events(self) -> Iterator[Event]:
         """Yield the run's events from now on, and end after its last one, or when the engine is closed.

@@ -90,7 +90,13 @@ async def charge(ctx: Context[Order]) -> Receipt:
     return Receipt("r-1", ctx.input.cents)
 
 
-@step("tick", on_interrupted="fail", compensate_on_failure=False, compensate=Compensation(lambda: None, retry=2))
+@step(
+    "tick",
+    on_interrupted="park",
+    on_exhausted="park",
+    compensate_on_failure=False,
+    compensate=Compensation(lambda: None, retry=2, on_exhausted="park"),
+)
 def look_at_the_clock() -> datetime:
     """Need no context."""
     return datetime.now(UTC)

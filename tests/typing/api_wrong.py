@@ -90,6 +90,7 @@ orders.step("pay", lambda ctx: ctx.input.cents, retrys=3)  # E: a misspelt optio
 orders.step("pay", lambda ctx: ctx.input.cents, retry="often")  # E: no number of attempts
 orders.step("pay", lambda: 1, timeout="soon")  # E: no duration
 orders.step("pay", lambda: 1, on_interrupted="ignore")  # E: nothing that can be done about a crash
+orders.step("pay", lambda: 1, on_exhausted="ignore")  # E: nothing that can be done about a step that has failed
 orders.step("pay", lambda: 1, compensate=reads_ticket)  # E: the undo of another workflow's input
 orders.step("pay", lambda: 1, compensate=lambda ctx: ctx.input.nope)  # E: the input has no such attribute
 orders.step("pay", lambda ctx: ctx.input.nope, compensate=lambda: None)  # E: the input has no such attribute
