@@ -1,10 +1,9 @@
 """A Django application served over ASGI, with the engine around it and the web page of its runs beside it.
 
-Django knows no start-up and shut-down of a server, so an outer application has both: it opens the engine, hands
-``/runs`` to perdure's page and everything else to Django, and closes the engine at the end. Views find the engine in
-one place.
-In a project of your own the settings and views stand in their files, and ``application`` in ``asgi.py``. Behind a
-server that forks workers, let the views use a `Client`, as the Flask example does.
+Django knows no start-up and shutdown of a server, so an outer application has both: it opens the engine, hands
+``/runs`` to perdure's page and everything else to Django, and closes the engine at the end. In a project of your own
+the settings and views stand in their files, and ``application`` in ``asgi.py``. Behind a server that forks workers, let
+the views use a `Client`, as the Flask example does.
 
     POST /orders: 202 o-1
     POST /orders/o-1/approval: 204

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ..dsl.errors import ExecutionNotFound, UnknownWorkflow, UsageError
+from ..dsl.legality import LEGAL_VERBS, Standing, Verb
 from ..dsl.states import State
 from ..dsl.workflow import Workflow
 from ..execution import Execution
@@ -21,20 +22,17 @@ _PAGE: Final = 50
 _MOST_INBOX: Final = 200
 _BY: Final = "dashboard"
 
-_STEERED: Final = ("cancel", "pause", "resume", "retry", "skip", "complete_step", "resolve", "fork", "terminate")
-_ALIVE: Final = frozenset({"pause", "skip", "complete_step", "fork", "terminate"})
-_OFFERED: Final[Mapping[str, frozenset[str]]] = {
-    "running": _ALIVE | {"cancel", "retry", "resolve"},
-    "waiting": _ALIVE | {"cancel", "retry", "resolve"},
-    "paused": frozenset({"resume", "skip", "complete_step", "fork", "terminate", "cancel", "resolve"}),
-    "compensating": _ALIVE | {"retry", "resolve", "resume"},
-    "completed": frozenset({"fork"}),
-    "failed": frozenset({"retry", "skip", "complete_step", "fork"}),
-    "cancelled": frozenset({"fork"}),
-    "quarantined": frozenset({"resume", "fork", "terminate"}),
+_STANDINGS: Final[Mapping[str, frozenset[Standing]]] = {
+    "running": frozenset({Standing.RUNNING, Standing.PAUSED, Standing.PARKED, Standing.STOPPING}),
+    "waiting": frozenset({Standing.WAITING, Standing.PAUSED, Standing.PARKED}),
+    "compensating": frozenset({Standing.COMPENSATING, Standing.ROLLBACK_PAUSED, Standing.ROLLBACK_PARKED}),
+    "completed": frozenset({Standing.COMPLETED}),
+    "failed": frozenset({Standing.FAILED, Standing.UNDONE, Standing.PARTLY_UNDONE}),
+    "cancelled": frozenset({Standing.CANCELLED}),
+    "quarantined": frozenset({Standing.QUARANTINED}),
 }
-"""Which buttons a run in a state has. A state is coarser than what decides whether a verb is legal: the engine's own
-refusal is shown where the button was too much."""
+"""Where a run in a state may stand. People see the state, which is coarser than what decides whether a verb is legal:
+the page offers whatever may be, and shows the engine's refusal where it was too much."""
 
 
 class Desk:
@@ -178,7 +176,7 @@ class Desk:
             raise UsageError(msg)
         if verb == "signal":
             self._source.signal(run, asked.get("event"), asked.get("payload"))
-        elif verb in _STEERED and self._can(verb):
+        elif verb in set(Verb) and self._can(verb):
             return {"done": verb, **self._steer(verb, run, asked)}
         else:
             msg = f"there is no verb {verb!r} here"
@@ -241,8 +239,9 @@ class Desk:
         return {"event": event, "form": form_of(payload)}
 
     def _verbs(self, execution: Execution) -> list[str]:
-        offered = _OFFERED.get(str(execution.state), frozenset())
-        return [verb for verb in _STEERED if verb in offered and self._can(verb)]
+        standings = _STANDINGS.get(str(execution.state), frozenset())
+        offered = {verb for standing in standings for verb in LEGAL_VERBS[standing]}
+        return [verb.value for verb in Verb if verb in offered and self._can(verb.value)]
 
     @staticmethod
     def _audited(entry: Any) -> dict[str, Any]:

@@ -14,12 +14,12 @@ import uvicorn
 from perdure import Engine
 from perdure.dashboard import create_app
 
-from .shop import Order, Visitor, hostile, orders
+from .shop import Order, Visitor, hostile, orders, parked, shaky
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    with Engine(tmp_path / "runs.db", orders, hostile, durability="normal") as engine:
+    with Engine(tmp_path / "runs.db", orders, hostile, shaky, parked, durability="normal") as engine:
         engine.start(orders, Order("lamp", 500), id="o-1").wait(until="waiting", timeout=10)
         engine.start(orders, Order("sofa", 90_000), id="o-2").wait(timeout=10)
         yield engine

@@ -41,6 +41,22 @@ orders = (
     .wait_for(approval, timeout=86_400)
     .step("ship", lambda ctx: f"shipped, {ctx[approval].note}")
 )
+
+
+class Bank:
+    """Works, or does not."""
+
+    broken = False
+
+    def pay(self) -> str:
+        if self.broken:
+            raise ConnectionError("the bank is down")
+        return "paid"
+
+
+bank = Bank()
+shaky = Workflow("shaky").step("pay", bank.pay, retry=1)
+parked = Workflow("parked").step("pay", bank.pay, retry=1, on_exhausted="park")
 hostile = Workflow(HOSTILE).step(HOSTILE, lambda ctx: ctx.input).wait_for(HOSTILE)
 
 

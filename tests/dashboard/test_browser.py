@@ -10,7 +10,7 @@ import pytest
 from perdure import Engine
 from perdure.dashboard import create_app
 
-from .shop import HOSTILE, SECRET, Decision, Order, hostile, orders
+from .shop import HOSTILE, SECRET, Decision, Order, bank, hostile, orders, parked, shaky
 
 Serve = Callable[[Any], str]
 
@@ -48,6 +48,33 @@ def test_why_a_run_failed_and_what_was_undone_is_on_its_page(page: Any, address:
     page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=graph.element_handle())
 
 
+def test_a_run_that_failed_is_repaired_by_a_button(page: Any, address: str, engine: Engine) -> None:
+    bank.broken = True
+    engine.start(shaky, id="s-1").wait(timeout=10)
+    page.goto(f"{address}#/run/s-1")
+    page.get_by_role("heading", name="Why it failed").wait_for()
+    bank.broken = False
+    page.get_by_role("button", name="Retry").click()
+    page.get_by_role("dialog").get_by_label("Reason, optional").fill("the bank is back")
+    page.get_by_role("dialog").get_by_role("button", name="Retry").click()
+
+    assert engine.run("s-1").result(timeout=10) == "paid"
+    page.locator("h1").get_by_text("completed").wait_for()
+    assert "the bank is back" in page.get_by_role("table", name="Audit trail").inner_text()
+
+
+def test_an_incident_is_resolved_in_the_inbox(page: Any, address: str, engine: Engine) -> None:
+    bank.broken = True
+    engine.start(parked, id="p-1").wait(until="waiting", timeout=10)
+    page.goto(f"{address}#/inbox")
+    bank.broken = False
+    page.get_by_role("button", name="Resolve").click()
+    page.get_by_role("dialog").get_by_label("How").select_option("retry")
+    page.get_by_role("dialog").get_by_role("button", name="Resolve").click()
+
+    assert engine.run("p-1").result(timeout=10) == "paid"
+
+
 def test_what_happens_appears_by_itself(page: Any, address: str, engine: Engine) -> None:
     page.goto(address)
     page.get_by_text("live", exact=True).wait_for()
@@ -73,7 +100,7 @@ def test_a_run_is_cancelled_by_a_button_after_a_question(page: Any, address: str
 
 def test_a_refusal_is_shown_and_loses_nothing_that_was_typed(page: Any, address: str) -> None:
     page.goto(f"{address}#/workflows")
-    page.get_by_text("Start a run").last.click()
+    page.locator("section", has=page.get_by_role("heading", name="orders")).get_by_text("Start a run").click()
     form = page.get_by_role("form", name="Start orders")
     form.get_by_label("sku").fill("lamp")
     form.get_by_label("cents").fill("5")
@@ -86,7 +113,7 @@ def test_a_refusal_is_shown_and_loses_nothing_that_was_typed(page: Any, address:
 
 def test_a_run_is_started_from_a_form_and_its_page_opens(page: Any, address: str, engine: Engine) -> None:
     page.goto(f"{address}#/workflows")
-    page.get_by_text("Start a run").last.click()
+    page.locator("section", has=page.get_by_role("heading", name="orders")).get_by_text("Start a run").click()
     form = page.get_by_role("form", name="Start orders")
     form.get_by_label("sku").fill("lamp")
     form.get_by_label("cents").fill("5")
