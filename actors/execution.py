@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..dsl import events as ev
 from ..dsl import messages as msg
-from ..dsl.effects import Conclude, Decide, Effect, Invoke, RunChild, UndoChild, WaitFor, WaitUntil, Withdraw
+from ..dsl.effects import Conclude, Decide, Effect, Invoke, Remind, RunChild, UndoChild, WaitFor, WaitUntil, Withdraw
 from ..dsl.errors import DuplicateRow, ExecutionFinished, UnknownSignal, UnknownWorkflow
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus, Place
 from ..dsl.fitting import misfit
@@ -301,6 +301,8 @@ class ExecutionActor(CoreActor):
                 self._attempts.ask(effect, fact)
             case WaitFor():
                 self._gates.ask(effect, fact)
+            case Remind() if fact is None:
+                self._gates.ask_reminder(effect)
             case WaitUntil() if fact is None:
                 self._ask_time(effect)
             case Decide():
@@ -366,7 +368,7 @@ class ExecutionActor(CoreActor):
 
     # ---- time
 
-    def _timed_out(self, message: msg.Timeout) -> None:
+    def _timed_out(self, message: msg.Timeout) -> None:  # noqa: C901 - one case an effect
         course = self._course
         if message.key == LIMIT:
             if message.due == self.limit.due:
@@ -388,6 +390,8 @@ class ExecutionActor(CoreActor):
                     self._attempts.begin(effect, fact)
             case WaitFor():
                 self._gates.expire(effect, fact)
+            case Remind():
+                self._gates.remind(effect, fact)
             case WaitUntil():
                 course.emit(ev.TimerFired, name=effect.place.name)
                 course.settle(fact, FactStatus.COMPLETED)
@@ -528,7 +532,7 @@ class ExecutionActor(CoreActor):
         course = self._course
         if not course.rolling_back and self.row.state == State.RUNNING and self._only_waits():
             course.change_row(state=State.WAITING)
-            course.emit(ev.WorkflowWaiting, waiting_for=tuple(self._waiting_for()))
+            course.emit(ev.WorkflowWaiting, waiting_for=tuple(self._gates.waiting_for()))
         if not self.has_attempts:
             if self.row.adoptions:  # nothing of the user's is in flight: it was not this run that killed the process
                 course.change_row(adoptions=0)
@@ -541,23 +545,11 @@ class ExecutionActor(CoreActor):
 
     def _waits(self, effect: Effect) -> bool:
         """Tell whether it takes time, a signal or an operator to make this go on."""
-        if isinstance(effect, (WaitFor, WaitUntil)):
+        if isinstance(effect, (WaitFor, Remind, WaitUntil)):
             return True
         fact = self._course.journal.facts.get(effect.place.key)
         parked = fact is not None and fact.status is FactStatus.PARKED
         return parked or (self._course.paused and not self._family.lives(effect))
-
-    def _waiting_for(self) -> list[ev.WaitingFor]:
-        assert self._course.walk is not None
-        waits = []
-        for effect in self._course.walk.open:
-            fact = self._course.journal.facts.get(effect.place.key)
-            if fact is None:  # the run is paused before it
-                continue
-            event = effect.signal.name if isinstance(effect, WaitFor) else None
-            due = None if fact.due_at is None else clock.from_micros(fact.due_at)
-            waits.append(ev.WaitingFor(fact.name, event, clock.from_micros(fact.started_at), due))
-        return waits
 
     def _rest(self) -> None:
         self.turn.acts.append(lambda: self._office.rest(self))

@@ -29,6 +29,11 @@ class CodecReader:
         return f"[{','.join(texts)}]"
 
     @staticmethod
+    def entries(text: str, /) -> dict[str, str]:
+        """Return the names of an encoded mapping, each with its encoded value."""
+        return codec.entries(text)
+
+    @staticmethod
     def compose(texts: Mapping[str, str], /) -> str:
         """Return the encoded mapping of these names to these encoded values."""
         pairs = [(codec.encode(name), text) for name, text in texts.items()]

@@ -13,5 +13,7 @@ RESULT_KINDS = (FactKind.STEP, FactKind.MAP, FactKind.CHILD)
 
 def step_results(facts: Iterable[Fact]) -> dict[str, str]:
     """Return the encoded results of completed and skipped steps, maps and children by name, in order of start."""
-    completed = [fact for fact in facts if fact.kind in RESULT_KINDS and fact.succeeded]
+    completed = [
+        fact for fact in facts if fact.kind in RESULT_KINDS and fact.succeeded and not fact.key.startswith("__remind:")
+    ]
     return {fact.name: fact.value or "null" for fact in sorted(completed, key=lambda fact: fact.order)}

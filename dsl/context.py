@@ -191,6 +191,20 @@ class Context(Generic[InputT_co]):
         return self._signals
 
     @property
+    def last_signal(self) -> str | None:
+        """Name of the signal taken last: after a ``wait_any``, the one that came."""
+        return self._scope.last_signal()
+
+    @overload
+    def received(self, signal: Signal[R]) -> list[R]: ...
+    @overload
+    def received(self, signal: str) -> list[Any]: ...
+    def received(self, signal: Signal[Any] | str) -> list[Any]:
+        """Return every payload that the last gate for this signal took, in order: several if it asked for several."""
+        event = signal if isinstance(signal, str) else signal.name
+        return [self._scope.journal.reader.decode(payload) for payload in self._scope.find_heard(event)]
+
+    @property
     def errors(self) -> Mapping[str, ErrorRecord]:
         """Why strands and items have failed that their group could do without, by the name of the strand or item.
 

@@ -19,7 +19,6 @@ from .errors import DefinitionError
 from .graph import Body, Node
 from .nodes.branch import BranchNode
 from .nodes.for_each import ForEachNode
-from .nodes.wait_for import WaitForNode
 from .policies import OnExhausted
 from .signals import Signal
 
@@ -60,7 +59,7 @@ class Definition:
     @cached_property
     def signals(self) -> tuple[Signal[Any], ...]:
         """The signals its gates wait for, with their types."""
-        return tuple(node.signal for node in self.body.every() if isinstance(node, WaitForNode))
+        return tuple(signal for node in self.body.every() for signal in node.signals())
 
     @cached_property
     def children(self) -> frozenset[str]:

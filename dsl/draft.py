@@ -12,7 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from .definition import Definition, define
+from .demands import Demand
 from .errors import DefinitionError
+from .gate import GateNode, check_reminder
 from .graph import Body, Node
 from .joining import Tolerance, check_tolerance
 from .names import check_name
@@ -24,10 +26,8 @@ from .nodes.parallel import ParallelNode
 from .nodes.pivot import PivotNode
 from .nodes.sleep import SleepNode
 from .nodes.sub_workflow import SubWorkflowNode
-from .nodes.wait_for import WaitForNode
 from .options import StepOptions
-from .policies import Duration, OnExhausted, check_choice, seconds
-from .signals import Signal
+from .policies import Duration, OnExhausted, check_choice, check_count, seconds
 from .steps import Step, annotations_of, check_handler, make_step
 
 __all__ = ["Draft"]
@@ -164,8 +164,8 @@ class Draft:
             msg = f"{what}: give a handler with its options, or a block, not both"
             raise DefinitionError(msg)
         check_handler(items, f"{what}: items")
-        _count(concurrency, f"{what}: concurrency")
-        _count(max_iterations, f"{what}: max_iterations")
+        check_count(concurrency, f"{what}: concurrency")
+        check_count(max_iterations, f"{what}: max_iterations")
         policy = check_tolerance(policy, what)
         self._add(ForEachNode(label, items, body, concurrency, max_iterations, policy))
 
@@ -180,23 +180,37 @@ class Draft:
     ) -> None:
         """Add a loop of one kind or the other."""
         check_handler(condition, f"{kind.kind}: condition", arguments=2)
-        _count(max_iterations, f"{kind.kind}: max_iterations")
+        check_count(max_iterations, f"{kind.kind}: max_iterations")
         body = self._body(fragment, kind.kind)
         label = f"{kind.kind}({body.nodes[0].name})" if name is None else check_name(name, kind.kind)
         self._add(kind(label, condition, body, max_iterations, automatic=name is None))
 
-    def add_wait(self, event: str | Signal[Any], timeout: Duration | None, on_timeout: Draft | None) -> None:
+    def add_wait(
+        self,
+        kind: type[GateNode],
+        demand: Demand,
+        timeout: Duration | None,
+        on_timeout: Draft | None,
+        *,
+        remind_every: Duration | None,
+        remind: Handler | None,
+    ) -> None:
         """Add a gate."""
-        signal = event if isinstance(event, Signal) else Signal(event)
-        if signal.payload is not None:
-            self.types.append(signal.payload)
-        what = f"wait_for {signal.name!r}"
+        events = demand.events
+        what = f"{kind.kind} {' | '.join(events)!r}"
+        if not events or len(set(events)) < len(events):
+            msg = f"{what}: give it events, each once"
+            raise DefinitionError(msg)
+        self.types.extend(signal.payload for signal in demand.signals if signal.payload is not None)
         limit = None if timeout is None else seconds(timeout, f"{what}: timeout")
         if on_timeout is not None and limit is None:
             msg = f"{what}: on_timeout needs a timeout"
             raise DefinitionError(msg)
         body = None if on_timeout is None else self._body(on_timeout, f"{what}: on_timeout", may_be_empty=True)
-        self._add(WaitForNode(f"__waitFor:{signal.name}", signal, limit, body, automatic=True))
+        reminder = check_reminder(remind_every, remind, limit, what)
+        if remind is not None:
+            check_handler(remind, f"{what}: remind")
+        self._add(kind(f"{kind.prefix}{'|'.join(events)}", demand, limit, body, reminder, automatic=True))
 
     def add_sleep(self, name: str, duration: Duration) -> None:
         """Add a sleep of so long."""
@@ -292,9 +306,3 @@ class Draft:
         self.types.extend(fragment.types)
         body = Body(tuple(fragment.nodes))
         return body.parking() if fragment.on_exhausted == "park" else body
-
-
-def _count(value: Any, what: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        msg = f"{what} must be a whole number of at least 1, got {value!r}"
-        raise DefinitionError(msg)

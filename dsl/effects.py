@@ -21,9 +21,9 @@ from .joining import ALL, JoinPolicy
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from .demands import Demand
     from .policies import AttemptPolicy
     from .scope import Scope
-    from .signals import Signal
 
 __all__ = [
     "Conclude",
@@ -32,6 +32,7 @@ __all__ = [
     "Invoke",
     "Join",
     "Joined",
+    "Remind",
     "RunChild",
     "UndoChild",
     "WaitFor",
@@ -71,13 +72,30 @@ class Decide(msgspec.Struct, frozen=True):
 
 
 class WaitFor(msgspec.Struct, frozen=True):
-    """Wait for a signal. Yields a settled fact whose value is the payload."""
+    """Wait for the signals that meet a demand. Yields a settled fact whose value is what the demand makes of them."""
 
     kind: ClassVar[FactKind] = FactKind.GATE
 
     place: Place
-    signal: Signal[Any]
+    demand: Demand
     timeout: float | None
+    scope: Scope
+
+
+class Remind(msgspec.Struct, frozen=True):
+    """Wait for the time of the next reminder of a gate that is open. Yields a settled fact.
+
+    Reminders are given at every multiple of ``every`` seconds after the gate's wait began, before its deadline; those
+    that were missed while nobody could give them are given as one. ``number`` counts those that were given.
+    """
+
+    kind: ClassVar[FactKind] = FactKind.REMINDER
+
+    place: Place
+    gate: Place
+    label: str
+    every: float
+    number: int
     scope: Scope
 
 
@@ -133,7 +151,7 @@ class Withdraw(msgspec.Struct, frozen=True):
     has no fact yet, since user code is still being asked, is forgotten.
     """
 
-    effect: Invoke | Decide | WaitFor | WaitUntil | RunChild | UndoChild
+    effect: Invoke | Decide | WaitFor | Remind | WaitUntil | RunChild | UndoChild
 
     @property
     def place(self) -> Place:
@@ -174,7 +192,7 @@ class Joined(msgspec.Struct, frozen=True):
     errors: dict[int, ErrorRecord]
 
 
-Effect = Invoke | Decide | WaitFor | WaitUntil | RunChild | UndoChild | Conclude | Withdraw
+Effect = Invoke | Decide | WaitFor | Remind | WaitUntil | RunChild | UndoChild | Conclude | Withdraw
 """What is handed out to be carried out; a ``Join`` is the walk's own business."""
 
 Walker = Generator[Effect | Join, Any, Any]

@@ -23,6 +23,7 @@ __all__ = [
     "EventName",
     "ListenerError",
     "SignalReceived",
+    "SignalReminder",
     "SignalTimedOut",
     "StepCancelled",
     "StepCompleted",
@@ -57,12 +58,16 @@ class WaitingFor(NamedTuple):
         event: Name of the signal, or None for a sleep.
         since: When the wait began.
         deadline: When it ends by itself, or None.
+        needed: How many signals of this event open the gate.
+        received: How many have come that no gate has taken; told where a gate wants more than one signal.
     """
 
     name: str
     event: str | None
     since: datetime
     deadline: datetime | None
+    needed: int = 1
+    received: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +282,16 @@ class SignalReceived(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignalReminder(Event):
+    """A gate still waits, and the time of its next reminder has come."""
+
+    type: ClassVar[str] = "signal:reminder"
+    event: str
+    number: int
+    missed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignalTimedOut(Event):
     """No signal came before the gate's deadline."""
 
@@ -364,6 +379,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         StepCancelled,
         StepLate,
         SignalReceived,
+        SignalReminder,
         SignalTimedOut,
         CompensationStarted,
         CompensationCompleted,
@@ -397,6 +413,7 @@ EventName = Literal[
     "step:cancelled",
     "step:late",
     "signal:received",
+    "signal:reminder",
     "signal:timeout",
     "compensation:started",
     "compensation:completed",

@@ -29,6 +29,7 @@ class FactKind(StrEnum):
     DECISION = "decision"
     ITEMS = "items"
     GATE = "gate"
+    REMINDER = "reminder"
     SLEEP = "sleep"
     CHILD = "child"
     UNDO = "undo"

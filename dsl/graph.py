@@ -14,6 +14,7 @@ from typing import Any, Self
 from .effects import Walker
 from .facts import Fact
 from .scope import Owed, Scope
+from .signals import Signal
 
 __all__ = ["Body", "Inside", "Node"]
 
@@ -80,9 +81,17 @@ class Node:
         """Return the names of all facts the node itself may leave."""
         return (self.name,)
 
+    def signals(self) -> tuple[Signal[Any], ...]:
+        """Return the signals the node waits for."""
+        return ()
+
     def events(self) -> tuple[str, ...]:
         """Return the names of the signals the node waits for."""
-        return ()
+        return tuple(signal.name for signal in self.signals())
+
+    def hears_all(self) -> bool:
+        """Tell whether all signals it waits for have come when it is passed."""
+        return True
 
     def children(self) -> tuple[str, ...]:
         """Return the names of the workflows the node starts."""

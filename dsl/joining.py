@@ -10,11 +10,11 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import msgspec
 
 from .errors import DefinitionError
+from .policies import check_count
 
 __all__ = ["ALL", "FirstStrand", "JoinPolicy", "Tolerance", "check_tolerance"]
 
@@ -83,8 +83,10 @@ def check_tolerance(policy: Tolerance, what: str, *, size: int | None = None) ->
     Raises:
         DefinitionError: a number or switch is wrong; the message names the group.
     """
-    _check_count(policy.min_successful, f"{what}: min_successful", 1)
-    _check_count(policy.tolerated_failures, f"{what}: tolerated_failures", 0)
+    if policy.min_successful is not None:
+        check_count(policy.min_successful, f"{what}: min_successful")
+    if policy.tolerated_failures is not None:
+        check_count(policy.tolerated_failures, f"{what}: tolerated_failures", least=0)
     for name in ("fail_fast", "race"):
         if not isinstance(value := getattr(policy, name), bool):
             msg = f"{what}: {name} must be True or False, got {value!r}"
@@ -93,9 +95,3 @@ def check_tolerance(policy: Tolerance, what: str, *, size: int | None = None) ->
         msg = f"{what}: min_successful={policy.min_successful} of {size} strands can never succeed"
         raise DefinitionError(msg)
     return ALL if policy == ALL else policy
-
-
-def _check_count(value: Any, what: str, least: int) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-        msg = f"{what} must be a whole number of at least {least}, got {value!r}"
-        raise DefinitionError(msg)

@@ -32,6 +32,10 @@ class ValueReader(Protocol):
         """Return the encoded list of these encoded elements."""
         ...
 
+    def entries(self, text: str, /) -> dict[str, str]:
+        """Return the names of an encoded mapping, each with its encoded value."""
+        ...
+
     def compose(self, texts: Mapping[str, str], /) -> str:
         """Return the encoded mapping of these names to these encoded values."""
         ...

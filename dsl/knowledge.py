@@ -81,7 +81,7 @@ def _pass(node: Node, known: Known, found: list[View]) -> Known:
     """Note what the functions of a node know, and return what is known behind it."""
     own = [Lookup(Sort.STEP, name) for name in node.own_names()]
     taken = [Lookup(Sort.SIGNAL, event) for event in node.events()]
-    learned = known.learn(own).learn(taken, surely=len(taken) == 1)
+    learned = known.learn(own).learn(taken, surely=node.hears_all())
     begin = len(found)
     after = _behind(node, known, learned, found)
     for name, function in questions_of(node).items():

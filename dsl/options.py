@@ -14,6 +14,7 @@ __all__ = [
     "BlindOptions",
     "ItemOptions",
     "Options",
+    "Reminding",
     "Repetition",
     "StepOptions",
     "Turning",
@@ -62,6 +63,13 @@ class Repetition(_Joining, total=False):
 
     concurrency: int
     max_iterations: int
+
+
+class Reminding(TypedDict, Generic[InputT], total=False):
+    """Keywords of a gate about what happens while it waits."""
+
+    remind_every: Duration | None
+    remind: Callable[[Context[InputT]], object] | None
 
 
 class Turning(TypedDict, total=False):

@@ -18,6 +18,7 @@ __all__ = [
     "OnInterrupted",
     "Retry",
     "check_choice",
+    "check_count",
     "retry_policy",
     "seconds",
 ]
@@ -58,6 +59,18 @@ def check_choice(value: Any, choices: Any, what: str) -> Any:
     """Return the value if it is one of those that a ``Literal`` allows."""
     if value not in get_args(choices):
         msg = f"{what} must be one of {get_args(choices)}, got {value!r}"
+        raise DefinitionError(msg)
+    return value
+
+
+def check_count(value: Any, what: str, *, least: int = 1) -> int:
+    """Return a number of things if it is one.
+
+    Raises:
+        DefinitionError: it is no whole number, or too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        msg = f"{what} must be a whole number of at least {least}, got {value!r}"
         raise DefinitionError(msg)
     return value
 

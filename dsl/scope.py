@@ -42,7 +42,7 @@ class _Shared:
 class Scope:
     """One layer of what a strand sees: its own facts over those of the layers above."""
 
-    __slots__ = ("_debts", "_shared", "above", "errors", "indices", "item", "kept", "signals", "steps", "turn")
+    __slots__ = ("_debts", "_shared", "above", "errors", "heard", "indices", "item", "kept", "signals", "steps", "turn")
 
     def __init__(self, journal: Journal) -> None:
         self._shared = _Shared(journal)
@@ -50,6 +50,7 @@ class Scope:
         self.above: Scope | None = None
         self.steps: dict[str, Fact] = {}
         self.signals: dict[str, Fact] = {}
+        self.heard: dict[str, list[str]] = {}
         self.errors: dict[str, ErrorRecord] = {}
         self.indices: tuple[int, ...] = ()
         self.item: str | None = None
@@ -86,7 +87,7 @@ class Scope:
         """Return a layer for one strand of a group; what it owes stands in this scope's list from now on."""
         layer = self._copy()
         debts: list[Any] = []
-        layer.above, layer.steps, layer.signals, layer.errors = self, {}, {}, {}
+        layer.above, layer.steps, layer.signals, layer.heard, layer.errors = self, {}, {}, {}, {}
         layer._debts = debts  # noqa: SLF001 - one of us
         self._debts.append(debts)
         return layer
@@ -107,7 +108,7 @@ class Scope:
         scope.errors = dict(self.errors)  # those of a turn are gone with it, as its failed facts are
         if kept:
             scope.kept = (*self.kept, turn)
-            scope.steps, scope.signals = dict(self.steps), dict(self.signals)
+            scope.steps, scope.signals, scope.heard = dict(self.steps), dict(self.signals), dict(self.heard)
         return scope
 
     def absorb(self, layer: Scope) -> None:
@@ -115,7 +116,9 @@ class Scope:
         index = layer.indices[-1] if len(layer.indices) > len(self.indices) else None
         for name, fact in layer.steps.items():
             self.steps[_indexed(name, index)] = fact
-        self.signals.update(layer.signals)
+        if layer.signals is not self.signals:
+            for event, fact in layer.signals.items():
+                self.hear(event, fact, layer.heard[event])
         if layer.errors and layer.turn == self.turn:
             self.errors.update((_indexed(name, index), error) for name, error in layer.errors.items())
 
@@ -130,6 +133,13 @@ class Scope:
     def learn(self, name: str, fact: Fact) -> None:
         """Make a completed fact visible to the nodes that follow."""
         self.steps[name] = fact
+
+    def hear(self, event: str, gate: Fact, payloads: list[str]) -> None:
+        """Make what a gate has taken of an event visible to the nodes that follow, as what was heard last."""
+        self.signals.pop(event, None)
+        last = payloads[-1]
+        self.signals[event] = gate if gate.value == last else gate._replace(value=last)
+        self.heard[event] = payloads
 
     def find(self, name: str) -> Fact | None:
         """Return what stands under a name, in this layer or above."""
@@ -154,6 +164,24 @@ class Scope:
         while scope is not None:
             if (fact := scope.signals.get(event)) is not None:
                 return fact
+            scope = scope.above
+        return None
+
+    def find_heard(self, event: str) -> list[str]:
+        """Return the payloads that the gate has taken which took this event last."""
+        scope: Scope | None = self
+        while scope is not None:
+            if (payloads := scope.heard.get(event)) is not None:
+                return payloads
+            scope = scope.above
+        return []
+
+    def last_signal(self) -> str | None:
+        """Return the event that was taken last."""
+        scope: Scope | None = self
+        while scope is not None:
+            if scope.signals:
+                return next(reversed(scope.signals))
             scope = scope.above
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .actors.clock import from_micros
 from .actors.course import FORK, PAUSE
+from .actors.gates import waits_of
 from .actors.reader import CodecReader
 from .dsl.definition import Definition
 from .dsl.errors import UnknownWorkflow
@@ -157,8 +159,9 @@ class Execution:
         """Gates and sleeps that are open, and steps that wait for an operator."""
         if self.finished or self.state is State.COMPENSATING:
             return []
-        waits = (FactStatus.WAITING, FactStatus.PARKED)
-        return [_waiting_for(fact) for fact in self._stored.facts if fact.status in waits]
+        untaken = Counter(signal.event for signal in self._stored.signals if signal.taken_by is None)
+        facts = [fact for fact in self._stored.facts if fact.status in (FactStatus.WAITING, FactStatus.PARKED)]
+        return [waiting for fact in facts for waiting in waits_of(fact, untaken)]
 
     # ---- what operators have to do with it
 
@@ -229,9 +232,3 @@ def _step_record(fact: Fact, undone: FactStatus | None) -> StepRecord:
         completed_at=None if fact.completed_at is None else from_micros(fact.completed_at),
         compensation=None if undone is None else _COMPENSATION.get(undone, str(undone)),
     )
-
-
-def _waiting_for(fact: Fact) -> WaitingFor:
-    event = str(codec.decode(fact.value)) if fact.kind is FactKind.GATE and fact.value is not None else None
-    deadline = None if fact.due_at is None else from_micros(fact.due_at)
-    return WaitingFor(fact.name, event, from_micros(fact.started_at), deadline)

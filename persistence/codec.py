@@ -18,11 +18,13 @@ from .classes import register_type
 from .revival import revive
 from .tags import MAX_DEPTH, pack, unpack
 
-__all__ = ["MAX_DEPTH", "decode", "encode", "register_type", "revive", "split"]
+__all__ = ["MAX_DEPTH", "decode", "encode", "entries", "register_type", "revive", "split"]
 
 _to_json: Final = msgspec.json.Encoder().encode
 _from_json: Final = msgspec.json.Decoder().decode
 _elements_of: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_entries_of: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_pairs_of: Final = msgspec.json.Decoder(list[tuple[str, msgspec.Raw]]).decode
 
 
 def encode(value: object) -> str:
@@ -86,6 +88,19 @@ def split(text: str) -> list[str]:
     if not inner.startswith("["):
         raise SchemaError(f"expected an encoded list or tuple, got {text[:40]!r}")
     return [str(element, "utf-8") for element in _elements_of(inner)]
+
+
+def entries(text: str) -> dict[str, str]:
+    """Cut an encoded mapping of names into its values, each encoded, without decoding them.
+
+    Raises:
+        SchemaError: The text is an encoded value of another type.
+    """
+    tagged = text.startswith('{"$map":')  # what a mapping looks like whose only name would look like a tag
+    if not text.startswith("{"):
+        raise SchemaError(f"expected an encoded mapping, got {text[:40]!r}")
+    found = _pairs_of(text[len('{"$map":') : -1]) if tagged else list(_entries_of(text).items())
+    return {name: str(value, "utf-8") for name, value in found}
 
 
 # The quick walk ------------------------------------------------------------------------------------------------------

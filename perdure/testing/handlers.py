@@ -124,7 +124,8 @@ def _scope(steps: Mapping[str, Any], signals: Mapping[str, Any], item: Any, inde
     for name, value in steps.items():
         scope.learn(name, _fact(name, value))
     for event, payload in signals.items():
-        scope.signals[event] = _fact(event, payload)
+        fact = _fact(event, payload)
+        scope.hear(event, fact, [fact.value or "null"])
     return scope if item is _MISSING else scope.for_item(index, codec.encode(item))
 
 

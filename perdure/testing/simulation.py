@@ -21,7 +21,7 @@ from typing import Any
 
 from ..actors.reader import CodecReader
 from ..dsl.definition import Definition
-from ..dsl.effects import Conclude, Decide, Effect, Invoke, RunChild, UndoChild, WaitFor, WaitUntil, Withdraw
+from ..dsl.effects import Conclude, Decide, Effect, Invoke, Remind, RunChild, UndoChild, WaitFor, WaitUntil, Withdraw
 from ..dsl.errors import UsageError, did_you_mean
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus
 from ..dsl.journal import Journal
@@ -275,8 +275,8 @@ class _Journey:
                 self._run_child(effect)
             case UndoChild():
                 self._undo_child(effect)
-            case Conclude():
-                pass  # nothing is ever restored here
+            case Conclude() | Remind():
+                pass  # nothing is ever restored here, and nobody is there to be reminded
             case Withdraw():
                 self._cancel(effect)
 
@@ -343,10 +343,19 @@ class _Journey:
         return None
 
     def _wait(self, effect: WaitFor) -> None:
-        comes = self._assume.signals.get(effect.signal.name)
-        after = None if comes is None else self._assume.draw(comes)
-        if after is not None and (effect.timeout is None or after <= effect.timeout):
-            self._at(self.now + after, lambda: self._settle(effect))
+        arrivals = sorted(
+            (self._assume.draw(comes), event)
+            for event, needed in effect.demand.counts.items()
+            if (comes := self._assume.signals.get(event)) is not None
+            for _ in range(needed)
+        )
+        events = [event for _, event in arrivals]
+        opens = next((at for at in range(len(events)) if effect.demand.choose(events[: at + 1]) is not None), None)
+        after = None if opens is None else arrivals[opens][0]
+        if opens is not None and after is not None and (effect.timeout is None or after <= effect.timeout):
+            taken = [(events[at], "null") for at in effect.demand.choose(events[: opens + 1]) or ()]
+            value = effect.demand.value(self._journal.reader, taken)
+            self._at(self.now + after, lambda: self._settle(effect, value))
         elif effect.timeout is not None:
             self._at(self.now + effect.timeout, lambda: self._fail(effect, "perdure.SignalTimeout"))
 

@@ -196,6 +196,10 @@ def _tolerant(scene: Scene, flow: Workflow[Any, Any], name: str, inside: Build) 
     flow.parallel(inside, lambda beside: beside.step(f"{name}-fails", _fail, retry=1).pivot(), tolerated_failures=1)
 
 
+def _look_away(ctx: Context[Any]) -> None:
+    """Be told of a wait that goes on."""
+
+
 def _fail() -> None:
     raise OSError
 
@@ -244,6 +248,11 @@ KINDS = {
         lambda scene, flow, name, inside: flow.wait_for(f"{name}-late", timeout=60, on_timeout=inside),
         lambda name, at, inside: inside(at),
     ),
+    "wait_for a quorum, with reminders": _leaf(lambda scene, flow, name: flow.wait_for(name, count=2, remind_every=60)),
+    "wait_any, with reminders": _leaf(
+        lambda scene, flow, name: flow.wait_any(name, f"{name}-or", timeout=3600, remind_every=600, remind=_look_away)
+    ),
+    "wait_all": _leaf(lambda scene, flow, name: flow.wait_all(name)),
     "sub_workflow": Kind(
         lambda scene, flow, name, inside: scene.child(flow, f"{name}-child", inside),
         lambda name, at, inside: inside(At((*at.lineage, f"{name}-child"))),

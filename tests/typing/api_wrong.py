@@ -147,6 +147,15 @@ orders.do_while(lambda ctx: True, lambda w: w.step("x", lambda ctx: ctx.input.no
 # ---- waits, and other workflows
 
 orders.wait_for(3)  # E: no event
+orders.wait_for(approval, count="two")  # E: no number
+orders.wait_for(approval, remind_every="daily")  # E: no duration
+orders.wait_for(approval, remind_every=60, remind=lambda ctx: ctx.input.nope)  # E: the input has no such attribute
+orders.wait_for(approval, remind_each=60)  # E: a misspelt option
+orders.wait_any(approval, 3)  # E: no event
+orders.wait_any(approval, count=2)  # E: an option of wait_for
+orders.wait_all(approval, timeout="soon")  # E: no duration
+orders.wait_all(approval, timeout=3, on_timeout=answer)  # E: a step of another workflow's input
+orders.step("votes", lambda ctx: ctx.received(approval)[0].nope)  # E: the payload has no such attribute
 orders.wait_for(approval, timeout="soon")  # E: no duration
 orders.wait_for(approval, time_out=3)  # E: a misspelt option
 orders.wait_for(approval, on_timeout=charge)  # E: what never times out needs no way on

@@ -17,7 +17,18 @@ from typing import Any
 from perdure import Context, Workflow
 from perdure.dsl.context import RunFacts
 from perdure.dsl.definition import Definition
-from perdure.dsl.effects import Conclude, Decide, Effect, Invoke, RunChild, UndoChild, WaitFor, WaitUntil, Withdraw
+from perdure.dsl.effects import (
+    Conclude,
+    Decide,
+    Effect,
+    Invoke,
+    Remind,
+    RunChild,
+    UndoChild,
+    WaitFor,
+    WaitUntil,
+    Withdraw,
+)
 from perdure.dsl.facts import ErrorRecord, Fact, FactKind, FactStatus
 from perdure.dsl.journal import Journal
 from perdure.dsl.programs import roll_back
@@ -41,6 +52,10 @@ class JsonReader:
     @staticmethod
     def join(texts: Iterable[str], /) -> str:
         return f"[{','.join(texts)}]"
+
+    @staticmethod
+    def entries(text: str, /) -> dict[str, str]:
+        return {name: json.dumps(value) for name, value in json.loads(text).items()}
 
     @staticmethod
     def compose(texts: Mapping[str, str], /) -> str:
@@ -209,13 +224,16 @@ class Driver:
                 answer = self._call(effect.question, effect)
                 return answer if effect.check is None else effect.check(answer)
             case WaitFor() if effect.timeout is not None and self.timeouts:
-                msg = f"no {effect.signal.name}"
+                msg = f"no {effect.demand.label}"
                 raise TimeoutError(msg)
             case WaitFor():
-                return f"{effect.signal.name} for {effect.place.key}"
+                events = [event for event, needed in effect.demand.counts.items() for _ in range(needed)]
+                taken = [events[position] for position in effect.demand.choose(events) or ()]
+                values = [(event, json.dumps(f"{event} for {effect.place.key}")) for event in taken]
+                return json.loads(effect.demand.value(JsonReader(), values))
             case RunChild():
                 return {"of": effect.place.key}
-            case WaitUntil() | UndoChild():
+            case WaitUntil() | UndoChild() | Remind():
                 return None
 
     def _call(self, function: Callable[..., Any], effect: Invoke | Decide) -> Any:

@@ -58,6 +58,7 @@ _leaves = st.one_of(
     _steps,
     _steps,
     st.builds(Plan, st.sampled_from(["map", "gate", "sleep", "child"])),
+    st.builds(Plan, st.sampled_from(["quorum", "any", "all", "reminded"]), fails=_rarely),
     st.builds(Plan, st.sampled_from(["map", "gate", "sleep", "child", "pivot"])),
 )
 
@@ -107,6 +108,14 @@ def _add_one(flow: Workflow[Any, Any], plan: Plan, name: str, numbers: Iterator[
             flow.wait_for(name)
         case "on_timeout":
             flow.wait_for(name, timeout=60, on_timeout=block(0))
+        case "quorum":
+            flow.wait_for(name, count=2)
+        case "any":
+            flow.wait_any(f"{name}-a", f"{name}-b")
+        case "all":
+            flow.wait_all(f"{name}-a", f"{name}-b")
+        case "reminded":
+            flow.wait_for(name, timeout=60, on_timeout=lambda other: other.sleep(f"{name}-over", 1), **_reminder(plan))
         case "sleep":
             flow.sleep(name, 60)
         case "child":
@@ -135,6 +144,10 @@ def _add_one(flow: Workflow[Any, Any], plan: Plan, name: str, numbers: Iterator[
             flow.parallel(*(block(which) for which in range(len(plan.inside))), **dict(plan.policy))
 
 
+def _reminder(plan: Plan) -> dict[str, Any]:
+    return {"remind_every": 2, "remind": _handler(plan)}
+
+
 def _seen(ctx: Context[Any]) -> dict[str, Any]:
     """Return all that a handler can see."""
     steps = {name: _brief(value) for name, value in sorted(ctx.steps.items())}
@@ -142,6 +155,8 @@ def _seen(ctx: Context[Any]) -> dict[str, Any]:
         "steps": steps,
         "signals": dict(sorted(ctx.signals.items())),
         "errors": sorted(ctx.errors),
+        "last": ctx.last_signal,
+        "received": {event: ctx.received(event) for event in sorted(ctx.signals)},
         "item": ctx.item,
         "index": ctx.index,
         "turn": ctx.turn,

@@ -122,7 +122,7 @@ def test_the_data_of_a_workflow_is_json_and_holds_every_option_but_no_code() -> 
     assert (branch["inside"], [body["label"] for body in branch["bodies"]]) == ("one", ["card", "free", "otherwise"])
     assert (gate["waits_for"], gate["options"]) == (
         ["parcel"],
-        {"signal": {"name": "parcel", "payload": "int"}, "timeout": 259_200.0},
+        {"demand": {"signals": [{"name": "parcel", "payload": "int"}], "count": 1}, "timeout": 259_200.0},
     )
     assert sleep["options"] == {"until": "2026-01-31T00:00:00+00:00"}
     assert child["starts"] == ["invoice"]
