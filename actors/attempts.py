@@ -23,6 +23,7 @@ from . import clock
 from .core import CoreActor
 from .course import MICROS, PARDON, Course
 from .crew import Attempt, error_record
+from .notes import QUIET, Notebook
 
 if TYPE_CHECKING:
     from .supervisor import Supervisor
@@ -37,13 +38,14 @@ class Attempts:
         in_flight: Attempts whose answer is waited for, by key.
     """
 
-    __slots__ = ("_actor", "_answered", "_course", "_office", "_run_facts", "in_flight")
+    __slots__ = ("_actor", "_answered", "_course", "_notebook", "_office", "_run_facts", "in_flight")
 
     def __init__(self, course: Course, office: Supervisor, actor: CoreActor) -> None:
         row = course.row
         self._course = course
         self._office = office
         self._actor = actor
+        self._notebook = Notebook(course, office)
         self._run_facts = RunFacts(row.execution_id, row.workflow, row.input, office.logger_for)
         self.in_flight: dict[str, Attempt] = {}
         self._answered: Attempt | None = None
@@ -88,6 +90,8 @@ class Attempts:
         attempt = Attempt(course.run_id, effect, number, self._run_facts, self._actor, failure)
         attempt.priority = course.row.priority
         self.in_flight[effect.place.key] = attempt
+        if fact.attempts:
+            self._notebook.begin(attempt)
         started: type[ev.Event] = ev.StepStarted
         fields: dict[str, Any] = {"step": effect.place.name, "attempt": number}
         if effect.kind is FactKind.UNDO:
@@ -134,6 +138,8 @@ class Attempts:
                 return None
             course.disarm(message.key)
         self._answered = self.in_flight.pop(message.key)
+        if attempt.notes is not None or attempt.checkpoint is not None:
+            self._notebook.close(attempt, succeeded=isinstance(message, msg.StepCompleted))
         return effect
 
     def succeeded(self, effect: Invoke, result: str) -> None:
@@ -252,6 +258,8 @@ class Attempts:
         if attempt is None:
             return None
         del self.in_flight[message.key]
+        if attempt.notes is not None:
+            self._notebook.close(attempt, succeeded=False)
         fact = self._course.journal.facts.get(message.key)
         if isinstance(attempt.effect, Invoke) and fact is not None:
             if not message.began:
@@ -267,7 +275,20 @@ class Attempts:
         walk = self._course.walk
         return walk is not None and walk.withdraws(key)
 
+    def noted(self, key: str) -> None:
+        """Record what a running handler has told since it was last looked at."""
+        attempt = self.in_flight.get(key)
+        if attempt is not None:
+            self._notebook.take(attempt)
+
     # ---- limits
+
+    def alarmed(self, effect: Effect | None, message: msg.Timeout) -> None:
+        """Heed a timer of an attempt: its limit, or the end of the time for which it may tell nothing."""
+        if message.key.startswith(QUIET):
+            self.noted(message.key.removeprefix(QUIET))
+        else:
+            self.limit_reached(effect, message)
 
     def limit_reached(self, effect: Effect | None, message: msg.Timeout) -> None:
         """Time an attempt out, unless it began later than its timer thought."""
@@ -284,6 +305,8 @@ class Attempts:
     def _timed_out(self, effect: Invoke) -> None:
         self._answered = attempt = self.in_flight.pop(effect.place.key)
         self._course.turn.acts.append(lambda: self._office.crew.abandon(attempt))
+        if attempt.notes is not None:
+            self._notebook.close(attempt, succeeded=False)
         self._course.emit(ev.StepTimedOut, step=effect.place.name, attempt=attempt.number)
         error = StepTimeout(effect.place.name, effect.policy.timeout or 0)
         retryable = effect.policy.retry.allows(error)

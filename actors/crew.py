@@ -31,6 +31,7 @@ from ..dsl.facts import ErrorRecord
 from ..dsl.messages import StepCompleted, StepFailed, StepInterrupted
 from . import clock
 from .core import CoreActor, Letter
+from .notes import Notes
 
 if TYPE_CHECKING:
     from ..dsl.effects import Decide, Invoke, RunChild, WaitUntil
@@ -72,6 +73,8 @@ class Attempt:
         transaction: What its handler writes to the database through, if the step is a transaction.
         ending: Held while that transaction is being committed, and by whoever gives the attempt up.
         priority: How much its run matters beside others that queue.
+        checkpoint: What the attempt before has left for this one, encoded.
+        notes: What user code has told meanwhile, if it has told anything.
     """
 
     run: int
@@ -92,6 +95,14 @@ class Attempt:
     transaction: Any = None
     ending: threading.Lock | None = None
     priority: int = 0
+    checkpoint: str | None = field(default=None)
+    notes: Notes | None = field(default=None)
+
+    def open_notes(self) -> Notes:
+        """Return what the handler tells while it runs."""
+        if self.notes is None:
+            self.notes = Notes(self)
+        return self.notes
 
     @property
     def key(self) -> str:
@@ -425,6 +436,7 @@ def arguments_of(attempt: Attempt, function: Callable[..., Any]) -> tuple[Any, .
         failure=attempt.failure,
         transaction=attempt.transaction,
         is_cancelled=lambda: attempt.abandoned or attempt.cancelled,
+        open_notes=attempt.open_notes,
     )
     policy = getattr(effect, "policy", None)
     if policy is not None and policy.input_schema is not None:

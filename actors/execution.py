@@ -120,6 +120,8 @@ class ExecutionActor(CoreActor):
                 self._completed(message)
             case msg.StepFailed():
                 self._failed(message)
+            case msg.StepNoted():
+                self._attempts.noted(message.key)
             case msg.Begin():
                 self.turn.replaced, self.turn.freed = message.replaces, message.takes_key_of
                 self._begin(message.start_at)
@@ -379,7 +381,7 @@ class ExecutionActor(CoreActor):
             return
         effect = course.walk.asks(message.key) if course.walk is not None else None
         if message.attempt is not None:
-            self._attempts.limit_reached(effect, message)
+            self._attempts.alarmed(effect, message)
             return
         fact = course.journal.facts.get(message.key)
         if effect is None or fact is None or fact.due_at != message.due or course.halted:

@@ -120,8 +120,12 @@ class Context(Generic[InputT_co]):
         "_steps",
         "_transaction",
         "attempt",
+        "attempt",
+        "failure",
         "failure",
         "is_cancelled",
+        "is_cancelled",
+        "open_notes",
     )
 
     def __init__(
@@ -134,6 +138,7 @@ class Context(Generic[InputT_co]):
         failure: ErrorRecord | None = None,
         is_cancelled: Callable[[], bool] | None = None,
         transaction: StepTransaction | None = None,
+        open_notes: Callable[[], Any] | None = None,
     ) -> None:
         self._run = run
         self._scope = scope
@@ -145,6 +150,7 @@ class Context(Generic[InputT_co]):
         self.attempt = attempt
         self.failure = failure
         self.is_cancelled = is_cancelled
+        self.open_notes = open_notes
 
     def __repr__(self) -> str:
         """Name the run and the place in it."""
@@ -254,6 +260,52 @@ class Context(Generic[InputT_co]):
     def cancelled(self) -> bool:
         """Whether this attempt's answer is no longer wanted: it timed out, or the run was cancelled."""
         return self.is_cancelled is not None and self.is_cancelled()
+
+    def progress(self, done: float, total: float | None = None, note: str | None = None) -> None:
+        """Tell how far this handler has come: shown in the snapshot, told as ``step:progress``, kept across restarts.
+
+        Costs next to nothing, from any thread and in coroutines: of several calls in a quarter of a second the last is
+        written, and what was told last is there when the handler has ended.
+
+        Args:
+            done: How much is done, in whatever unit.
+            total: How much there is to do, if that is known.
+            note: What is going on.
+
+        Raises:
+            UsageError: an argument is no number or text, or this is no handler of a step.
+        """
+        for name, value in (("done", done), ("total", 0 if total is None else total)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                msg = f"ctx.progress: {name} must be a number, got {value!r}"
+                raise UsageError(msg)
+        if note is not None and not isinstance(note, str):
+            msg = f"ctx.progress: note must be text, got {note!r}"
+            raise UsageError(msg)
+        self._notes().tell_progress(done, total, note)
+
+    def checkpoint(self, value: Any) -> None:
+        """Keep a value that the next attempt of this handler finds in `checkpointed`; the last one counts.
+
+        It is recorded before the attempt's outcome is, so an attempt that fails leaves its last checkpoint for certain.
+        When the process dies, a checkpoint of the last moment may be lost, and the one before is found.
+
+        Raises:
+            NotStorable: the value cannot be stored.
+            UsageError: this is no handler of a step.
+        """
+        self._notes().keep(value)
+
+    @property
+    def checkpointed(self) -> Any:
+        """The last checkpoint, of this attempt or one before; None when there is none."""
+        return self._notes().kept()
+
+    def _notes(self) -> Any:
+        if self.open_notes is None:
+            msg = f"{self.step_name!r} is no handler of a step: only those tell progress and leave checkpoints"
+            raise UsageError(msg)
+        return self.open_notes()
 
     @property
     def idempotency_key(self) -> str:

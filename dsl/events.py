@@ -30,6 +30,7 @@ __all__ = [
     "StepFailed",
     "StepLate",
     "StepParked",
+    "StepProgress",
     "StepRetry",
     "StepSkipped",
     "StepStarted",
@@ -213,6 +214,18 @@ class StepFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepProgress(Event):
+    """A running handler has told how far it has come; of several in a quarter of a second, the last."""
+
+    type: ClassVar[str] = "step:progress"
+    step: str
+    attempt: int
+    done: float
+    total: float | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepParked(Event):
     """The step has failed for good, or was interrupted, and waits for an operator: an incident."""
 
@@ -372,6 +385,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         StepStarted,
         StepCompleted,
         StepFailed,
+        StepProgress,
         StepRetry,
         StepParked,
         StepSkipped,
@@ -406,6 +420,7 @@ EventName = Literal[
     "step:started",
     "step:completed",
     "step:failed",
+    "step:progress",
     "step:retry",
     "step:parked",
     "step:skipped",

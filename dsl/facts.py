@@ -12,8 +12,25 @@ import re
 from enum import StrEnum
 from typing import NamedTuple
 
-__all__ = ["UNDO", "ErrorRecord", "Fact", "FactKind", "FactStatus", "Place", "is_beside", "kept_beside"]
+__all__ = [
+    "CHECKPOINT",
+    "PROGRESS",
+    "UNDO",
+    "ErrorRecord",
+    "Fact",
+    "FactKind",
+    "FactStatus",
+    "Place",
+    "is_beside",
+    "kept_beside",
+]
 
+
+PROGRESS = "__progress:"
+"""What the key of the fact begins with that tells how far a handler has come; the rest is the key of its own fact."""
+
+CHECKPOINT = "__checkpoint:"
+"""What the key of the fact begins with that holds what a handler's next attempt should begin with."""
 
 UNDO = "__undo:"
 """What the key of a fact on the way back begins with; the rest is the key of what is undone."""
@@ -33,6 +50,8 @@ class FactKind(StrEnum):
     SLEEP = "sleep"
     CHILD = "child"
     UNDO = "undo"
+    PROGRESS = "progress"
+    CHECKPOINT = "checkpoint"
     CONTROL = "control"
 
 

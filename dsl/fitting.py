@@ -24,7 +24,7 @@ def misfit(walk: Walk, journal: Journal, workflow: str, *, undoing: bool) -> Err
         workflow: Name of the workflow.
         undoing: Whether the run has failed, so that nothing more may be asked for on the way forward.
     """
-    stray = walk.stray or journal.stray(_belongs_to_the_way_back)
+    stray = walk.stray or journal.stray(_is_beside_the_way)
     leads_on = ", ".join(repr(effect.place.name) for effect in walk.open)
     goes_on = f"it would go on at {leads_on}" if leads_on else "it would end"
     if stray is not None:
@@ -41,5 +41,6 @@ def misfit(walk: Walk, journal: Journal, workflow: str, *, undoing: bool) -> Err
     )
 
 
-def _belongs_to_the_way_back(fact: Fact) -> bool:
-    return fact.kind in (FactKind.UNDO, FactKind.CONTROL)
+def _is_beside_the_way(fact: Fact) -> bool:
+    """Tell whether a walk forward does not ask for facts of this kind."""
+    return fact.kind in (FactKind.UNDO, FactKind.CONTROL, FactKind.PROGRESS, FactKind.CHECKPOINT)

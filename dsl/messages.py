@@ -27,6 +27,7 @@ __all__ = [
     "StepCompleted",
     "StepFailed",
     "StepInterrupted",
+    "StepNoted",
     "Terminate",
     "Timeout",
     "Undo",
@@ -94,6 +95,15 @@ class StepInterrupted(msgspec.Struct):
     key: str
     attempt: int
     began: bool = True
+    turn: tuple[int, ...] = ()
+    at: int = 0
+
+
+class StepNoted(msgspec.Struct):
+    """A running handler: it has told how far it has come, or left a checkpoint; what, stands with its attempt."""
+
+    key: str
+    attempt: int
     turn: tuple[int, ...] = ()
     at: int = 0
 

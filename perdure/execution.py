@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from .actors.clock import from_micros
 from .actors.course import FORK, PAUSE
@@ -16,7 +16,7 @@ from .actors.reader import CodecReader
 from .dsl.definition import Definition
 from .dsl.errors import UnknownWorkflow
 from .dsl.events import WaitingFor
-from .dsl.facts import UNDO, ErrorRecord, Fact, FactKind, FactStatus
+from .dsl.facts import PROGRESS, UNDO, ErrorRecord, Fact, FactKind, FactStatus
 from .dsl.states import FINAL, State
 from .persistence import codec
 from .persistence.records import ExecutionRow, Stored
@@ -25,10 +25,26 @@ from .steering import Incident, incident_of
 if TYPE_CHECKING:
     from .dsl.diagram import Figure
 
-__all__ = ["Execution", "StepRecord"]
+__all__ = ["Execution", "Progress", "StepRecord"]
 
 _COMPENSATION = {FactStatus.RETRYING: "running", FactStatus.SKIPPED: "completed"}
 _SHOWN = (FactKind.STEP, FactKind.MAP, FactKind.CHILD, FactKind.GATE, FactKind.SLEEP)
+
+
+class Progress(NamedTuple):
+    """How far a handler has come, as it told last.
+
+    Attributes:
+        done: How much is done.
+        total: How much there is to do, or None.
+        note: What is going on, or None.
+        at: When it was recorded.
+    """
+
+    done: float
+    total: float | None
+    note: str | None
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +61,7 @@ class StepRecord:
         started_at: When it was first asked for.
         completed_at: When it was settled, or parked.
         compensation: ``running``, ``parked``, ``completed`` or ``failed`` once it is being undone.
+        progress: How far the handler has come, if it has told.
     """
 
     status: str
@@ -55,6 +72,7 @@ class StepRecord:
     started_at: datetime
     completed_at: datetime | None
     compensation: str | None = None
+    progress: Progress | None = None
 
 
 class Execution:
@@ -145,7 +163,11 @@ class Execution:
         """What is recorded of each step, by name, in order of start."""
         undone = {fact.key.removeprefix(UNDO): fact.status for fact in self._stored.facts if fact.kind is FactKind.UNDO}
         shown = sorted((fact for fact in self._stored.facts if fact.kind in _SHOWN), key=lambda fact: fact.order)
-        return {fact.name: _step_record(fact, undone.get(fact.key)) for fact in shown}
+        told = {(fact.key, fact.turn): fact for fact in self._stored.facts if fact.kind is FactKind.PROGRESS}
+        return {
+            fact.name: _step_record(fact, undone.get(fact.key), told.get((f"{PROGRESS}{fact.key}", fact.turn)))
+            for fact in shown
+        }
 
     @cached_property
     def signals(self) -> Mapping[str, Any]:
@@ -221,7 +243,7 @@ class Execution:
         return self._repr_svg_()
 
 
-def _step_record(fact: Fact, undone: FactStatus | None) -> StepRecord:
+def _step_record(fact: Fact, undone: FactStatus | None, told: Fact | None) -> StepRecord:
     return StepRecord(
         status=str(fact.status),
         result=codec.decode(fact.value) if fact.value is not None and fact.settled else None,
@@ -231,4 +253,13 @@ def _step_record(fact: Fact, undone: FactStatus | None) -> StepRecord:
         started_at=from_micros(fact.started_at),
         completed_at=None if fact.completed_at is None else from_micros(fact.completed_at),
         compensation=None if undone is None else _COMPENSATION.get(undone, str(undone)),
+        progress=None if told is None else _progress(told),
     )
+
+
+def _progress(told: Fact) -> Progress | None:
+    if told.value is None:
+        return None
+    value: Any = codec.decode(told.value)
+    done, total, note = value
+    return Progress(done, total, note, from_micros(told.started_at))

@@ -277,8 +277,6 @@ assert_type(orders.wait_for(approval, remind_every=60, remind=lambda ctx: ctx.in
 assert_type(orders.wait_for("paid", count=2, remind_every=timedelta(days=1)), Workflow[Order, Any])
 assert_type(orders.wait_any(approval, anything, "paid", timeout=60), Workflow[Order, dict[str, Any]])
 assert_type(orders.wait_all(approval, "paid", remind_every=60), Workflow[Order, dict[str, Any]])
-orders.step("votes", lambda ctx: assert_type(ctx.received(approval), list[Approval]))
-orders.step("last", lambda ctx: assert_type(ctx.last_signal, str | None))
 assert_type(orders.wait_for("paid", timeout=60, on_timeout=lambda w: w.step(reserve)), Workflow[Order, Any])
 assert_type(orders.sleep("nap", 3).sleep("night", timedelta(hours=8)), Workflow[Order, None])
 assert_type(orders.sleep_until("date", datetime(2030, 1, 1, tzinfo=UTC)), Workflow[Order, None])
@@ -394,3 +392,16 @@ async def wait(engine: Engine) -> str:
     async with Engine(None, orders, durability="normal", on_event=note) as other:
         assert_type(other, Engine)
     return receipt.number
+
+
+def hear(ctx: Context[Order]) -> None:
+    """Look at what gates have taken, and tell how far this is."""
+    assert_type(ctx.received(approval), list[Approval])
+    assert_type(ctx.received("paid"), list[Any])
+    assert_type(ctx.last_signal, str | None)
+    ctx.progress(1, 2.5, "half")
+    ctx.checkpoint({"page": 3})
+    assert_type(ctx.checkpointed, Any)
+
+
+orders.step("hear", hear)

@@ -155,6 +155,8 @@ orders.wait_any(approval, 3)  # E: no event
 orders.wait_any(approval, count=2)  # E: an option of wait_for
 orders.wait_all(approval, timeout="soon")  # E: no duration
 orders.wait_all(approval, timeout=3, on_timeout=answer)  # E: a step of another workflow's input
+orders.step("tell", lambda ctx: ctx.progress("half"))  # E: no number
+orders.step("tell", lambda ctx: ctx.progress(1, 2, 3))  # E: no note
 orders.step("votes", lambda ctx: ctx.received(approval)[0].nope)  # E: the payload has no such attribute
 orders.wait_for(approval, timeout="soon")  # E: no duration
 orders.wait_for(approval, time_out=3)  # E: a misspelt option
