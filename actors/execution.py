@@ -114,7 +114,7 @@ class ExecutionActor(CoreActor):
         course.end_turn()
         return answer
 
-    def _heed(self, message: msg.Message) -> Any:  # noqa: C901 - one case a message
+    def _heed(self, message: msg.Message) -> Any:  # noqa: C901, PLR0912 - one case a message
         match message:
             case msg.StepCompleted():
                 self._completed(message)

@@ -120,10 +120,7 @@ class Context(Generic[InputT_co]):
         "_steps",
         "_transaction",
         "attempt",
-        "attempt",
         "failure",
-        "failure",
-        "is_cancelled",
         "is_cancelled",
         "open_notes",
     )

@@ -20,6 +20,7 @@ from .actors.endings import Endings
 from .actors.lookout import Lookout
 from .actors.starting import Start, execution_id_of
 from .actors.tray import pack, pack_start
+from .calling import signal_where
 from .dsl import messages as msg
 from .dsl.definition import Definition
 from .dsl.errors import (
@@ -265,6 +266,18 @@ class Client(OperatorVerbs):
         except ExecutionFinished:
             if key is None or not self._has_signal(id, key):
                 raise
+
+    def signal_where(
+        self,
+        event: Signal[Any] | str,
+        payload: Any = None,
+        *,
+        key: str | None = None,
+        workflow: str | None = None,
+        **filters: Unpack[Filters],
+    ) -> list[str]:
+        """Send a signal to every unfinished run that it concerns; as `Engine.signal_where` does, through the inbox."""
+        return signal_where(self, event, payload, key, workflow, **filters)
 
     def _payload_type(self, event: str, id: str) -> Any:
         def workflow_of_run() -> str | None:

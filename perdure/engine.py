@@ -21,6 +21,7 @@ from .actors.core import CoreActor
 from .actors.schedules import Pause, ResumeTicks, SetSchedule, Trigger, Unschedule
 from .actors.starting import Start, ToRun
 from .actors.supervisor import Register
+from .calling import signal_where
 from .dsl import messages as msg
 from .dsl.errors import (
     DuplicateRow,
@@ -600,6 +601,36 @@ class Engine:
         annotation = event.payload if isinstance(event, Signal) else self._payload_type(name, id)
         encoded = arguments.encode(payload, annotation, f"the payload of signal {name!r}")
         self._machine.ask(ToRun(id, msg.Signalled(name, encoded, key, strict)), "signal")
+
+    def signal_where(
+        self,
+        event: Signal[Any] | str,
+        payload: Any = None,
+        *,
+        key: str | None = None,
+        workflow: str | None = None,
+        **filters: Unpack[Filters],
+    ) -> list[str]:
+        """Send a signal to every unfinished run that it concerns, by what you know the matter by.
+
+        Args:
+            event: Name of the signal, or a typed `Signal`.
+            payload: What the gates give to the steps after them.
+            key: A second signal to a run with the same key is dropped; with one it is harmless to call this again.
+            workflow: Only runs of this workflow.
+            filters: As for `list_executions`: ``business_key``, ``tags`` and the others.
+
+        Returns:
+            Ids of the runs that took it. Runs that have no gate for it are passed over.
+
+        Raises:
+            UsageError: no filter is given, or one is wrong.
+            UnknownSignal: runs match, but none of them has a gate for this name.
+            InvalidPayload: the payload does not fit its type or cannot be stored.
+            EngineClosed: the engine is closed.
+        """
+        self._machine.check_open("signal_where")
+        return signal_where(self, event, payload, key, workflow, **filters)
 
     def _payload_type(self, event: str, id: str) -> Any:
         def workflow_of_run() -> str | None:

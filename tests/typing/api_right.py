@@ -344,6 +344,8 @@ def drive(engine: Engine) -> None:
     engine.signal(run.id, "approval", {"by": "Ada"}, strict=False)
     engine.signal(run.id, anything)
     engine.signal(run.id, anything, 3)
+    assert_type(engine.signal_where(approval, Approval("Ada", granted=True), business_key="o-1"), list[str])
+    engine.signal_where("paid", tags={"region": "north"}, workflow="order", key="once")
     run.signal(approval, Approval("Ada", granted=True))
     run.signal("paid")
     run.signal(anything)

@@ -147,6 +147,8 @@ orders.do_while(lambda ctx: True, lambda w: w.step("x", lambda ctx: ctx.input.no
 # ---- waits, and other workflows
 
 orders.wait_for(3)  # E: no event
+Engine().signal_where(approval, 1, business_keys="o-1")  # E: a misspelt filter
+Engine().signal_where(3)  # E: no event
 orders.wait_for(approval, count="two")  # E: no number
 orders.wait_for(approval, remind_every="daily")  # E: no duration
 orders.wait_for(approval, remind_every=60, remind=lambda ctx: ctx.input.nope)  # E: the input has no such attribute
