@@ -49,10 +49,6 @@ class OperatorVerbs(ABC):
         """Read from the database."""
 
     @abstractmethod
-    def _check_open(self, verb: str) -> None:
-        """Refuse what is to be done, named by a verb, where it cannot be."""
-
-    @abstractmethod
     def _input_type(self, id: str) -> Any:
         """Return the type of a run's input, as far as its workflow is known here."""
 
