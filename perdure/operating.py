@@ -41,6 +41,10 @@ class OperatorVerbs(ABC):
     """
 
     @abstractmethod
+    def _check_open(self, verb: str) -> None:
+        """Refuse what is to be done, named by a verb, when nobody can do it any more, or in a forked process."""
+
+    @abstractmethod
     def _send(self, id: str, message: Any, check: Callable[[str | None], None]) -> Any:
         """Put a message into the inbox; return the answer, or None if nobody can give one yet."""
 
