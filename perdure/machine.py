@@ -116,6 +116,9 @@ class Machine:
         self.store = self._make_store(location, durability, busy_timeout)
         self.store.open()
         for engine in self.store.take_over():
+            if (line := wire.connect(self.store.path, engine)) is not None:  # it was taken for dead, and is not
+                line.say(wire.TakenOver())
+                line.hang_up()
             wire.remove(self.store.path, engine)
         self.endings = Endings()
         self.lanes = self._make_lanes(name, threads)
