@@ -78,6 +78,7 @@ class Turn:
     notices: list[Notice] = field(default_factory=list)
     acts: list[Callable[[], None]] = field(default_factory=list)
     replies: list[tuple[Any, Any]] = field(default_factory=list)
+    engine: int = 0
     error: BaseException | None = None
     wish: Wish | None = None
 
@@ -277,6 +278,10 @@ class Core:
         return actor, mail
 
     def _decide(self, actor: CoreActor, mail: list[Mail]) -> None:
+        self._take_mail(actor, mail)
+        actor.turn.engine = self.store.engine_id
+
+    def _take_mail(self, actor: CoreActor, mail: list[Mail]) -> None:
         for envelope in mail:
             if actor.turn.error is not None or actor.actor_stopped.is_set():
                 actor.undelivered(envelope.message)
@@ -291,6 +296,10 @@ class Core:
 
     def _remember(self, turns: list[Turn]) -> None:
         batch = Batch()
+        for turn in turns:
+            # Invariant: what an engine decided before it was found to be taken over is not written by its successor.
+            if turn.error is None and turn.engine != self.store.engine_id:
+                turn.error = OwnershipLost("this engine was taken for dead meanwhile; nothing was written")
         sound = [turn for turn in turns if turn.error is None]
         for turn in sound:
             turn.write_to(batch)

@@ -32,7 +32,7 @@ from .course import RECOVER
 from .execution import ExecutionActor
 from .family import child_ended
 from .joining import Revive
-from .neighbours import Neighbours
+from .neighbours import Fenced, Neighbours
 from .reader import CodecReader
 from .reply import Elsewhere
 from .schedules import Read, Schedules
@@ -311,7 +311,7 @@ class Supervisor(CoreActor):
 
     def _wake(self, run: int) -> ExecutionActor | None:
         stored = self.core.store.load(run)
-        if stored is None:
+        if stored is None or not self._may_drive(stored.execution):
             return None
         row = stored.execution
         definition = self._drivable.get((row.workflow, row.version))
@@ -319,6 +319,13 @@ class Supervisor(CoreActor):
         if definition is not None and row.state not in FINAL:
             self._hand(actor, msg.Restore())
         return actor
+
+    def _may_drive(self, row: ExecutionRow) -> bool:
+        """Tell whether a run is this engine's: a late answer may be for one that was taken over, or handed on."""
+        if row.owner == self.core.store.engine_id or row.state in FINAL:
+            return True
+        self.core.post(self.neighbours, Letter(Fenced()))  # if it was taken over, that is news
+        return False
 
     def _bring_to_life(self, stored: Stored, definition: Definition | None) -> ExecutionActor:
         actor = ExecutionActor(self, stored, definition)
@@ -536,7 +543,7 @@ class Supervisor(CoreActor):
 
     def _set_aside(self, run: int, error: ErrorRecord) -> None:
         stored = self.core.store.load(run)
-        if stored is None:
+        if stored is None or not self._may_drive(stored.execution):
             return
         actor = self._bring_to_life(stored, self._drivable.get((stored.execution.workflow, stored.execution.version)))
         self._hand(actor, msg.SetAside(error))
