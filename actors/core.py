@@ -164,6 +164,7 @@ class CoreActor(pykka.Actor):
         core: Where it takes its turns.
         run_id: Integer key of the run it drives; 0 for actors that drive none.
         turn: What it has decided in the current cycle.
+        lost_by: Why it was let go, if its last turn was dropped.
     """
 
     run_id = 0
@@ -175,6 +176,7 @@ class CoreActor(pykka.Actor):
         self.actor_stopped = _Stopped()  # type: ignore[assignment]
         self.turn = Turn(self)
         self.ready = False
+        self.lost_by: BaseException | None = None
         self._actor_ref = pykka.ActorRef(self)
 
     @property
@@ -214,6 +216,7 @@ class CoreActor(pykka.Actor):
     def crashed(self, error: BaseException) -> None:
         """Hear that the turn was dropped; runs on the core."""
         self.actor_stopped.set()
+        self.lost_by = error
 
 
 class Core:
@@ -346,7 +349,9 @@ class Core:
 
 
 def _gone(actor: CoreActor) -> BaseException:
-    return pykka.ActorDeadError(f"{actor} stopped before handling the message")
+    if isinstance(actor.lost_by, StoreError):
+        return actor.lost_by
+    return StoreError(f"{actor} was let go before it heard of this; nothing was written: try again")
 
 
 def _answer(reply: Any, answer: Any) -> None:

@@ -277,6 +277,7 @@ class Client(OperatorVerbs):
         **filters: Unpack[Filters],
     ) -> list[str]:
         """Send a signal to every unfinished run that it concerns; as `Engine.signal_where` does, through the inbox."""
+        self._check_open("signal")
         return signal_where(self, event, payload, key, workflow, **filters)
 
     def _payload_type(self, event: str, id: str) -> Any:

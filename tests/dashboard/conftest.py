@@ -55,7 +55,7 @@ def serving() -> Iterator[Callable[[Any], str]]:
         stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # and no longer: it keeps an event loop running on this thread
 def browser() -> Iterator[Any]:
     """A real browser; `.ci/run` installs Debian's."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

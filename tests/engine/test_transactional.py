@@ -50,7 +50,7 @@ def test_writes_and_result_are_committed_together(lab: Engine, ledger: Any) -> N
     first, second = (lab.start(booking, cents) for cents in (5, 7))
     lab.settle()
 
-    assert {run.wait().steps["book"].result for run in (first, second)} == {5, 12}
+    assert {run.wait().steps["book"].result for run in (first, second)} in ({5, 12}, {7, 12})  # whoever came first
     assert sorted(entries(lab.path)) == [("Ada", 5), ("Ada", 7)]
 
 

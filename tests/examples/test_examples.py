@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 
 
 def promised_output(path: Path) -> str:
@@ -57,6 +57,6 @@ def test_an_example_fits_on_two_screens(path: Path) -> None:
 def test_the_documentation_shows_every_example() -> None:
     page = "".join((ROOT / "docs" / name).read_text() for name in ("examples.md", "applications.md"))
 
-    missing = [path.name for path in EXAMPLES if f"../examples/{path.name}" not in page]
+    missing = [path.name for path in EXAMPLES if f"../{path.relative_to(ROOT)}" not in page]
 
     assert missing == []

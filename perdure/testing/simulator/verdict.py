@@ -66,7 +66,9 @@ class Verdict:
             if process.supervisor.is_recovering(row.id) or process.supervisor.is_recovering(row.parent_id or 0):
                 continue
             facts = self._facts(row).values()
-            due = min((fact.due_at for fact in facts if fact.due_at is not None), default=None)
+            # A run that is being stopped only waits for what is in flight, and for its children: no timer of it counts.
+            timers = () if self._ledger.halted(row.id) else facts
+            due = min((fact.due_at for fact in timers if fact.due_at is not None), default=None)
             if due is not None and (alarm is None or alarm > due):
                 self._ledger.broken(
                     7, f"a timer of {row.execution_id} is due at {due}, but the alarm is set to {alarm}"
