@@ -299,31 +299,43 @@ class Core:
 
     def _remember(self, turns: list[Turn]) -> None:
         batch = Batch()
-        for turn in turns:
-            # Invariant: what an engine decided before it was found to be taken over is not written by its successor.
-            if turn.error is None and turn.engine != self.store.engine_id:
-                turn.error = OwnershipLost("this engine was taken for dead meanwhile; nothing was written")
+        self._void(turns)
         sound = [turn for turn in turns if turn.error is None]
         for turn in sound:
             turn.write_to(batch)
-        for turn in turns:
-            if turn.error is not None:
-                self._drop(turn, turn.error)
+        for group in _by_actor([turn for turn in turns if turn.error is not None]):
+            self._drop(group, group[0].error)
         if not batch:
             self._tell_and_act(sound)
             return
         self.lanes.commit(lambda: self.store.commit(batch), lambda error: self._committed(sound, error))
 
+    def _void(self, turns: list[Turn]) -> None:
+        """Mark turns that must not count though nothing went wrong in them."""
+        broken: dict[int, BaseException] = {}
+        for turn in turns:
+            run = turn.actor.run_id
+            if turn.error is None and turn.engine != self.store.engine_id:
+                # Invariant: what an engine decided before it was found to be taken over, its successor does not write.
+                turn.error = OwnershipLost("this engine was taken for dead meanwhile; nothing was written")
+            if turn.error is None:
+                turn.error = broken.get(run)  # decided by an actor that had just failed
+            if turn.error is not None and run:
+                broken[run] = turn.error
+
     def _committed(self, turns: list[Turn], error: BaseException | None) -> None:
+        groups = _by_actor(turns)
         if error is None:
             self._tell_and_act(turns)
-        elif isinstance(error, (DuplicateRow, OwnershipLost)) and len(turns) > 1:
-            for turn in turns:  # one of them is to blame: it must not take the others with it
-                self._remember([turn])
+        elif isinstance(error, (DuplicateRow, OwnershipLost)) and len(groups) > 1:
+            # One of them is to blame: it must not take the others with it. But all turns of one actor stand or fall
+            # together, since the later ones were decided on what the earlier ones had decided.
+            for group in groups:
+                self._remember(group)
         else:
             logger.warning("nothing of %d turns counts, since they could not be stored: %s", len(turns), error)
-            for turn in turns:
-                self._drop(turn, error)
+            for group in groups:
+                self._drop(group, error)
             if isinstance(error, OwnershipLost):
                 self.on_fenced()
 
@@ -342,10 +354,22 @@ class Core:
                 turn.actor.report(error, "what it had decided")
                 turn.actor.crashed(error)
 
-    def _drop(self, turn: Turn, error: BaseException) -> None:
-        for reply, _ in turn.replies:
-            _answer(reply, error if isinstance(error, StoreError) else InternalError(f"{error!r}; please report this"))
-        turn.actor.crashed(error)
+    def _drop(self, turns: list[Turn], error: BaseException | None) -> None:
+        """Drop turns of one actor."""
+        assert error is not None
+        for turn in turns:
+            for reply, _ in turn.replies:
+                _answer(
+                    reply, error if isinstance(error, StoreError) else InternalError(f"{error!r}; please report this")
+                )
+        turns[0].actor.crashed(error)
+
+
+def _by_actor(turns: list[Turn]) -> list[list[Turn]]:
+    groups: dict[CoreActor, list[Turn]] = {}
+    for turn in turns:
+        groups.setdefault(turn.actor, []).append(turn)
+    return list(groups.values())
 
 
 def _gone(actor: CoreActor) -> BaseException:

@@ -63,7 +63,8 @@ class ExecutionActor(CoreActor):
         super().__init__(office.core)
         self.run_id = stored.execution.id
         self.definition = definition
-        self.end_told = False
+        # One that is only looked up after its end has none to tell; whoever waits for it must read it.
+        self.end_told = stored.execution.state in {*FINAL, State.QUARANTINED}
         self._office = office
         self._course = Course(office, stored, self.turn)
         self._attempts = Attempts(self._course, office, self)

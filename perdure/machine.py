@@ -148,8 +148,9 @@ class Machine:
         self.core.post(self.supervisor, Letter(Tick()))
 
     def _end_told(self, row: ExecutionRow) -> None:
-        self.endings.ended(row)
+        # In this order: whoever sees that the end is still to be told has asked to be told of it before that.
         self.supervisor.end_told(row)
+        self.endings.ended(row)
 
     def _fenced(self) -> None:
         self.core.post(self.supervisor.neighbours, Letter(Fenced()))

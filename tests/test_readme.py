@@ -10,7 +10,7 @@ from pathlib import Path
 EXAMPLE = re.compile(r"```python\n(?P<code>.*?)```\n\n```text\n(?P<prints>.*?)```", re.DOTALL)
 COMMANDS = [
     'python3 -m venv .venv && .venv/bin/pip install -e ".[cli]" && .venv/bin/perdure demo',
-    'python3 -m venv .venv && .venv/bin/pip install -e ".[dev,cli]" && .venv/bin/python -m pytest',
+    'python3 -m venv .venv && .venv/bin/pip install -e ".[dev,cli]" && .venv/bin/python -m pytest -n auto',
 ]
 
 

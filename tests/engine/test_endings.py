@@ -214,3 +214,14 @@ def test_a_parent_is_cancelled_though_its_child_is_quarantined(tmp_path: Path) -
         assert engine.run("x").wait(PATIENCE).state == "cancelled"
         assert engine.run(child).state == "quarantined"
     assert undone == ["a"]
+
+
+def test_whoever_waits_for_a_run_that_has_ended_and_is_looked_up_just_now_has_its_end(lab: Engine) -> None:
+    once = Workflow("once").step("one", lambda: 1)
+    lab.register(once).start(once, id="r").result(timeout=10)
+    supervisor = lab._machine.supervisor
+
+    row = lab._machine.exclusively(lambda: supervisor.core.store.find("r"))
+    lab._machine.exclusively(lambda: supervisor._wake(row.id))
+
+    assert lab.run("r").wait(timeout=10).state == "completed"

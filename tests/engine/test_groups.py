@@ -279,15 +279,17 @@ def test_a_group_that_fails_fast_stops_the_others_and_undoes_the_completed(lab: 
 
 def test_a_loser_that_was_cut_short_is_undone_if_it_asks_to_be(lab: Engine) -> None:
     undone = []
+    has_begun = threading.Event()
 
     async def slow() -> None:
+        has_begun.set()
         await asyncio.Event().wait()
 
     workflow = (
         Workflow("w")
         .parallel(
             lambda w: w.step("slow", slow, compensate=lambda: undone.append("slow"), compensate_on_failure=True),
-            lambda w: w.step("quick", lambda: 1, compensate=lambda: undone.append("quick")),
+            lambda w: w.step("quick", lambda: has_begun.wait(10), compensate=lambda: undone.append("quick")),
             race=True,
         )
         .step("fails", fails(), retry=1)

@@ -65,7 +65,7 @@ def test_what_concerns_nobody_or_everybody_is_refused(desk: Engine) -> None:
     with pytest.raises(UsageError, match="say whom"):
         desk.signal_where("paid", 1)
     with pytest.raises(UnknownSignal):
-        desk.signal_where("payed", 1, business_key="A")
+        desk.signal_where("paidd", 1, business_key="A")
     with pytest.raises(InvalidPayload):
         desk.signal_where("paid", "seven", business_key="A")
     assert desk.signal_where("paid", 1, business_key="nobody's") == []

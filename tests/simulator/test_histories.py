@@ -59,3 +59,18 @@ def test_the_command_line_replays_and_counts(capsys: pytest.CaptureFixture[str])
     out = capsys.readouterr().out
     assert "flow0" in out
     assert "2 histories from seed 3 kept every promise" in out
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(100149, id="a start is answered in words, though its engine was taken for dead meanwhile"),
+        pytest.param(102096, id="a run that is being stopped waits for its child, and for no timer of its own"),
+        pytest.param(102606, id="an answer is not given on the word of a turn that was dropped"),
+        pytest.param(103203, id="a signal is not acknowledged under the number of an engine that was taken over"),
+        pytest.param(200071, id="a late answer wakes no run of another engine"),
+        pytest.param(200281, id="what was decided before a take-over is not written after it"),
+    ],
+)
+def test_what_a_history_once_found_is_not_found_again(seed: int) -> None:
+    assert History(seed).run().states

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ...actors.reply import Elsewhere
 from ...actors.starting import Start, ToRun
 from ...dsl import messages as msg
 from ...dsl.errors import (
@@ -92,7 +93,12 @@ class Callers:
     def send(self, process: Process, run: str, message: Any) -> None:
         """Send a message to a run."""
         heard = self._hears(run, message)
-        process.post(ToRun(run, message), heard)
+
+        def answered(answer: Any) -> None:
+            if not isinstance(answer, Elsewhere):  # what nobody here has taken, a caller sends to another engine
+                heard(answer)
+
+        process.post(ToRun(run, message), answered)
 
     def _hears(self, run: str, message: Any) -> Callable[[Any], None]:
         match message:

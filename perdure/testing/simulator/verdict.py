@@ -67,7 +67,8 @@ class Verdict:
                 continue
             facts = self._facts(row).values()
             # A run that is being stopped only waits for what is in flight, and for its children: no timer of it counts.
-            timers = () if self._ledger.halted(row.id) else facts
+            is_stopping = self._ledger.halted(row.id) and row.state != State.COMPENSATING
+            timers = () if is_stopping else facts
             due = min((fact.due_at for fact in timers if fact.due_at is not None), default=None)
             if due is not None and (alarm is None or alarm > due):
                 self._ledger.broken(
