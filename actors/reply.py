@@ -8,10 +8,9 @@ from typing import Any, NamedTuple, Protocol
 
 import pykka
 
-__all__ = ["ActorGone", "Elsewhere", "Errand", "Instead", "Listening", "NoAnswer", "Reply"]
+from ..dsl.errors import StoreError
 
-ActorGone = pykka.ActorDeadError
-"""The answer of an actor that has left before it came to the message: nothing was done."""
+__all__ = ["Elsewhere", "Errand", "Instead", "Listening", "NoAnswer", "Reply"]
 
 
 class Elsewhere(NamedTuple):
@@ -114,7 +113,7 @@ class Errand:
     @staticmethod
     def consumes(answer: Any) -> bool:
         """Tell whether this answer means that the message was acted on."""
-        return not isinstance(answer, Elsewhere | ActorGone)
+        return not isinstance(answer, Elsewhere | StoreError)
 
     @staticmethod
     def consumed_by(replies: Iterable[tuple[Any, Any]]) -> list[int]:

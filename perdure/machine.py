@@ -32,7 +32,7 @@ from .actors.lanes import ThreadLanes
 from .actors.lookout import Lookout
 from .actors.neighbours import Fenced
 from .actors.orderly import OrderlyLanes
-from .actors.reply import ActorGone, Elsewhere, NoAnswer, Reply
+from .actors.reply import Elsewhere, NoAnswer, Reply
 from .actors.starting import Start, ToRun
 from .actors.supervisor import FireNext, Supervisor, Tick
 from .actors.tray import TakeRow, pack
@@ -175,15 +175,15 @@ class Machine:
             except DuplicateRow:  # another engine was first with this id or key, or with a message
                 if not isinstance(message, Start | ToRun):
                     raise
-            except (OwnershipLost, ActorGone):  # the run, or this engine, was taken over: nothing was written
+            except OwnershipLost:  # the run, or this engine, was taken over: nothing was written
                 self._ask(Fenced(), verb, self.supervisor.neighbours)
             else:
                 if not isinstance(answer, Elsewhere):
                     return answer
-                if isinstance(message, ToRun):
-                    return self._ask_elsewhere(message, verb)
-                self._ask_elsewhere(ToRun(answer.execution_id, message.for_existing()), verb)
-                return answer.execution_id
+                if isinstance(message, Start):
+                    self._ask_elsewhere(ToRun(answer.execution_id, message.for_existing()), verb)
+                    return answer.execution_id
+                return self._ask_elsewhere(message, verb)
         return self._ask(message, verb, actor)
 
     def _ask_elsewhere(self, message: ToRun, verb: str) -> Any:

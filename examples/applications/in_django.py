@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from tempfile import TemporaryDirectory
 
@@ -82,7 +82,7 @@ django.setup()
 
 
 @asynccontextmanager
-async def lifespan(outer: Starlette) -> AsyncIterator[None]:
+async def lifespan(outer: Starlette) -> AsyncGenerator[None, None]:
     """Open the engine with the server, and close it with the server."""
     async with Engine(os.environ.get("ORDERS_DB", "orders.db"), orders) as one:
         opened.append(one)

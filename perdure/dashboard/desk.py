@@ -165,11 +165,11 @@ class Desk:
 
     def act(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Do what a button asks for, and say what came of it."""
-        verb, run = asked.get("verb"), asked.get("id")
+        verb, run = str(asked.get("verb")), asked.get("id")
         if verb == "start":
             return self._start(asked)
-        if verb in ("pause_schedule", "resume_schedule", "trigger") and self._can(str(verb)):
-            getattr(self._source, str(verb))(asked.get("name"))
+        if verb in ("pause_schedule", "resume_schedule", "trigger") and self._can(verb):
+            getattr(self._source, verb)(asked.get("name"))
             return {"done": verb}
         if not isinstance(run, str):
             msg = "say which run: id"

@@ -34,10 +34,10 @@ def _schema(annotation: Any) -> dict[str, Any] | None:
         return None
     describe = getattr(annotation, "model_json_schema", None) or getattr(annotation, "json_schema", None)
     try:
-        found: dict[str, Any] = describe() if callable(describe) else msgspec.json.schema(annotation)
+        found: Any = describe() if callable(describe) else msgspec.json.schema(annotation)
     except Exception:  # noqa: BLE001 - a type of the user's that nobody can describe
         return None
-    return found
+    return found if isinstance(found, dict) else None
 
 
 def _resolve(part: Any, schema: dict[str, Any]) -> dict[str, Any]:
