@@ -183,7 +183,8 @@ class Machine:
                 if isinstance(message, Start):
                     self._ask_elsewhere(ToRun(answer.execution_id, message.for_existing()), verb)
                     return answer.execution_id
-                return self._ask_elsewhere(message, verb)
+                if isinstance(message, ToRun):
+                    return self._ask_elsewhere(message, verb)
         return self._ask(message, verb, actor)
 
     def _ask_elsewhere(self, message: ToRun, verb: str) -> Any:
