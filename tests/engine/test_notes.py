@@ -61,7 +61,7 @@ def test_a_handler_that_tells_a_hundred_thousand_times_is_written_down_a_few_tim
     lab.register(Workflow("w").step("work", work)).start("w", id="run").result(30)
 
     assert progress_of(lab, "work") == (100_000, None, None)
-    assert len(heard) == 2, "time stands still: the first, and the last with the outcome"
+    assert 2 <= len(heard) < 10, "time stands still: the first, the last with the outcome, and what was on its way"
 
 
 def test_a_coroutine_may_tell_from_a_thread_of_its_own(lab: Engine) -> None:
