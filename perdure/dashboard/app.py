@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,10 +15,10 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from ..dsl.errors import EngineError, ExecutionNotFound, StoreError, UsageError
-from ..persistence.watch import Watch
 from ..shown import Redact
 from .desk import Desk
 from .guard import LOOPBACK, Guard, Keys
+from .live import changes
 from .metrics import CONTENT_TYPE, exposition
 
 if TYPE_CHECKING:
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["create_app"]
 
 _STATIC: Final = Path(__file__).parent / "static"
-_PULSE: Final = 0.25
-"""Seconds between two looks at the database's change counter, while somebody watches."""
-_BEATS_OF_SILENCE: Final = 60
 _LONGEST_BODY: Final = 2_000_000
 
 
@@ -115,27 +111,13 @@ class _Page:
         return JSONResponse(await run_in_threadpool(self._desk.act, await _body(request)))
 
     async def _live(self, request: Request) -> Response:
-        return StreamingResponse(_changes(self._desk.path, request), media_type="text/event-stream")
+        return StreamingResponse(changes(self._desk.path, request), media_type="text/event-stream")
 
     async def _metrics(self, _: Request) -> Response:
         def text() -> str:
             return exposition(self._desk.overview()["counts"], self._desk.figures())
 
         return Response(await run_in_threadpool(text), media_type=CONTENT_TYPE)
-
-
-async def _changes(path: str, request: Request) -> AsyncIterator[str]:
-    """Say whenever something was committed, as long as the browser listens; what, it asks for itself."""
-    silent = 0
-    with Watch(path) as watch:
-        yield "retry: 2000\nevent: hello\ndata: {}\n\n"
-        while not (getattr(request.app.state, "closing", False) or await request.is_disconnected()):
-            if watch.wait(0):
-                silent = 0
-                yield "event: change\ndata: {}\n\n"
-            elif (silent := silent + 1) % _BEATS_OF_SILENCE == 0:
-                yield ": still here\n\n"
-            await asyncio.sleep(_PULSE)
 
 
 def _file(file: Path) -> Callable[[Request], Any]:

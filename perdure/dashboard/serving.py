@@ -67,12 +67,4 @@ def serve(
             ready(address if token is None else f"{address}?token={token}")
         config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
         with suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended
-            _Server(config).run(sockets=[listening])
-
-
-class _Server(uvicorn.Server):
-    """Tells the browsers that watch that it ends, instead of waiting for them to go."""
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.config.app.state.closing = True  # type: ignore[union-attr]
-        await super().shutdown(sockets)
+            uvicorn.Server(config).run(sockets=[listening])

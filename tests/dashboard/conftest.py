@@ -43,8 +43,9 @@ def serving() -> Iterator[Callable[[Any], str]]:
         thread.start()
 
         def stop() -> None:
-            server.should_exit = server.force_exit = True
-            thread.join(timeout=10)
+            app.state.closing = server.should_exit = True
+            thread.join(timeout=20)
+            assert not thread.is_alive()
             socket.close()
 
         stops.append(stop)

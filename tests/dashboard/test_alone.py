@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -57,3 +59,19 @@ def test_the_command_serves_a_file_and_ends_quietly(tmp_path: Path, signal_numbe
             _, told = process.communicate(timeout=20)
 
     assert told == ""
+
+
+def test_a_server_that_has_the_page_mounted_stops_while_somebody_watches(tmp_path: Path, checkout: Path) -> None:
+    command = [sys.executable, "-m", "uvicorn", "in_fastapi:app", "--port", "0", "--no-use-colors"]
+    folder = checkout / "examples" / "applications"
+    environment = {**os.environ, "ORDERS_DB": str(tmp_path / "orders.db"), "PYTHONPATH": str(checkout)}
+    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        address = next(found[0] for line in server.stderr if (found := re.search(r"http://[\d.:]+", line)))
+        with urllib.request.urlopen(f"{address}/runs/api/live", timeout=20) as watching:  # noqa: S310 - our own address
+            assert watching.readline()
+            server.send_signal(signal.SIGTERM)
+            _, told = server.communicate(timeout=20)
+
+    assert "Application shutdown complete" in told
+    assert not re.search("error|cancel", told, re.IGNORECASE)

@@ -6,6 +6,7 @@ const live = document.getElementById("live");
 
 let overview = null;   // what /api/overview said last
 let drawn = 0;         // number of the view that is being drawn: an older one that arrives late is dropped
+let owed = false;      // whether a view must be drawn even if somebody is typing: it was asked for and has not come yet
 let shown = "";        // JSON of what the current view shows: nothing is drawn anew when nothing has changed
 let more = [];         // further pages of the list, which a redraw keeps
 
@@ -373,14 +374,17 @@ function isBusy() {  // somebody is filling something in: a redraw would take it
 async function refresh(always = false) {
   const { name, argument, query } = route();
   const number = ++drawn;
+  owed ||= always;  // the refresh that draws may be a later one than the one that was asked for
   try {
     const [head, found] = await Promise.all([ask("overview"), views[name].load(argument, query)]);
-    if (number !== drawn || (!always && isBusy())) return;
+    if (number !== drawn) return;
     overview = head;
     drawNav(name);
+    if (!owed && isBusy()) return;
     const look = JSON.stringify([location.hash, head.counts, head.read_only, found, more.length]);
-    if (look === shown && !always) return;
+    if (look === shown && !owed) return;
     shown = look;
+    owed = false;
     const open = [...main.querySelectorAll("details")].map((node) => node.open);
     const focused = document.activeElement?.getAttribute("name");
     main.replaceChildren(...views[name].draw(found, argument, query).flat().filter(Boolean));
@@ -390,7 +394,7 @@ async function refresh(always = false) {
   } catch (error) {
     if (number !== drawn) return;
     if (error.status === 401) drawLogin();
-    else if (always || !main.childElementCount || error.status === 404) main.replaceChildren(el("h1", {}, "That did not work"), card(null, el("p", { class: "error" }, error.message), el("p", {}, el("a", { href: "#/runs" }, "All runs"))));
+    else if (owed || !main.childElementCount || error.status === 404) main.replaceChildren(el("h1", {}, "That did not work"), card(null, el("p", { class: "error" }, error.message), el("p", {}, el("a", { href: "#/runs" }, "All runs"))));
   }
 }
 
@@ -408,7 +412,7 @@ let source, waiting;
 function watch() {
   source?.close();
   source = new EventSource("api/live");
-  source.addEventListener("hello", () => { live.textContent = "live"; live.className = "live on"; });
+  source.addEventListener("hello", () => { live.textContent = "live"; live.className = "live on"; refresh(); });
   source.addEventListener("change", () => { waiting ??= setTimeout(() => { waiting = undefined; refresh(); }, 200); });
   source.onerror = () => { live.textContent = "not connected"; live.className = "live off"; };
 }
