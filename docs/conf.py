@@ -18,6 +18,7 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_class_signature = "separated"
+autodoc_default_options = {"exclude-members": "__new__"}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 # Attributes as fields of their class: some are properties too, which autodoc describes by themselves.

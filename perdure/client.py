@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import Any, Final, Literal, TypeVar, Unpack, overload
 
 import msgspec
 
@@ -20,8 +19,6 @@ from .actors.endings import Endings
 from .actors.lookout import Lookout
 from .actors.starting import Start, execution_id_of
 from .actors.tray import pack, pack_start
-from .calling import signal_where
-from .dsl import messages as msg
 from .dsl.definition import Definition
 from .dsl.errors import (
     DuplicateExecution,
@@ -35,22 +32,20 @@ from .dsl.errors import (
     UsageError,
     WouldDeadlock,
 )
+from .dsl.legality import LEGAL_VERBS, Standing, Verb, legal_in
+from .dsl.messages import Signalled
 from .dsl.policies import Duration
-from .dsl.signals import Signal
 from .dsl.states import FINAL, State
 from .dsl.workflow import Workflow
 from .execution import Execution
-from .history import AttemptRecord
-from .looking import Filters, Looking, Page
-from .operating import OperatorVerbs
+from .looking import Looking
 from .persistence.inbox import Begun
 from .persistence.records import ExecutionRow, InboxRow
 from .persistence.store import Store
 from .registry import Registry, make_types_known
 from .run import Run
 from .starting import ClientStartOptions, IfExists, request_for
-from .stats import Stats
-from .steering import SAME
+from .verbs.face import Face
 
 __all__ = ["Client"]
 
@@ -58,15 +53,25 @@ InputT = TypeVar("InputT")
 OutputT = TypeVar("OutputT")
 T = TypeVar("T")
 
-_DEAF = frozenset({*FINAL, State.COMPENSATING})
+_DEAF: Final = frozenset({*FINAL, State.COMPENSATING})
+
+_STANDINGS: Final = {
+    State.COMPENSATING: (Standing.COMPENSATING, Standing.ROLLBACK_PAUSED, Standing.ROLLBACK_PARKED),
+    State.QUARANTINED: (Standing.QUARANTINED,),
+    State.COMPLETED: (Standing.COMPLETED,),
+    State.CANCELLED: (Standing.CANCELLED,),
+    State.FAILED: (Standing.FAILED, Standing.UNDONE, Standing.PARTLY_UNDONE),
+}
+"""Where a run may stand, as far as its row tells; all the rest is told by the engine that drives it."""
 
 
-class Client(OperatorVerbs):
+class Client(Face[int | None]):
     """Talks to the engines on a database, and runs nothing.
 
     What it starts, signals and cancels is on disk when the call returns, in the database's inbox. An engine that is
-    alive takes it from there at once, and its answer is the call's; otherwise it waits for the next engine. Every
-    method may be called from any thread.
+    alive takes it from there at once, and its answer is the call's; otherwise it waits for the next engine, and what
+    that one cannot do is logged there. So it is with all that is asked of runs. Every method may be called from any
+    thread.
 
     Example:
         >>> from perdure import Engine
@@ -191,7 +196,7 @@ class Client(OperatorVerbs):
         request = request_for(
             workflow,
             input,
-            execution_id_of(clock.micros(), secrets.randbits),
+            self._new_id(),
             input_type=input_type,
             id=id,
             key=key,
@@ -208,142 +213,40 @@ class Client(OperatorVerbs):
             sent = self._store.inbox.send_start(pack_start(request), replace=if_exists == "replace_if_finished")
         if isinstance(sent, Begun):
             return self._existing(sent, request)
-        return Run(self, self._courier.deliver(sent) or request.new_id, name)
+        return self._handle(self._courier.deliver(sent) or request.new_id, name)
 
     def _existing(self, begun: Begun, request: Start) -> Run[Any]:
         if request.if_exists == "reject" or begun.workflow != request.workflow:
             by_id = begun.execution_id == request.execution_id
             why = "under this id" if by_id else f"with the idempotency key {request.key!r}"
             raise DuplicateExecution(begun.execution_id, f"{why}, of workflow {begun.workflow!r}")
-        return Run(self, begun.execution_id, begun.workflow)
+        return self._handle(begun.execution_id, begun.workflow)
 
-    @overload
-    def signal(self, id: str, event: Signal[T], payload: T, *, key: str | None = None, strict: bool = True) -> None: ...
-    @overload
-    def signal(
-        self, id: str, event: Signal[None], payload: None = None, *, key: str | None = None, strict: bool = True
-    ) -> None: ...
-    @overload
-    def signal(
-        self, id: str, event: str, payload: Any = None, *, key: str | None = None, strict: bool = True
-    ) -> None: ...
-    def signal(self, id: str, event: Any, payload: Any = None, *, key: str | None = None, strict: bool = True) -> None:
-        """Send a signal to a run; returns once it is on disk, and the engine that drives the run, if any, has taken it.
+    # ---- what the verbs rest on
 
-        Args:
-            id: Id of the run.
-            event: Name of the signal, or a typed `Signal`.
-            payload: What the gate gives to the steps after it; checked against the signal's type.
-            key: A second signal to this run with the same key is dropped.
-            strict: Refuse a name that no gate of the workflow waits for. Only an engine can tell: when none is alive,
-                such a signal is refused later, and logged there.
+    def _check_open(self, verb: str) -> None:
+        if os.getpid() != self._process:
+            raise EngineForked(verb, "client")
+        if self._closed:
+            raise EngineClosed(verb, "client")
 
-        Raises:
-            ExecutionNotFound: there is no such run.
-            ExecutionFinished: it has ended or is being undone; nothing was stored.
-            UnknownSignal: no gate waits for this name.
-            InvalidPayload: the payload does not fit its type or cannot be stored.
-            StoreError: it could not be written; the message says whether it may have been.
-            EngineClosed: the client is closed.
-        """
-        self._check_open("signal")
-        name = event.name if isinstance(event, Signal) else event
-        arguments.check_text(id, "the id of a run")
-        arguments.check_text(name, "the name of a signal")
-        if key is not None:
-            arguments.check_text(key, "key")
-        annotation = event.payload if isinstance(event, Signal) else self._payload_type(name, id)
-        encoded = arguments.encode(payload, annotation, f"the payload of signal {name!r}")
+    def _tell(self, id: str, message: Any, verb: str) -> Any:
+        if isinstance(message, Signalled):
+            return self._signal(id, message)
+        return self._send(id, message, lambda state: _check_legal(id, state, Verb(verb)))
 
+    def _signal(self, id: str, message: Signalled) -> None:
         def check(state: str | None) -> None:
             if state is None:
                 raise ExecutionNotFound(id)
             if state in _DEAF:
-                raise ExecutionFinished(id, state, f"take the signal {name!r}")
+                raise ExecutionFinished(id, state, f"take the signal {message.event!r}")
 
         try:
-            self._send(id, msg.Signalled(name, encoded, key, strict), check)
+            self._send(id, message, check)
         except ExecutionFinished:
-            if key is None or not self._has_signal(id, key):
+            if message.dedup_key is None or not self._has_signal(id, message.dedup_key):
                 raise
-
-    def signal_where(
-        self,
-        event: Signal[Any] | str,
-        payload: Any = None,
-        *,
-        key: str | None = None,
-        workflow: str | None = None,
-        **filters: Unpack[Filters],
-    ) -> list[str]:
-        """Send a signal to every unfinished run that it concerns; as `Engine.signal_where` does, through the inbox."""
-        self._check_open("signal")
-        return signal_where(self, event, payload, key, workflow, **filters)
-
-    def _payload_type(self, event: str, id: str) -> Any:
-        def workflow_of_run() -> str | None:
-            execution = self.get_execution(id)
-            return None if execution is None else execution.workflow_name
-
-        return self._registry.payload_type(event, workflow_of_run)
-
-    def _has_signal(self, id: str, key: str) -> bool:
-        stored = self._store.snapshot(id)
-        return stored is not None and any(signal.dedup_key == key for signal in stored.signals)
-
-    def cancel(self, id: str, *, compensate: bool = True, reason: str = "cancelled", by: str | None = None) -> bool:
-        """Cancel a run; returns once the wish is on disk, and the engine that drives the run, if any, has taken it.
-
-        Returns:
-            False if the run was being stopped already.
-
-        Raises:
-            ExecutionNotFound: there is no such run.
-            IllegalTransition: it has ended, is being undone already, or is quarantined.
-            StoreError: it could not be written; the message says whether it may have been.
-            EngineClosed: the client is closed.
-        """
-        self._check_open("cancel")
-        arguments.check_text(id, "the id of a run")
-
-        def check(state: str | None) -> None:
-            if state is None:
-                raise ExecutionNotFound(id)
-            if state in _DEAF or state == State.QUARANTINED:
-                raise IllegalTransition(id, state, "cancel", (State.RUNNING, State.WAITING))
-
-        return self._send(id, msg.Cancel(compensate, reason, by), check) is not False
-
-    def fork(
-        self,
-        id: str,
-        *,
-        at: str | None = None,
-        input: Any = SAME,
-        steps: Mapping[str, Any] | None = None,
-        new_id: str | None = None,
-        reason: str | None = None,
-        by: str | None = None,
-    ) -> Run[Any]:
-        """Start a new run that begins with what another one has recorded; see `Engine.fork`.
-
-        Raises:
-            ExecutionNotFound: there is no such run.
-            UsageError: an argument is wrong.
-            StoreError: it could not be written; the message says whether it may have been.
-            EngineClosed: the client is closed.
-        """
-        forked = self._fork(id, at=at, input=input, steps=steps, new_id=new_id, reason=reason, by=by)
-        source = self.get_execution(id)
-        return Run(self, forked, "" if source is None else source.workflow_name)
-
-    def _input_type(self, id: str) -> Any:
-        source = self.get_execution(id)
-        try:
-            known = source and self._registry.definition(source.workflow_name, source.version)
-        except UnknownWorkflow:
-            return None
-        return known.input_type if known else None
 
     def _send(self, id: str, message: Any, check: Callable[[str | None], None]) -> Any:
         self._check_open("send")
@@ -353,90 +256,9 @@ class Client(OperatorVerbs):
             number = self._store.inbox.send(row, check)
         return self._courier.deliver(number, id)
 
-    # ---- reading
-
-    def run(self, id: str) -> Run[Any]:
-        """Return a handle on a run that exists.
-
-        Raises:
-            ExecutionNotFound: there is none of this id.
-        """
-        execution = self.get_execution(id)
-        if execution is None:
-            raise ExecutionNotFound(id)
-        return Run(self, id, execution.workflow_name)
-
-    def get_execution(self, id: str) -> Execution | None:
-        """Return what a run looks like now, or None if there is none of this id.
-
-        Raises:
-            EngineClosed: the client is closed.
-        """
-        self._check_open("read an execution")
-        found = self._looking.get_execution(id)
-        if found is None and (start := self._read("read an execution", lambda store: store.inbox.start_of(id))):
-            # Look again: an engine may have taken the start between the two looks.
-            found = self._looking.get_execution(id) or self._looking.view(_row_to_be(start))
-        return found
-
-    def list_executions(
-        self,
-        workflow: str | None = None,
-        state: str | Collection[str] | None = None,
-        *,
-        limit: int = 100,
-        offset: int = 0,
-        after: str | None = None,
-        order: Literal["newest", "oldest"] = "newest",
-        **filters: Unpack[Filters],
-    ) -> Page:
-        """Return runs that an engine has started, newest first; the arguments are those of `Engine.list_executions`.
-
-        Raises:
-            UsageError: a filter or bound is wrong.
-            EngineClosed: the client is closed.
-        """
-        self._check_open("list executions")
-        return self._looking.list_executions(
-            workflow, state, limit=limit, offset=offset, after=after, order=order, **filters
-        )
-
-    def history(self, id: str) -> list[AttemptRecord]:
-        """Return every attempt of a run; see `Engine.history`.
-
-        Raises:
-            ExecutionNotFound: there is no such run.
-            EngineClosed: the client is closed.
-        """
-        self._check_open("read a history")
-        return self._looking.history(id)
-
-    def count_executions(
-        self,
-        workflow: str | None = None,
-        state: str | Collection[str] | None = None,
-        *,
-        by: Literal["state", "workflow"] | None = None,
-        **filters: Unpack[Filters],
-    ) -> Any:
-        """Return how many runs there are, or how many of each state or workflow; see `Engine.count_executions`.
-
-        Raises:
-            UsageError: a filter is wrong.
-            EngineClosed: the client is closed.
-        """
-        self._check_open("count executions")
-        return self._looking.count_executions(workflow, state, by=by, **filters)
-
-    def stats(self, window: Duration = 60) -> Stats:
-        """Return how the database is doing; see `Engine.stats`. What an engine is busy with is not known here.
-
-        Raises:
-            UsageError: the window is wrong.
-            EngineClosed: the client is closed.
-        """
-        self._check_open("read the figures")
-        return self._looking.stats(window)
+    def _has_signal(self, id: str, key: str) -> bool:
+        stored = self._store.snapshot(id)
+        return stored is not None and any(signal.dedup_key == key for signal in stored.signals)
 
     def _read(self, verb: str, look: Callable[[Store], T]) -> T:
         self._check_open(verb)
@@ -446,11 +268,27 @@ class Client(OperatorVerbs):
             self._check_open(verb)  # it was closed under this thread's hands
             raise
 
-    # ---- for handles on runs
+    def _new_id(self) -> str:
+        return execution_id_of(clock.micros(), secrets.randbits)
 
-    def view(self, row: ExecutionRow) -> Execution:
-        """Return what a run's row shows; its steps and signals are read when they are asked for."""
-        return self._looking.view(row)
+    def _input_type(self, workflow: str, version: str | None) -> Any:
+        try:
+            return self._registry.definition(workflow, version).input_type
+        except UnknownWorkflow:  # the engine that drives the run knows it, and checks
+            return None
+
+    def _yet_to_start(self, id: str) -> Execution | None:
+        start = self._read("read an execution", lambda store: store.inbox.start_of(id))
+        if start is None:
+            return None
+        # Look again: an engine may have taken the start between the two looks.
+        return self._looking.get_execution(id) or self._looking.view(_row_to_be(start))
+
+    def _ended(self, answers: Sequence[int | None]) -> int | None:
+        counts = [answer for answer in answers if answer is not None]
+        return sum(counts) if counts or not answers else None
+
+    # ---- for handles on runs
 
     def when_ended(self, id: str, callback: Callable[[ExecutionRow | None], None]) -> Callable[[], None]:
         """Have a callback called with a run's row at its end, or None at the close; returns what takes that back."""
@@ -505,12 +343,6 @@ class Client(OperatorVerbs):
             self._store.close()
         self._endings.close()
 
-    def _check_open(self, verb: str) -> None:
-        if os.getpid() != self._process:
-            raise EngineForked(verb, "client")
-        if self._closed:
-            raise EngineClosed(verb, "client")
-
     @property
     def workflows(self) -> tuple[Workflow[Any, Any], ...]:
         """The workflows that are known here."""
@@ -525,28 +357,6 @@ class Client(OperatorVerbs):
     def closed(self) -> bool:
         """Whether the client is closed."""
         return self._closed
-
-    def __enter__(self) -> Self:
-        """Return the client."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        """Return the client."""
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it without blocking the loop."""
-        import asyncio
-
-        await asyncio.to_thread(self.close)
 
 
 def _row_to_be(start: InboxRow) -> ExecutionRow:
@@ -570,3 +380,17 @@ def _row_to_be(start: InboxRow) -> ExecutionRow:
         "updated_at": start.accepted_at,
     }
     return ExecutionRow(**{**nothing, **known})  # type: ignore[arg-type]
+
+
+def _check_legal(id: str, state: str | None, verb: Verb) -> None:
+    """Refuse what is legal nowhere that a run of this state may stand.
+
+    Raises:
+        ExecutionNotFound: there is no such run.
+        IllegalTransition: so it is.
+    """
+    if state is None:
+        raise ExecutionNotFound(id)
+    standings = _STANDINGS.get(State(state), ())
+    if standings and not any(verb in LEGAL_VERBS[standing] for standing in standings):
+        raise IllegalTransition(id, state, verb, legal_in(verb))

@@ -66,10 +66,15 @@ class Looking:
         self,
         read: Callable[[str, Callable[[Reader], Any]], Any],
         definition_of: Callable[[str, str | None], Definition],
+        load: Callable[[], Load] | None = None,
     ) -> None:
-        """Take how to read (what for, as a verb, and the question), and where definitions are known."""
+        """Take how to read (what for, as a verb, and the question), and where definitions are known.
+
+        ``load`` tells what an engine is busy with, if there is one.
+        """
         self._read = read
         self._definition_of = definition_of
+        self._load = load
 
     def get_execution(self, id: str) -> Execution | None:
         """Return what a run looks like now, or None if there is none of this id."""
@@ -147,15 +152,15 @@ class Looking:
         stored, attempts = found
         return history_of(stored.facts, attempts)
 
-    def stats(self, window: Duration = 60, load: Callable[[], Load] | None = None) -> Stats:
-        """Return how things are; ``load`` tells what an engine is busy with, if there is one."""
+    def stats(self, window: Duration = 60) -> Stats:
+        """Return how things are."""
         span = arguments.microseconds(window, "window")
         if span == 0:
             msg = "window must be more than zero: rates are counted over it"
             raise UsageError(msg)
         now = clock.micros()
         found: Figures = self._read("read the figures", lambda reader: reader.figures(since=now - span, now=now))
-        return stats_of(found, now, span, None if load is None else load())
+        return stats_of(found, now, span, None if self._load is None else self._load())
 
 
 class look_at(AbstractContextManager[Looking]):  # noqa: N801 - reads as a verb, like `open`

@@ -24,9 +24,8 @@ from .steering import SAME, AuditEntry, How
 
 if TYPE_CHECKING:
     from .actors.endings import Ending
-    from .client import Client
-    from .engine import Engine
     from .persistence.records import ExecutionRow
+    from .verbs.face import Face
 
 __all__ = ["Run"]
 
@@ -50,7 +49,7 @@ class Run(Generic[R_co]):
     __slots__ = ("_ending", "_engine", "id", "workflow_name")
 
     def __init__(
-        self, engine: Engine | Client, execution_id: str, workflow_name: str, ending: Ending | None = None
+        self, engine: Face[int | None], execution_id: str, workflow_name: str, ending: Ending | None = None
     ) -> None:
         self._engine = engine
         self._ending = ending

@@ -67,3 +67,19 @@ def test_a_clients_handle_on_a_run_steers_it_too(other: Engine) -> None:
         run.terminate(by="ada")
         assert run.wait(PATIENCE).state == "cancelled"
         assert [entry.by for entry in run.audit()] == ["ada"] * 4
+
+
+def test_a_client_ends_several_incidents_at_once_and_passes_over_those_that_have_ended(other: Engine) -> None:
+    other.start("w", id="y").wait(PATIENCE, until="waiting")
+    with Client(other.path) as client:
+        incidents = client.incidents()
+        assert client.resolve(incidents, "complete", result=1) == 2
+        assert client.resolve(["x", "y"], "retry") == 0
+        assert client.resolve([], "retry") == 0
+
+
+def test_a_client_learns_from_no_number_that_nobody_has_heeded_it_yet(path: Path) -> None:
+    with Engine(path, flow(), durability="normal") as driver:
+        driver.start("w", id="x").wait(PATIENCE, until="waiting")
+    with Client(path) as client:
+        assert client.resolve(["x"], "skip") is None

@@ -1,0 +1,1 @@
+"""What may be said to an engine or a client, one noun a file."""
