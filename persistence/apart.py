@@ -18,6 +18,7 @@ from typing import Any, Final
 import peewee
 
 from ..dsl.errors import OwnershipLost, UsageError
+from .connection import Connection
 
 __all__ = ["Apart"]
 
@@ -36,6 +37,11 @@ class Apart:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
+
+    @property
+    def link(self) -> Connection:
+        """The connection as the statements of this room know it."""
+        return self.connection
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> sqlite3.Cursor:
         """Execute a statement and return its cursor."""

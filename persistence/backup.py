@@ -5,17 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from ..dsl.errors import StoreUnavailable, UsageError
 from .faults import explain
+from .kind import Progress
 
-__all__ = ["Progress", "copy_to"]
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Told how many pages are copied, and of how many."""
+__all__ = ["copy_to"]
 
 _PAGES: Final = 2000
 _NOTHING_LEFT: Final = "no copy was left"

@@ -17,22 +17,26 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from peewee import PeeweeException, SqliteDatabase
 
 from ..dsl.errors import StoreCorrupt, StoreError, StoreUnavailable
+from .apart import Apart
+from .backup import copy_to
 from .faults import NOTHING_WRITTEN, OUTCOME_UNKNOWN, explain, needs_reopening
+from .ground import ground_of, is_locked, lock_path
+from .health import Ground
+from .joining import part_of, wait_for_writers
+from .kind import Durability, Progress
 from .locks import FileLock
 from .looking import teach
 from .migrations import blank, check_newest, check_version, migrate, version_of
 
-__all__ = ["BUSY_SECONDS", "Database", "Durability"]
+__all__ = ["BUSY_SECONDS", "Database"]
 
 T = TypeVar("T")
-
-Durability = Literal["full", "normal"]
 
 BUSY_SECONDS: Final = 5.0
 _IDLE_READERS: Final = 4
@@ -56,7 +60,10 @@ class Database:
 
     Attributes:
         path: The file; a private temporary one when none was given.
+        notices: None: processes on one machine call each other by sockets beside the file.
     """
+
+    notices = None
 
     def __init__(self, path: str | None, *, durability: Durability, busy_timeout: float = BUSY_SECONDS) -> None:
         if path is None:
@@ -77,6 +84,11 @@ class Database:
         self._identity: tuple[int, int] | None = None
         self._readers: list[sqlite3.Connection] = []
         self._readers_guard = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages: its path."""
+        return self.path
 
     def open(self, prepare: Callable[[sqlite3.Connection], T]) -> T:
         """Create or migrate the file, and prepare it, all under the lock.
@@ -285,8 +297,8 @@ class Database:
         return result
 
     @contextmanager
-    def apart(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection with a writing transaction of its own, from any thread; what is not committed is undone.
+    def apart(self) -> Iterator[Apart]:
+        """Give a transaction of its own, from any thread; what is not committed is undone.
 
         Raises:
             StoreUnavailable, StoreCorrupt, StoreError: As for `write`; errors of the caller's statements are SQLite's.
@@ -301,7 +313,7 @@ class Database:
             connection = sqlite3.connect(self.path, timeout=self._busy_seconds, isolation_level=None)
             try:
                 self._begin_apart(connection)
-                yield connection
+                yield Apart(connection)
             finally:
                 connection.close()  # which undoes what was not committed
         finally:
@@ -366,6 +378,70 @@ class Database:
             raise explain(error, self.path, NOTHING_WRITTEN) from error
         self._give_back(reader)
         return result
+
+    @contextmanager
+    def joined(self, tx: object) -> Iterator[sqlite3.Connection]:
+        """Give the connection on which a caller's transaction is open, for one part of it: all of it, or nothing.
+
+        Raises:
+            UsageError: It is no transaction on this database.
+            StoreUnavailable, StoreCorrupt, StoreError: As for `write`.
+        """
+        self.check_file()
+        try:
+            with part_of(tx, self.path) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise explain(error, self.path, NOTHING_WRITTEN) from error
+
+    def wait_for_writers(self, seconds: float) -> bool:
+        """Wait until no transaction of anybody that has written is open; tell whether that came to pass in time."""
+        self.check_file()
+        return wait_for_writers(self.path, seconds)
+
+    # ---- who lives
+
+    def hold(self, engine: int) -> FileLock:
+        """Take the lock that says that an engine of this process lives."""
+        lock = FileLock(lock_path(self.path, engine))
+        if not lock.try_acquire():
+            lock.close()
+            raise StoreUnavailable(f"another process holds {lock.path!r}, which only this engine has a reason to make")
+        return lock
+
+    def try_hold(self, engine: int) -> FileLock | None:
+        """Take the lock of another engine, which is possible only when that is dead; None if it lives."""
+        lock = FileLock(lock_path(self.path, engine))
+        if lock.try_acquire():
+            return lock
+        lock.close()
+        return None
+
+    def is_held(self, engine: int) -> bool:
+        """Tell whether an engine lives."""
+        return is_locked(lock_path(self.path, engine))
+
+    # ---- looking after it
+
+    def verify(self) -> None:
+        """Read the whole file and check its structure; takes about a second per gigabyte.
+
+        Raises:
+            StoreCorrupt: It is damaged; says where.
+        """
+        found = self.read(lambda connection: connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        if found != "ok":
+            raise StoreCorrupt(f"{self.path!r} is damaged: {found}; restore a backup")
+
+    def ground(self, connection: Any, alive: set[int]) -> Ground:
+        """Look at the file, from end to end, and at what lies beside it."""
+        return ground_of(connection, self.path, alive)
+
+    def backup(self, path: str, progress: Progress | None = None) -> None:
+        """Copy the file, as it is now, to one that is not there yet; whoever uses it is not held up."""
+        self.read(lambda connection: copy_to(connection, path, progress))
+
+    # ---- connections
 
     def _take_reader(self) -> sqlite3.Connection:
         with self._readers_guard:

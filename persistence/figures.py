@@ -8,10 +8,11 @@ Nothing is counted while runs are driven: all of it is worked out of rows that a
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+from .connection import Connection
 
 __all__ = ["STATEMENTS", "Figures", "StepFigures", "figures"]
 
@@ -83,7 +84,7 @@ class Figures(NamedTuple):
     steps: list[StepFigures]
 
 
-def figures(connection: sqlite3.Connection, *, since: int, now: int) -> Figures:
+def figures(connection: Connection, *, since: int, now: int) -> Figures:
     """Return the figures of a database; ``since`` is where rates are counted from."""
     return Figures(
         dict(connection.execute(_STATES).fetchall()),

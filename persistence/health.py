@@ -1,18 +1,17 @@
 """How a database is: its file, its schema, the engines that have it open, and the runs nobody drives.
 
-Only looks. Whether an engine is alive is asked of its lock, as the engines do it among themselves.
+Only looks. Whether an engine is alive is asked of its hold, as the engines do it among themselves.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from pathlib import Path
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from .locks import FileLock
-from .migrations import MIGRATIONS, version_of
+from .connection import Connection
+from .migrations import MIGRATIONS
 
-__all__ = ["EngineHealth", "Health", "StuckRun", "engines_of", "examine"]
+__all__ = ["EngineHealth", "Ground", "Health", "StuckRun", "engines_of", "examine"]
 
 _ENGINES: Final = "SELECT id, driver, started_at, pid, host FROM workflow_engines ORDER BY id"
 _STATES: Final = "SELECT state, count(*) FROM workflow_executions GROUP BY state ORDER BY state"
@@ -62,6 +61,24 @@ class StuckRun(NamedTuple):
     why: str
 
 
+class Ground(NamedTuple):
+    """What a database stands on, as far as that sort of database can tell.
+
+    Attributes:
+        damage: What is wrong with it, or None.
+        schema: Version of the schema.
+        size: Its bytes.
+        wal_size: Bytes of the write-ahead log beside it.
+        left_locks: Lock files of engines that are gone.
+    """
+
+    damage: str | None
+    schema: int
+    size: int
+    wal_size: int = 0
+    left_locks: tuple[str, ...] = ()
+
+
 class Health(NamedTuple):
     """What was found.
 
@@ -88,16 +105,18 @@ class Health(NamedTuple):
     left_locks: list[str]
 
 
-def examine(connection: sqlite3.Connection, path: str, *, overdue_before: int) -> Health:
-    """Look at everything; the file is read from end to end.
+def examine(
+    connection: Connection, *, overdue_before: int, is_held: Callable[[int], bool], ground: Callable[[set[int]], Ground]
+) -> Health:
+    """Look at everything.
 
     Args:
         connection: One that reads.
-        path: The file.
         overdue_before: Timers that were due before this instant should have fired.
+        is_held: Whether the engine of this number lives.
+        ground: Tells what the database stands on, given the engines that live.
     """
-    damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    engines = engines_of(connection, path)
+    engines = engines_of(connection, is_held)
     alive = {engine.id for engine in engines if engine.state == "alive"}
     drivers = {engine.id: engine.driver for engine in engines}
     stuck = [
@@ -105,44 +124,34 @@ def examine(connection: sqlite3.Connection, path: str, *, overdue_before: int) -
         for name, workflow, state, owner, due in connection.execute(_UNFINISHED, (overdue_before,))
         if (why := _why(state, drivers.get(owner) in alive, due, overdue_before))
     ]
+    found = ground(alive)
     return Health(
-        damage=None if damage == "ok" else str(damage),
-        schema=version_of(connection),
+        damage=found.damage,
+        schema=found.schema,
         newest_schema=MIGRATIONS[-1].number,
-        size=_size(path),
-        wal_size=_size(f"{path}-wal"),
+        size=found.size,
+        wal_size=found.wal_size,
         engines=engines,
         states=dict(connection.execute(_STATES).fetchall()),
         stuck=stuck,
-        left_locks=_left_locks(path, alive),
+        left_locks=list(found.left_locks),
     )
 
 
-def engines_of(connection: sqlite3.Connection, path: str) -> list[EngineHealth]:
+def engines_of(connection: Connection, is_held: Callable[[int], bool]) -> list[EngineHealth]:
     """Return the engines that have a database open, or had and left runs behind."""
     return [
-        EngineHealth(number, driver, pid, host, started_at, _state_of(path, number, driver))
+        EngineHealth(number, driver, pid, host, started_at, _state_of(number, driver, is_held))
         for number, driver, started_at, pid, host in connection.execute(_ENGINES).fetchall()
     ]
 
 
-def _state_of(path: str, engine: int, driver: int | None) -> str:
-    if _is_locked(f"{path}-engine-{engine}"):
+def _state_of(engine: int, driver: int | None, is_held: Callable[[int], bool]) -> str:
+    if is_held(engine):
         return "alive"
     if driver is None:
         return "closed"
     return "dead" if driver == engine else "taken over"
-
-
-def _is_locked(path: str) -> bool:
-    """Tell whether a lock is held by a process, without making its file."""
-    if not Path(path).exists():
-        return False
-    lock = FileLock(path)
-    try:
-        return not lock.try_acquire()
-    finally:
-        lock.close()
 
 
 def _why(state: str, is_driven: bool, due: int | None, overdue_before: int) -> str | None:  # noqa: FBT001
@@ -151,22 +160,3 @@ def _why(state: str, is_driven: bool, due: int | None, overdue_before: int) -> s
     if not is_driven:
         return "undriven"
     return "overdue" if due is not None and due <= overdue_before else None
-
-
-def _left_locks(path: str, alive: set[int]) -> list[str]:
-    file = Path(path)
-    found = {int(number): lock for lock in file.parent.glob(f"{_plain(file.name)}-engine-*")
-             if (number := lock.name.rpartition("-")[2]).isdecimal()}  # fmt: skip
-    return [str(lock) for number, lock in sorted(found.items()) if number not in alive and not _is_locked(str(lock))]
-
-
-def _plain(name: str) -> str:
-    """Return the pattern that matches a name and nothing else."""
-    return "".join(f"[{char}]" if char in "*?[" else char for char in name)
-
-
-def _size(path: str) -> int:
-    try:
-        return Path(path).stat().st_size
-    except FileNotFoundError:
-        return 0

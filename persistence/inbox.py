@@ -10,14 +10,14 @@ This file must never know what a message says.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from ..dsl.errors import DuplicateRow
-from .database import Database
+from .connection import Connection
+from .kind import Kind
 from .models import InboxModel, columns
 from .records import InboxRow
 from .rows import listed
@@ -74,7 +74,7 @@ class Whereabouts(NamedTuple):
 class Inbox:
     """The messages in one database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Kind) -> None:
         self._database = database
 
     # Writing: by one thread at a time ---------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ class Inbox:
             StoreError: As for `Store.commit`.
         """
 
-        def write(connection: sqlite3.Connection) -> int:
+        def write(connection: Connection) -> int:
             if check is not None and not _is_pending(connection, row.execution_id):
                 found = connection.execute(_STATE, (row.execution_id,)).fetchone()
                 check(None if found is None else found[0])
@@ -111,7 +111,7 @@ class Inbox:
         """
         wanted = (row.execution_id, row.workflow, row.idempotency_key, replace, row.accepted_at)
 
-        def write(connection: sqlite3.Connection) -> int | Begun:
+        def write(connection: Connection) -> int | Begun:
             found = connection.execute(_BEGUN, wanted).fetchone()
             return _put(connection, row) if found is None else Begun(*found)
 
@@ -157,7 +157,7 @@ class Inbox:
         return [engine for (engine,) in found]
 
 
-def consume(connection: sqlite3.Connection, rows: Collection[int]) -> None:
+def consume(connection: Connection, rows: Collection[int]) -> None:
     """Delete messages with what they have caused, inside a transaction.
 
     Raises:
@@ -167,11 +167,11 @@ def consume(connection: sqlite3.Connection, rows: Collection[int]) -> None:
         raise DuplicateRow("another engine has taken a message from the inbox; nothing was written")
 
 
-def _put(connection: sqlite3.Connection, row: InboxRow) -> int:
+def _put(connection: Connection, row: InboxRow) -> int:
     return connection.execute(_PUT, row[1:]).lastrowid or 0
 
 
-def _is_pending(connection: sqlite3.Connection, execution_id: str) -> bool:
+def _is_pending(connection: Connection, execution_id: str) -> bool:
     return connection.execute(_PENDING, (execution_id,)).fetchone() is not None
 
 

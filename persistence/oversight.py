@@ -7,10 +7,10 @@ An audit row is written in the transaction of what it caused, is never changed, 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from typing import Final
 
+from .connection import Connection
 from .models import AuditModel, StepModel, columns
 from .records import AuditRow, Batch, IncidentRow
 from .rows import fact, listed
@@ -33,7 +33,7 @@ _INCIDENTS: Final = f"""
 """
 
 
-def write_oversight(connection: sqlite3.Connection, batch: Batch) -> None:
+def write_oversight(connection: Connection, batch: Batch) -> None:
     """Delete the facts that are to be asked for anew, and keep who wanted that, inside a transaction."""
     if batch.forgotten:
         connection.executemany(_FORGET, sorted(batch.forgotten))
@@ -41,12 +41,12 @@ def write_oversight(connection: sqlite3.Connection, batch: Batch) -> None:
         connection.executemany(_NOTE, batch.audit)
 
 
-def read_audit(connection: sqlite3.Connection, execution_id: str) -> list[AuditRow]:
+def read_audit(connection: Connection, execution_id: str) -> list[AuditRow]:
     """Return what operators have asked of a run, oldest first."""
     return list(map(AuditRow._make, connection.execute(_AUDIT, (execution_id,))))
 
 
-def read_incidents(connection: sqlite3.Connection, workflow: str | None, limit: int) -> list[IncidentRow]:
+def read_incidents(connection: Connection, workflow: str | None, limit: int) -> list[IncidentRow]:
     """Return what waits for an operator, longest first."""
     found: Iterable[tuple[object, ...]] = connection.execute(_INCIDENTS, (workflow, limit))
     return [IncidentRow(str(run), str(name), fact(columns)) for run, name, *columns in found]

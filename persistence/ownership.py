@@ -1,33 +1,35 @@
 """Which engine drives which runs.
 
-Each open engine has a row and a lock on a side file, ``<database>-engine-<id>``, that dies with its process. A run's
+Each open engine has a row and a hold, which dies with its process; of what sort is the database's business. A run's
 row names the engine that wrote it last; that engine's row names its *driver*: itself while it lives, the engine that
 took it over after it died, or nobody after it was closed. So taking over a million waiting runs writes one row, and
 is at once the fence: an engine that finds another driver in its row has lost its right to write.
 
-Whether an engine is alive is asked of its lock, never of a clock.
+Whether an engine is alive is asked of its hold, never of a clock of ours.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-import sqlite3
 from typing import Final, NamedTuple
 
 import msgspec
 
-from ..dsl.errors import OwnershipLost, StoreUnavailable
-from .locks import FileLock
+from ..dsl.errors import OwnershipLost
+from .connection import Connection
+from .kind import Hold, Kind
 
 __all__ = ["Membership"]
 
-_FENCE: Final = "SELECT driver FROM workflow_engines WHERE id = ?"
+_FENCE: Final = "SELECT driver FROM workflow_engines WHERE id = ? /*lock FOR SHARE*/"
 _REGISTER: Final = """
     INSERT INTO workflow_engines (started_at, pid, host)
     VALUES (CAST(strftime('%s', 'now') AS INTEGER) * 1000000, ?, ?)
 """
 _OTHERS: Final = "SELECT id, driver FROM workflow_engines WHERE (driver = id AND id <> ?) OR driver IS NULL ORDER BY id"
+# Two engines that want the same dead one: one has it, the other goes on without.
+_STILL: Final = f"{_OTHERS} /*lock FOR UPDATE SKIP LOCKED*/"
 _DRIVEN: Final = "SELECT id FROM workflow_engines WHERE driver = ? ORDER BY id"
 # A crash in which a run took no part must not bring it nearer to quarantine. So those are not counted that only wait,
 # be it for a signal, for the time of the next attempt or for a child.
@@ -59,7 +61,7 @@ _FAMILIES: Final = """
             WHERE finished_at IS NULL AND parent_id IS NULL
             AND owner IN (SELECT id FROM workflow_engines WHERE driver = ?1)
             AND workflow = ?2 AND version IS ?3 ORDER BY id LIMIT ?4
-        )
+        ) AS roots
         UNION ALL
         SELECT child.id FROM workflow_executions AS child JOIN family ON child.parent_id = family.id
     )
@@ -82,19 +84,19 @@ class Membership:
         drivers: For each engine whose runs this one drives: this engine's number.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._lock: FileLock | None = None
+    def __init__(self, database: Kind) -> None:
+        self._database = database
+        self._hold: Hold | None = None
         self.engine_id = 0
         self.drivers: dict[int, int] = {}
 
-    def join(self, connection: sqlite3.Connection) -> None:
-        """Add this engine's row, with its lock held before anybody can see the row. Brings its own transaction."""
+    def join(self, connection: Connection) -> None:
+        """Add this engine's row, with its hold taken before anybody can see the row. Brings its own transaction."""
         connection.execute("BEGIN IMMEDIATE")
         try:
             engine_id = connection.execute(_REGISTER, (os.getpid(), socket.gethostname())).lastrowid or 0
             connection.execute(_TAKE, (engine_id, engine_id, engine_id))
-            self._lock = self._locked(engine_id)
+            self._hold = self._database.hold(engine_id)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -104,17 +106,7 @@ class Membership:
         self.engine_id = engine_id
         self.drivers = {engine_id: engine_id}
 
-    def _locked(self, engine_id: int) -> FileLock:
-        lock = FileLock(self._lock_path(engine_id))
-        if not lock.try_acquire():
-            lock.close()
-            raise StoreUnavailable(f"another process holds {lock.path!r}, which only this engine has a reason to make")
-        return lock
-
-    def _lock_path(self, engine_id: int) -> str:
-        return f"{self._path}-engine-{engine_id}"
-
-    def check(self, connection: sqlite3.Connection) -> None:
+    def check(self, connection: Connection) -> None:
         """Refuse to go on if another engine has taken this one over. The first statement of every transaction.
 
         Raises:
@@ -122,33 +114,29 @@ class Membership:
         """
         if not self.is_valid(connection):
             raise OwnershipLost(
-                f"engine {self.engine_id} of {self._path!r} was taken for dead and its runs were taken over;"
+                f"engine {self.engine_id} of {self._database.name!r} was taken for dead and its runs were taken over;"
                 " nothing was written: stop its work and open a new engine"
             )
 
-    def is_valid(self, connection: sqlite3.Connection) -> bool:
+    def is_valid(self, connection: Connection) -> bool:
         """Tell whether this engine may still write."""
         row = connection.execute(_FENCE, (self.engine_id,)).fetchone()
         return row is not None and row[0] == self.engine_id
 
-    def find_dead(self, connection: sqlite3.Connection) -> list[tuple[_Other, FileLock | None]]:
-        """Return the engines that have died or were closed, each with its lock held by us, if it was a death."""
-        dead: list[tuple[_Other, FileLock | None]] = []
+    def find_dead(self, connection: Connection) -> list[tuple[_Other, Hold | None]]:
+        """Return the engines that have died or were closed, each with its hold taken by us, if it was a death."""
+        dead: list[tuple[_Other, Hold | None]] = []
         for other in map(_Other._make, connection.execute(_OTHERS, (self.engine_id,)).fetchall()):
             if other.driver is None:
                 dead.append((other, None))
-                continue
-            lock = FileLock(self._lock_path(other.id))
-            if lock.try_acquire():
-                dead.append((other, lock))
-            else:
-                lock.close()
+            elif (hold := self._database.try_hold(other.id)) is not None:
+                dead.append((other, hold))
         return dead
 
-    def take_over(self, connection: sqlite3.Connection, dead: list[tuple[_Other, FileLock | None]]) -> list[int]:
+    def take_over(self, connection: Connection, dead: list[tuple[_Other, Hold | None]]) -> list[int]:
         """Become the driver of dead engines' runs, inside a transaction; return those that were still to be had."""
         self.check(connection)
-        still = set(map(_Other._make, connection.execute(_OTHERS, (self.engine_id,)).fetchall()))
+        still = set(map(_Other._make, connection.execute(_STILL, (self.engine_id,)).fetchall()))
         taken = [other for other, _ in dead if other in still]
         for other in taken:
             connection.execute(_COUNT_ADOPTIONS, (other.id,))  # none, if it was closed: then it drives nothing any more
@@ -156,14 +144,12 @@ class Membership:
         connection.execute(_FORGET, (self.engine_id, self.engine_id))
         return [other.id for other in taken]
 
-    def recall(self, connection: sqlite3.Connection) -> None:
+    def recall(self, connection: Connection) -> None:
         """Read whose runs this engine drives."""
         driven = connection.execute(_DRIVEN, (self.engine_id,)).fetchall()
         self.drivers = {engine: self.engine_id for (engine,) in driven}
 
-    def hand_over(
-        self, connection: sqlite3.Connection, workflow: str, version: str | None, to: int, limit: int
-    ) -> list[int]:
+    def hand_over(self, connection: Connection, workflow: str, version: str | None, to: int, limit: int) -> list[int]:
         """Make a living engine the owner of runs, each with all its children, inside a transaction; return them."""
         if connection.execute(_FENCE, (to,)).fetchone() != (to,):
             return []
@@ -172,19 +158,19 @@ class Membership:
         connection.execute(_GIVE, (to, msgspec.json.encode(runs).decode()))
         return runs
 
-    def leave(self, connection: sqlite3.Connection) -> None:
+    def leave(self, connection: Connection) -> None:
         """Give this engine's runs to whoever comes next, which counts as no adoption; inside a transaction."""
         connection.execute(_FORGET, (self.engine_id, 0))
         connection.execute(_RELEASE, (self.engine_id,))
 
     def die(self) -> None:
-        """Let go of this engine's lock and leave its file, as the death of the process would."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        """Let go of this engine's hold, as the death of the process would."""
+        if self._hold is not None:
+            self._hold.close()
+            self._hold = None
 
     def close(self) -> None:
-        """Let go of this engine's lock."""
-        if self._lock is not None:
-            self._lock.remove()
-            self._lock = None
+        """Let go of this engine's hold, and leave no trace of it."""
+        if self._hold is not None:
+            self._hold.remove()
+            self._hold = None

@@ -7,18 +7,18 @@ This file must never write, nor ask anything of whoever drives the runs.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
-from ..dsl.errors import StoreCorrupt
-from .backup import Progress, copy_to
-from .database import BUSY_SECONDS, Database, Durability
+from .connection import Connection
+from .database import BUSY_SECONDS
 from .figures import Figures, figures
 from .health import EngineHealth, Health, engines_of, examine
+from .kind import Durability, Progress
 from .looking import By, Cursor, Filter, Order, count_statement, list_statement
 from .models import AttemptModel, ExecutionModel, SignalModel, StepModel
 from .oversight import read_audit, read_incidents
+from .places import database_at
 from .records import AttemptRow, AuditRow, ExecutionRow, IncidentRow, ScheduleRow, Stored
 from .rows import attempt_row, execution_row, fact, listed, signal_row
 from .schedules import read_schedules
@@ -60,7 +60,7 @@ class Reader:
         self, path: str | None, *, durability: Durability = "full", busy_timeout: float = BUSY_SECONDS
     ) -> None:
         """Make a reader; nothing is touched until `open`."""
-        self._database = Database(path, durability=durability, busy_timeout=busy_timeout)
+        self._database = database_at(path, durability=durability, busy_timeout=busy_timeout)
         self.path = self._database.path
 
     def open(self) -> None:
@@ -101,7 +101,7 @@ class Reader:
     def snapshot_with_attempts(self, execution_id: str) -> tuple[Stored, list[AttemptRow]] | None:
         """Return a run with its facts, its signals and the attempts that ended without success, in order of start."""
 
-        def look(connection: sqlite3.Connection) -> tuple[Stored, list[AttemptRow]] | None:
+        def look(connection: Connection) -> tuple[Stored, list[AttemptRow]] | None:
             stored = self._load(connection, RUN_BY_NAME, execution_id)
             if stored is None:
                 return None
@@ -159,7 +159,7 @@ class Reader:
         """Return runs as `runs` does, each with its facts and signals, all as of one moment."""
         sql, parameters = list_statement(chosen, limit=limit, offset=offset, after=after, order=order)
 
-        def look(connection: sqlite3.Connection) -> list[Stored]:
+        def look(connection: Connection) -> list[Stored]:
             return [self._complete(connection, row) for row in connection.execute(sql, parameters).fetchall()]
 
         return self._database.read(look)
@@ -177,7 +177,7 @@ class Reader:
     def unfinished_of(self, workflow: str, *, after: int = 0, limit: int = 1000) -> list[Stored]:
         """Return unfinished runs of a workflow, whoever drives them, by ascending key above `after`."""
 
-        def look(connection: sqlite3.Connection) -> list[Stored]:
+        def look(connection: Connection) -> list[Stored]:
             rows = connection.execute(_OF_WORKFLOW, (workflow, after, limit)).fetchall()
             return [self._complete(connection, row) for row in rows]
 
@@ -208,9 +208,7 @@ class Reader:
         Raises:
             StoreCorrupt: It is damaged; says where.
         """
-        found = self._database.read(lambda connection: connection.execute("PRAGMA quick_check(1)").fetchone()[0])
-        if found != "ok":
-            raise StoreCorrupt(f"{self.path!r} is damaged: {found}; restore a backup")
+        self._database.verify()
 
     def examine(self, *, overdue_before: int) -> Health:
         """Look at the file, the engines and the runs nobody drives; reads the whole file.
@@ -218,11 +216,19 @@ class Reader:
         Args:
             overdue_before: Timers that were due before this instant should have fired.
         """
-        return self._database.read(lambda connection: examine(connection, self.path, overdue_before=overdue_before))
+        database = self._database
+        return database.read(
+            lambda connection: examine(
+                connection,
+                overdue_before=overdue_before,
+                is_held=database.is_held,
+                ground=lambda alive: database.ground(connection, alive),
+            )
+        )
 
     def engines(self) -> list[EngineHealth]:
         """Return the engines that have the database open, or had and left runs behind."""
-        return self._database.read(lambda connection: engines_of(connection, self.path))
+        return self._database.read(lambda connection: engines_of(connection, self._database.is_held))
 
     def backup(self, path: str, progress: Progress | None = None) -> None:
         """Copy the database, as it is now, to a file that is not there yet; whoever uses it is not held up.
@@ -231,18 +237,18 @@ class Reader:
             UsageError: There is a file of this name.
             StoreUnavailable: It cannot be written; nothing is left of it.
         """
-        self._database.read(lambda connection: copy_to(connection, path, progress))
+        self._database.backup(path, progress)
 
     # ------------------------------------------------------------------------------------------------------------------
 
     def _row(self, row: tuple[Any, ...]) -> ExecutionRow:
         return execution_row(row, self._drivers)
 
-    def _load(self, connection: sqlite3.Connection, sql: str, key: int | str) -> Stored | None:
+    def _load(self, connection: Connection, sql: str, key: int | str) -> Stored | None:
         row = connection.execute(sql, (key,)).fetchone()
         return None if row is None else self._complete(connection, row)
 
-    def _complete(self, connection: sqlite3.Connection, row: tuple[Any, ...]) -> Stored:
+    def _complete(self, connection: Connection, row: tuple[Any, ...]) -> Stored:
         facts = connection.execute(_FACTS, (row[0],)).fetchall()
         signals = connection.execute(_SIGNALS, (row[0],)).fetchall()
         return Stored(self._row(row), list(map(fact, facts)), list(map(signal_row, signals)))

@@ -7,7 +7,6 @@ A run stays as long as the run that started it is unfinished, or the one that st
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from itertools import groupby
 from operator import itemgetter
@@ -16,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from ..dsl.errors import UsageError
+from .connection import Connection
 from .models import AttemptModel, AuditModel, ExecutionModel, SignalModel, StepModel, columns
 from .rows import listed
 
@@ -68,7 +68,7 @@ _AUDIT_NAMES: Final = columns(AuditModel)
 _JSON_COLUMNS: Final = frozenset({"value", "error", "payload", "detail"})
 
 
-def cleanup(connection: sqlite3.Connection, *, older_than: int, states: frozenset[str], limit: int) -> int:
+def cleanup(connection: Connection, *, older_than: int, states: frozenset[str], limit: int) -> int:
     """Delete the oldest finished runs, inside a transaction; return how many."""
     chosen = _choose(connection, older_than, states, limit)
     _delete(connection, chosen)
@@ -76,7 +76,7 @@ def cleanup(connection: sqlite3.Connection, *, older_than: int, states: frozense
 
 
 def archive(
-    connection: sqlite3.Connection, *, older_than: int, states: frozenset[str], limit: int, archived_at: int | None
+    connection: Connection, *, older_than: int, states: frozenset[str], limit: int, archived_at: int | None
 ) -> int:
     """Move the oldest finished runs to the archive, inside a transaction; return how many."""
     chosen = _choose(connection, older_than, states, limit)
@@ -84,13 +84,13 @@ def archive(
     return len(chosen)
 
 
-def make_way(connection: sqlite3.Connection, *, replaced: Iterable[int], freed: Iterable[int]) -> None:
+def make_way(connection: Connection, *, replaced: Iterable[int], freed: Iterable[int]) -> None:
     """Move finished runs to the archive, and take others' idempotency keys, inside a transaction."""
     _archive(connection, list(replaced), None)
     connection.execute(_FREE, (_list(freed),))
 
 
-def _archive(connection: sqlite3.Connection, chosen: list[int], archived_at: int | None) -> None:
+def _archive(connection: Connection, chosen: list[int], archived_at: int | None) -> None:
     ids = _list(chosen)
     steps = _grouped(connection.execute(_STEPS, (ids,)), _STEP_NAMES)
     signals = _grouped(connection.execute(_SIGNALS, (ids,)), _SIGNAL_NAMES)
@@ -104,14 +104,14 @@ def _archive(connection: sqlite3.Connection, chosen: list[int], archived_at: int
     _delete(connection, chosen)
 
 
-def _choose(connection: sqlite3.Connection, older_than: int, states: frozenset[str], limit: int) -> list[int]:
+def _choose(connection: Connection, older_than: int, states: frozenset[str], limit: int) -> list[int]:
     if wrong := states - FINAL_STATES:
         raise UsageError(f"only finished runs can go: {min(wrong)!r} is none of {', '.join(sorted(FINAL_STATES))}")
     found = connection.execute(_CANDIDATES, (older_than, _list(sorted(states)), limit))
     return [row[0] for row in found]
 
 
-def _delete(connection: sqlite3.Connection, chosen: list[int]) -> None:
+def _delete(connection: Connection, chosen: list[int]) -> None:
     for statement in _DELETE:
         connection.execute(statement, (_list(chosen),))
 

@@ -8,13 +8,13 @@ one writes, with the run it starts in the same transaction, and the other is ref
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from ..dsl.errors import DuplicateRow
+from .connection import Connection
 from .models import ScheduleModel, columns
 from .records import ScheduleChange, ScheduleRow
 from .rows import listed
@@ -32,18 +32,18 @@ _UPDATE: Final = (
 _DELETE: Final = "DELETE FROM workflow_schedules WHERE name = ? AND revision = ?"
 
 
-def read_one(connection: sqlite3.Connection, name: str) -> ScheduleRow | None:
+def read_one(connection: Connection, name: str) -> ScheduleRow | None:
     """Return the schedule of this name."""
     row = connection.execute(_READ_ONE, (name,)).fetchone()
     return None if row is None else _record(row)
 
 
-def read_schedules(connection: sqlite3.Connection) -> list[ScheduleRow]:
+def read_schedules(connection: Connection) -> list[ScheduleRow]:
     """Return all schedules, by name."""
     return list(map(_record, connection.execute(_READ_ALL).fetchall()))
 
 
-def write_schedules(connection: sqlite3.Connection, changes: Mapping[str, ScheduleChange]) -> None:
+def write_schedules(connection: Connection, changes: Mapping[str, ScheduleChange]) -> None:
     """Write, add or delete schedules, inside a transaction.
 
     Raises:

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 from ..dsl.errors import OwnershipLost, StoreError
 from . import retention
 from .apart import Apart
-from .database import BUSY_SECONDS, Durability
-from .faults import NOTHING_WRITTEN, explain
+from .connection import Connection
+from .database import BUSY_SECONDS
 from .inbox import Inbox, consume
-from .joining import part_of, wait_for_writers
+from .kind import Durability
 from .models import AttemptModel, ExecutionModel, SignalModel, StepModel, TagModel
 from .oversight import write_oversight
 from .ownership import Membership
@@ -73,7 +72,7 @@ class Store(Reader):
             busy_timeout: Real seconds to wait for another program's lock.
         """
         super().__init__(path, durability=durability, busy_timeout=busy_timeout)
-        self._membership = Membership(self.path)
+        self._membership = Membership(self._database)
         self.inbox = Inbox(self._database)
         self._counter = itertools.count(1)
         self._upsert_condition = ""
@@ -132,7 +131,7 @@ class Store(Reader):
             StoreError: As for `commit`.
         """
 
-        def hand(connection: sqlite3.Connection) -> list[int]:
+        def hand(connection: Connection) -> list[int]:
             self._membership.check(connection)
             return self._membership.hand_over(connection, workflow, version, to, limit)
 
@@ -233,7 +232,7 @@ class Store(Reader):
         """
         self._database.write(lambda connection: self._write(connection, batch))
 
-    def _write(self, connection: sqlite3.Connection, batch: Batch) -> None:
+    def _write(self, connection: Connection, batch: Batch) -> None:
         membership = self._membership
         membership.check(connection)
         if batch.replaced or batch.freed:
@@ -265,9 +264,9 @@ class Store(Reader):
             OwnershipLost: This engine was taken over.
             StoreError: As for `commit`: nothing was written.
         """
-        with self._database.apart() as connection:
-            self._membership.check(connection)
-            yield Apart(connection)
+        with self._database.apart() as transaction:
+            self._membership.check(transaction.link)
+            yield transaction
 
     @contextlib.contextmanager
     def joined(self, tx: Any) -> Iterator[Joined]:
@@ -278,18 +277,13 @@ class Store(Reader):
             OwnershipLost: This engine was taken over; nothing was written.
             StoreError: As for `commit`; the caller's transaction is as it was.
         """
-        self._database.check_file()
-        try:
-            with part_of(tx, self.path) as connection:
-                self._membership.check(connection)
-                yield Joined(connection, self._row, lambda batch: self._write(connection, batch))
-        except sqlite3.Error as error:
-            raise explain(error, self.path, NOTHING_WRITTEN) from error
+        with self._database.joined(tx) as connection:
+            self._membership.check(connection)
+            yield Joined(connection, self._row, lambda batch: self._write(connection, batch))
 
     def wait_for_writers(self, seconds: float) -> bool:
         """Wait until no transaction of anybody that has written is open; tell whether that came to pass in time."""
-        self._database.check_file()
-        return wait_for_writers(self.path, seconds)
+        return self._database.wait_for_writers(seconds)
 
     def cleanup(self, *, older_than: int, states: frozenset[str], limit: int = 1000) -> int:
         """Delete runs that finished before an instant, oldest first, with their facts and signals; return how many.
@@ -389,8 +383,8 @@ class Store(Reader):
 
     # ------------------------------------------------------------------------------------------------------------------
 
-    def _retire(self, work: Callable[[sqlite3.Connection], int]) -> int:
-        def fenced(connection: sqlite3.Connection) -> int:
+    def _retire(self, work: Callable[[Connection], int]) -> int:
+        def fenced(connection: Connection) -> int:
             self._membership.check(connection)
             return work(connection)
 
@@ -406,7 +400,7 @@ class Joined:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         row: Callable[[tuple[Any, ...]], ExecutionRow],
         write: Callable[[Batch], None],
     ) -> None:
@@ -427,7 +421,7 @@ class Joined:
         return None if found is None else self._row(found)
 
 
-def _write_the_rare(connection: sqlite3.Connection, batch: Batch) -> None:
+def _write_the_rare(connection: Connection, batch: Batch) -> None:
     """Write what most commits have none of."""
     if batch.attempts:
         _insert(connection, AttemptModel, [attempt_parameters(run, attempt) for run, attempt in batch.attempts])
@@ -437,7 +431,7 @@ def _write_the_rare(connection: sqlite3.Connection, batch: Batch) -> None:
         _insert(connection, TagModel, list(batch.tags))
 
 
-def _insert(connection: sqlite3.Connection, model: Any, rows: list[Any], condition: str = "") -> int:
+def _insert(connection: Connection, model: Any, rows: list[Any], condition: str = "") -> int:
     """Insert or replace rows by as few statements as powers of two allow; return how many were written.
 
     Few statements, because each gives the GIL up, which beside a busy thread can cost 5 ms to get back; powers of

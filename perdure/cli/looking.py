@@ -14,8 +14,9 @@ from ..dsl.states import FINAL, State
 from ..execution import Execution
 from ..history import AttemptRecord
 from ..looking import Filters, Looking, look_at
+from ..persistence.kind import Changes
+from ..persistence.places import changes_at
 from ..persistence.reader import Reader
-from ..persistence.watch import Watch
 from ..steering import AuditEntry, entry_of
 from .options import DURATION, TAG, as_json, database, run_id
 from .printing import STYLES, plain, print_json, print_line, print_table, shorten, when
@@ -131,14 +132,14 @@ def _asked(database: str, run_id: str) -> list[AuditEntry]:
 @database
 def tail(database: str, *, run_id: str | None, workflow: str | None, states: tuple[str, ...], as_json: bool) -> None:
     """Follow a run until it ends, or all runs until Ctrl-C."""
-    with suppress(KeyboardInterrupt), look_at(database) as runs, Watch(database) as watch:
+    with suppress(KeyboardInterrupt), look_at(database) as runs, changes_at(database) as changes:
         if run_id is None:
-            _follow_all(runs, watch, workflow, states, as_json=as_json)
+            _follow_all(runs, changes, workflow, states, as_json=as_json)
         else:
-            _follow_one(runs, watch, run_id, as_json=as_json)
+            _follow_one(runs, changes, run_id, as_json=as_json)
 
 
-def _follow_one(runs: Looking, watch: Watch, run_id: str, *, as_json: bool) -> None:
+def _follow_one(runs: Looking, changes: Changes, run_id: str, *, as_json: bool) -> None:
     told: set[tuple[Any, ...]] = set()
     while True:
         run = find(runs, run_id)
@@ -150,7 +151,7 @@ def _follow_one(runs: Looking, watch: Watch, run_id: str, *, as_json: bool) -> N
         if run.state in FINAL or run.state is State.QUARANTINED:
             _tell_state(run, as_json=as_json)
             return
-        watch.wait()
+        changes.wait()
 
 
 def _news(history: list[AttemptRecord], told: set[tuple[Any, ...]]) -> Iterator[AttemptRecord]:
@@ -161,7 +162,9 @@ def _news(history: list[AttemptRecord], told: set[tuple[Any, ...]]) -> Iterator[
             yield record
 
 
-def _follow_all(runs: Looking, watch: Watch, workflow: str | None, states: tuple[str, ...], *, as_json: bool) -> None:
+def _follow_all(
+    runs: Looking, changes: Changes, workflow: str | None, states: tuple[str, ...], *, as_json: bool
+) -> None:
     told: dict[str, str] = {}
     limit, ended = _FIRST, datetime.now(UTC)
     while True:
@@ -174,7 +177,7 @@ def _follow_all(runs: Looking, watch: Watch, workflow: str | None, states: tuple
                 told[run.id] = run.state
                 _tell_state(run, as_json=as_json)
         limit, ended = _PAGE, max((run.finished_at for run in late if run.finished_at), default=ended)
-        watch.wait()
+        changes.wait()
 
 
 def _tell_state(run: Execution, *, as_json: bool) -> None:

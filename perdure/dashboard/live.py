@@ -13,7 +13,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from ..persistence.watch import Watch
+from ..persistence.places import changes_at
 
 __all__ = ["changes"]
 
@@ -29,10 +29,10 @@ async def changes(path: str, request: Request) -> AsyncIterator[str]:
     serves the page in another way sets ``app.state.closing``.
     """
     silent = 0
-    with Watch(path) as watch:
+    with changes_at(path) as changes:
         yield "retry: 2000\nevent: hello\ndata: {}\n\n"
         while not (_is_closing(request) or await request.is_disconnected()):
-            if watch.wait(0):
+            if changes.wait(0):
                 silent = 0
                 yield "event: change\ndata: {}\n\n"
             elif (silent := silent + 1) % _BEATS_OF_SILENCE == 0:

@@ -13,6 +13,7 @@ import pytest
 
 from perdure import Engine, StoreError, Workflow
 from perdure.dsl.errors import StoreUnavailable
+from perdure.persistence.database import Database
 
 PATIENCE = 20
 
@@ -46,7 +47,9 @@ def locked(path: Path) -> Iterator[None]:
 @contextmanager
 def full(engine: Engine) -> Iterator[None]:
     """Give the database not one page more."""
-    writer = engine._machine.store._database.writer
+    database = engine._machine.store._database
+    assert isinstance(database, Database)
+    writer = database.writer
     writer.execute(f"PRAGMA max_page_count = {writer.execute('PRAGMA page_count').fetchone()[0]}")
     yield
     writer.execute("PRAGMA max_page_count = 1073741823")

@@ -130,7 +130,7 @@ def test_an_engine_that_was_taken_over_joins_anew_and_owns_nothing(open_store: A
     store.commit(rows.batch(run))
     assert not store.rejoin(), "nobody has taken it over"
     former = store.engine_id
-    store._membership._lock.release()
+    store._membership.die()
     heir.take_over()
     assert store.rejoin()
     assert store.engine_id not in (former, heir.engine_id)

@@ -99,7 +99,7 @@ def test_an_engine_that_was_taken_for_dead_can_write_nothing(open_store: Any, ro
     store, heir = open_store(), open_store()
     run = rows.run(store)
     store.commit(rows.batch(run))
-    store._membership._lock.release()  # as when somebody removes the side file, or the file system drops its locks
+    store._membership.die()  # as when somebody removes the side file, or the file system drops its locks
     assert heir.take_over() == [store.engine_id]
     attempts: list[Callable[[], object]] = [
         lambda: store.commit(rows.batch(run)),

@@ -38,14 +38,15 @@ class TestStore(StoreContract):
     @pytest.mark.parametrize("verb", ["cleanup", "archive"])
     def test_a_run_that_goes_takes_its_facts_and_signals_along(self, store: Store, runs: list[Any], verb: str) -> None:
         assert getattr(store, verb)(older_than=2**60, states=self.FINAL) == 3
-        for table, left in (("workflow_steps", 2), ("workflow_signals", 1)):
-            assert store._database.writer.execute(f"SELECT count(*) FROM {table}").fetchone() == (left,)  # noqa: S608
+        counts = "SELECT (SELECT count(*) FROM workflow_steps), (SELECT count(*) FROM workflow_signals)"
+        assert store._database.consult(lambda connection: connection.execute(counts).fetchone()) == (2, 1)
 
     def test_an_archived_run_keeps_all_its_facts_and_signals_readably(self, store: Store, runs: list[Any]) -> None:
         assert store.archive(older_than=11, states=self.FINAL, archived_at=99) == 1
-        [(run, steps, signals, at)] = store._database.writer.execute(
-            "SELECT execution_id, steps, signals, archived_at FROM workflow_executions_archive"
-        ).fetchall()
+        archived = "SELECT execution_id, steps, signals, archived_at FROM workflow_executions_archive"
+        [(run, steps, signals, at)] = store._database.consult(
+            lambda connection: connection.execute(archived).fetchall()
+        )
         assert (run, at) == (runs[0].execution_id, 99)
         assert [(step["key"], step["value"]) for step in json.loads(steps)] == [("a", 1), ("b", {"$set": [1]})]
         assert [(signal["event"], signal["payload"]) for signal in json.loads(signals)] == [("paid", None)]
