@@ -16,10 +16,11 @@ import msgspec
 from ..dsl.errors import SchemaError, StoreCorrupt
 from .classes import register_type
 from .revival import revive
-from .tags import MAX_DEPTH, pack, unpack
+from .tags import MAX_DEPTH, PRINTABLE_BITS, pack, unpack
 
 __all__ = ["MAX_DEPTH", "decode", "encode", "entries", "register_type", "revive", "split"]
 
+_LARGE: Final = 1 << PRINTABLE_BITS
 _to_json: Final = msgspec.json.Encoder().encode
 _from_json: Final = msgspec.json.Decoder().decode
 _elements_of: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -42,11 +43,11 @@ def encode(value: object) -> str:
         if kind is dict
         else _is_plain_list(value, 0)  # type: ignore[arg-type]
         if kind is list
-        else kind is str or value is None or kind is bool or kind is int
+        else kind is str or value is None or kind is bool or (kind is int and -_LARGE < value < _LARGE)  # type: ignore[operator]
     ):
         try:
             return _to_json(value).decode()
-        except ValueError:  # a lone surrogate, or more digits than the interpreter prints: both have their tags
+        except ValueError:  # a lone surrogate, which has a tag
             pass
     return _to_json(pack(value)).decode()
 
@@ -114,7 +115,7 @@ def _is_plain_dict(value: dict[Any, Any], depth: int) -> bool:  # noqa: C901  # 
     for key, item in value.items():
         if type(key) is str:
             kind = type(item)
-            if kind is str or kind is int:
+            if kind is str or (kind is int and -_LARGE < item < _LARGE):
                 continue
             if kind is float:
                 if item - item == 0.0:  # not so for NaN and the infinities
@@ -136,7 +137,7 @@ def _is_plain_list(value: list[Any], depth: int) -> bool:  # noqa: C901  # as ab
         return False
     for item in value:
         kind = type(item)
-        if kind is str or kind is int:
+        if kind is str or (kind is int and -_LARGE < item < _LARGE):
             continue
         if kind is float:
             if item - item == 0.0:

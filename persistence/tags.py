@@ -30,12 +30,12 @@ import msgspec
 from ..dsl.errors import NotStorable
 from .classes import build_instance, build_member, is_known, qualified_name, real_class, shape_of, shown
 
-__all__ = ["MAX_DEPTH", "pack", "unpack"]
+__all__ = ["MAX_DEPTH", "PRINTABLE_BITS", "pack", "unpack"]
 
 MAX_DEPTH: Final = 100
 """Deepest nesting of containers that is stored. Both directions recurse, on threads whose stacks are partly used up."""
 
-_PRINTABLE_BITS: Final = 2000
+PRINTABLE_BITS: Final = 2000
 """Fewer digits than the lowest limit an interpreter can set for printing integers; hexadecimal has no limit."""
 
 _UNKNOWN: Final = (
@@ -134,7 +134,7 @@ def _pack_str(value: str, trail: _Trail, depth: int) -> object:
 
 
 def _pack_int(value: int, trail: _Trail, depth: int) -> object:
-    return value if value.bit_length() <= _PRINTABLE_BITS else {"$int": hex(value)}
+    return value if value.bit_length() <= PRINTABLE_BITS else {"$int": hex(value)}
 
 
 def _pack_float(value: float, trail: _Trail, depth: int) -> object:
