@@ -12,6 +12,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from ..dsl import events as ev
 from ..dsl import messages as msg
 from ..dsl.context import RunFacts
@@ -61,7 +63,7 @@ class Attempts:
         if fact is None:
             self.begin(effect, self._course.new_fact(effect.place, effect.kind, FactStatus.RUNNING))
         elif fact.status is FactStatus.RUNNING:  # a crash or shutdown cut this attempt short
-            fact = fact._replace(interruptions=fact.interruptions + 1)
+            fact = replace(fact, interruptions=fact.interruptions + 1)
             self._keep(fact, "interrupted", None)
             self._take_up(effect, fact)
         elif fact.status is FactStatus.RETRYING and fact.due_at is None:  # an operator has it tried again
@@ -264,7 +266,7 @@ class Attempts:
         if isinstance(attempt.effect, Invoke) and fact is not None:
             if not message.began:
                 due, attempts = self._course.now, fact.attempts - 1
-                fact = fact._replace(status=FactStatus.RETRYING, attempts=attempts, due_at=due)
+                fact = replace(fact, status=FactStatus.RETRYING, attempts=attempts, due_at=due)
             if self._is_unwanted(message.key):
                 return fact
             if not message.began:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from ..dsl import events as ev
 from ..dsl.facts import Fact, FactKind, FactStatus, Place
 from ..dsl.journal import Journal
@@ -142,7 +144,7 @@ class Course:
 
     def record(self, fact: Fact, **changes: Any) -> None:
         """Record a fact as it is, but for these fields."""
-        fact = fact._replace(sequence=self._sequence, **changes)
+        fact = replace(fact, sequence=self._sequence, **changes)
         self._recorded = self._sequence
         for each in self.journal.enter(fact):
             self.turn.facts[each.key] = each
@@ -159,7 +161,7 @@ class Course:
 
     def change_row(self, **changes: Any) -> None:
         """Change columns of the run's row."""
-        self.row = self.turn.row = self.row._replace(updated_at=self.now, **changes)
+        self.row = self.turn.row = replace(self.row, updated_at=self.now, **changes)
 
     def end_turn(self) -> None:
         """Put the number of the last event on what is recorded anyway, or on the run's row.
@@ -171,9 +173,9 @@ class Course:
         self._recorded = self._sequence
         if self.turn.row is None and self.turn.facts:
             key, fact = self.turn.facts.popitem()
-            self.journal.facts[key] = self.turn.facts[key] = fact._replace(sequence=self._sequence)
+            self.journal.facts[key] = self.turn.facts[key] = replace(fact, sequence=self._sequence)
         else:
-            self.row = self.turn.row = self.row._replace(sequence=self._sequence)
+            self.row = self.turn.row = replace(self.row, sequence=self._sequence)
 
     @property
     def wish(self) -> Wish:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from ..dsl.errors import WorkflowTimeout
 from ..dsl.facts import Fact, FactKind, FactStatus, Place
 from .course import LIMIT, MICROS, Course
@@ -65,7 +67,7 @@ class Limit:
         fact = course.journal.facts[LIMIT]
         error = error_record(WorkflowTimeout(course.row.workflow, self._seconds))
         self.drop()
-        self._halt(fact._replace(status=FactStatus.FAILED, value="true", due_at=None, error=error), error.message)
+        self._halt(replace(fact, status=FactStatus.FAILED, value="true", due_at=None, error=error), error.message)
 
     def drop(self) -> None:
         """Forget the deadline: the run has ended, or is being undone."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from ..dsl import events as ev
 from ..dsl import messages as msg
 from ..dsl.effects import Decide, Effect, Invoke, RunChild, UndoChild
@@ -257,7 +259,7 @@ class Repairs:
             return UsageError(f"cannot fork execution {course.row.execution_id!r}: {error}")
         given = course.row.input if message.input is None else message.input
         row = office.new_row(self._definition, given, execution_id=message.execution_id)
-        row = row._replace(tags=course.row.tags, business_key=course.row.business_key)
+        row = replace(row, tags=course.row.tags, business_key=course.row.business_key)
         copies = self._copies(facts, message.step)
         course.wish.copies.update(((row.id, fact.key), fact) for fact in copies)
         course.wish.signals.extend(self._taken(row.id, {fact.key for fact in copies}))
@@ -270,7 +272,7 @@ class Repairs:
         """Return the facts of the new run: those it was given come last, and it owes what nobody else can undo."""
         course = self._course
         facts = sorted(facts, key=lambda fact: fact.order or 1 << 60)
-        copies = [fact._replace(order=order, sequence=0) for order, fact in enumerate(facts, 1)]
+        copies = [replace(fact, order=order, sequence=0) for order, fact in enumerate(facts, 1)]
         ended_badly = course.row.state in (State.FAILED, State.CANCELLED)
         borrowed = [fact.key for fact in copies if not ended_badly or fact.kind is FactKind.CHILD]
         origin = encode({"source": course.row.execution_id, "at": at, "borrowed": borrowed})

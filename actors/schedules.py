@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ..dsl.errors import DuplicateRow, DuplicateSchedule, OwnershipLost, UnknownSchedule, UnknownWorkflow, UsageError
 from ..dsl.messages import Timeout
@@ -257,7 +258,7 @@ class Schedules(CoreActor):
         if execution_id is not None and self._office.exists(execution_id):
             return row  # the clock was set back, or a schedule of this name had the tick before
         tags = encode({"schedule": row.name})
-        run = self._office.new_row(definition, row.input, execution_id=execution_id)._replace(tags=tags)
+        run = replace(self._office.new_row(definition, row.input, execution_id=execution_id), tags=tags)
         self.turn.rows.append(run)
         self._to_begin.add(run.id)
         self.turn.acts.append(lambda: self._begin(run))

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from ..dsl import messages as msg
 from ..dsl.errors import DuplicateExecution, UnknownWorkflow
@@ -94,7 +95,7 @@ class Starting:
         by_key = None if message.key is None else self._find_key(message.workflow, message.key)
         found: Claim | ExecutionRow | DuplicateExecution
         if by_id is not None and by_id.state in FINAL and not office.is_on_disk(by_id):
-            by_id = by_id._replace(state=State.RUNNING)  # its end is in this very cycle
+            by_id = replace(by_id, state=State.RUNNING)  # its end is in this very cycle
         if message.debounced and by_key is not None:
             put_off = office.is_put_off(by_key.id)
             found = by_key if put_off else Claim(freed=(by_key.id,))  # one that has begun minds no more calls

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from ..dsl import events as ev
 from ..dsl import messages as msg
 from ..dsl.errors import IllegalTransition, UnknownWorkflow, UsageError
@@ -130,7 +132,7 @@ class Steering:
         fact = course.new_fact(Place(CANCEL, CANCEL), FactKind.CONTROL, FactStatus.COMPLETED)
         course.note(Verb.CANCEL, message.by, message.reason, compensate=message.compensate)
         value = "true" if message.compensate else "false"
-        self._actor.halt(fact._replace(value=value, error=error), message)
+        self._actor.halt(replace(fact, value=value, error=error), message)
         return True
 
     def _terminate(self, message: msg.Terminate) -> Any:
@@ -150,7 +152,7 @@ class Steering:
             self._actor.finish(State.CANCELLED, error=error, rollback="partial" if self._has_undone() else "none")
             return None
         fact = course.new_fact(Place(CANCEL, CANCEL), FactKind.CONTROL, FactStatus.COMPLETED)
-        self._actor.halt(fact._replace(value="false", error=error), message)
+        self._actor.halt(replace(fact, value="false", error=error), message)
         return None
 
     def _has_undone(self) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ..dsl import messages as msg
 from ..dsl.errors import (
@@ -241,7 +242,8 @@ class Supervisor(CoreActor):
     def row_for(self, message: Start, definition: Definition) -> ExecutionRow:
         """Return the row of a run that a caller wants started; from any thread."""
         row = self.new_row(definition, message.input, execution_id=message.execution_id or message.new_id)
-        return row._replace(
+        return replace(
+            row,
             idempotency_key=message.key,
             key_until=message.key_until,
             priority=message.priority,
@@ -450,7 +452,7 @@ class Supervisor(CoreActor):
         row = self.new_row(definition, encoded_input)
         above = self.live_row(parent)
         priority = 0 if above is None else above.priority
-        return row._replace(parent_id=parent, parent_key=effect.place.key, priority=priority)
+        return replace(row, parent_id=parent, parent_key=effect.place.key, priority=priority)
 
     def begin(
         self, row: ExecutionRow, begin: msg.Begin | None = None, reply: Any = None, *, facts: Sequence[Fact] = ()

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from ..dsl import events as ev
 from ..dsl.effects import Invoke, RunChild, Withdraw
 from ..dsl.facts import Fact, FactKind, FactStatus
@@ -63,5 +65,5 @@ class Withdrawals:
         if isinstance(effect, Invoke):
             course.emit(ev.StepCancelled, step=effect.place.name, attempt=fact.attempts)
             if fact.status is FactStatus.RUNNING:
-                fact = fact._replace(interruptions=fact.interruptions + 1)
+                fact = replace(fact, interruptions=fact.interruptions + 1)
         course.settle(fact, FactStatus.CANCELLED, value=None)

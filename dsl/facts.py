@@ -12,6 +12,8 @@ import re
 from enum import StrEnum
 from typing import NamedTuple
 
+import msgspec
+
 __all__ = [
     "CHECKPOINT",
     "PROGRESS",
@@ -56,7 +58,11 @@ class FactKind(StrEnum):
 
 
 class FactStatus(StrEnum):
-    """How far the fact has come; only the last three answer the walk."""
+    """How far the fact has come.
+
+    Attributes:
+        settled: Whether a fact that has come so far answers the walk.
+    """
 
     RUNNING = "running"
     RETRYING = "retrying"
@@ -66,6 +72,13 @@ class FactStatus(StrEnum):
     SKIPPED = "skipped"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+    settled: bool
+
+
+# An attribute of the members, and not a set of them: to look into a set would hash the member, in Python.
+for _status in FactStatus:
+    _status.settled = _status.name in {"COMPLETED", "SKIPPED", "FAILED", "CANCELLED"}
 
 
 class ErrorRecord(NamedTuple):
@@ -90,7 +103,7 @@ class ErrorRecord(NamedTuple):
         return f"{self.type}: {self.message}"
 
 
-class Place(NamedTuple):
+class Place(msgspec.Struct, frozen=True):
     """Where in a run a fact belongs.
 
     Attributes:
@@ -105,7 +118,7 @@ class Place(NamedTuple):
     turn: tuple[int, ...] = ()
 
 
-class Fact(NamedTuple):
+class Fact(msgspec.Struct, frozen=True):
     """One row of the journal. Instants are microseconds since the epoch, UTC.
 
     Attributes:
@@ -146,13 +159,7 @@ class Fact(NamedTuple):
     @property
     def settled(self) -> bool:
         """Whether this fact answers the walk."""
-        status = self.status  # compared one by one: looking into a set would hash the enum, in Python
-        return (
-            status is FactStatus.COMPLETED
-            or status is FactStatus.FAILED
-            or status is FactStatus.CANCELLED
-            or status is FactStatus.SKIPPED
-        )
+        return self.status.settled
 
     @property
     def succeeded(self) -> bool:

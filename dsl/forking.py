@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from .errors import UsageError, did_you_mean
 from .facts import UNDO, Fact, FactKind, FactStatus
 from .journal import Journal, ValueReader
@@ -63,7 +65,7 @@ def cut(
     forward = [fact for fact in forward if not begins(fact.name)]
     used = {fact.name for fact in forward if fact.settled}
     forward = [
-        fact._replace(value=given[fact.name]) if fact.succeeded and fact.name in given else fact for fact in forward
+        replace(fact, value=given[fact.name]) if fact.succeeded and fact.name in given else fact for fact in forward
     ]
     walk, journal = way_forward(definition, forward, reader)
     if walk.stray is not None:

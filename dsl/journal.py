@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from .facts import Fact, FactKind, Place, kept_beside
 
 __all__ = ["Journal", "ValueReader"]
@@ -61,7 +63,7 @@ class Journal:
         self.facts[fact.key] = fact
         if old is None or old.turn == fact.turn or not old.succeeded or old.kind not in _SEEN:
             return (fact,)
-        beside = self.facts[kept_beside(old.key)] = old._replace(key=kept_beside(old.key))
+        beside = self.facts[kept_beside(old.key)] = replace(old, key=kept_beside(old.key))
         return (beside, fact)
 
     def answer(self, place: Place, kind: FactKind) -> Fact | None:

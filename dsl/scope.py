@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from msgspec.structs import replace
+
 from .facts import ErrorRecord, Fact, Place
 
 if TYPE_CHECKING:
@@ -138,7 +140,7 @@ class Scope:
         """Make what a gate has taken of an event visible to the nodes that follow, as what was heard last."""
         self.signals.pop(event, None)
         last = payloads[-1]
-        self.signals[event] = gate if gate.value == last else gate._replace(value=last)
+        self.signals[event] = gate if gate.value == last else replace(gate, value=last)
         self.heard[event] = payloads
 
     def find(self, name: str) -> Fact | None:

@@ -362,7 +362,7 @@ class Client(Face[int | None]):
 def _row_to_be(start: InboxRow) -> ExecutionRow:
     """Return the row of a run whose start waits for an engine."""
     said = msgspec.json.decode(start.body, type=Start)
-    nothing = dict.fromkeys(ExecutionRow._fields)
+    nothing = dict.fromkeys(ExecutionRow.__struct_fields__)
     known = {
         "id": 0,
         "execution_id": start.execution_id,

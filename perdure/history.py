@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from .actors.clock import from_micros
 from .dsl.facts import UNDO, ErrorRecord, Fact, FactKind, FactStatus
 from .persistence import codec
@@ -106,7 +108,7 @@ def _ended(row: AttemptRow, began: int, fact: Fact | None) -> AttemptRecord:
 
 def _standing(fact: Fact, began: int) -> AttemptRecord:
     return AttemptRecord(
-        step=fact._replace(key=fact.key.removeprefix(UNDO)).name,
+        step=replace(fact, key=fact.key.removeprefix(UNDO)).name,
         kind=_SHOWN[fact.kind],
         attempt=max(fact.attempts, 1) if fact.kind in _WITH_ATTEMPTS else 1,
         turn=fact.turn,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from msgspec.structs import replace
+
 from .actors.clock import from_micros
 from .dsl.facts import UNDO, ErrorRecord, Fact, FactKind
 from .persistence import codec
@@ -78,7 +80,7 @@ def incident_of(execution_id: str, workflow: str, fact: Fact) -> Incident:
     return Incident(
         execution_id=execution_id,
         workflow_name=workflow,
-        step=fact._replace(key=fact.key.removeprefix(UNDO)).name,
+        step=replace(fact, key=fact.key.removeprefix(UNDO)).name,
         compensation=fact.kind is FactKind.UNDO,
         error=fact.error,
         attempts=fact.attempts,

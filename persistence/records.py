@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
+
 from ..dsl.facts import ErrorRecord, Fact
 
 __all__ = [
@@ -27,7 +29,7 @@ __all__ = [
 ]
 
 
-class ExecutionRow(NamedTuple):
+class ExecutionRow(msgspec.Struct, frozen=True):
     """One run, without its facts.
 
     Attributes:

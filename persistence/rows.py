@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 from peewee import EXCLUDED, Model
 
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus
@@ -77,15 +78,17 @@ def upsert(model: type[Model], rows: int, condition: str = "") -> str:
 
 def execution_parameters(row: ExecutionRow, owner: int) -> tuple[Any, ...]:
     """Return the columns of a run that this engine owns from now on."""
-    return (*row[:8], None if row.error is None else error_text(row.error), *row[9:14], owner, *row[15:])
+    columns = msgspec.structs.astuple(row)
+    error = None if row.error is None else error_text(row.error)
+    return (*columns[:8], error, *columns[9:14], owner, *columns[15:])
 
 
 def execution_row(row: Sequence[Any], drivers: dict[int, int]) -> ExecutionRow:
     """Return a run from its columns; its owner is the engine that drives it, whoever is written in the row."""
-    record = ExecutionRow._make(row)
+    record = ExecutionRow(*row)
     error, owner = record.error, record.owner
     if error is not None or owner in drivers:
-        return record._replace(error=_error(error), owner=drivers.get(owner, owner))
+        return replace(record, error=_error(error), owner=drivers.get(owner, owner))
     return record
 
 
@@ -95,35 +98,21 @@ def fact_parameters(facts: Iterable[tuple[tuple[int, str], Fact]]) -> list[tuple
     return [
         (
             run,
-            key,
-            kind._value_,
-            status._value_,
-            ",".join(map(str, turn)) if turn else None,
-            order,
-            attempts,
-            interruptions,
-            value,
-            None if error is None else error_text(error),
-            started_at,
-            completed_at,
-            due_at,
-            sequence,
+            fact.key,
+            fact.kind._value_,
+            fact.status._value_,
+            ",".join(map(str, fact.turn)) if fact.turn else None,
+            fact.order,
+            fact.attempts,
+            fact.interruptions,
+            fact.value,
+            None if fact.error is None else error_text(fact.error),
+            fact.started_at,
+            fact.completed_at,
+            fact.due_at,
+            fact.sequence,
         )
-        for (run, _), (
-            key,
-            kind,
-            status,
-            turn,
-            order,
-            attempts,
-            interruptions,
-            value,
-            error,
-            started_at,
-            completed_at,
-            due_at,
-            sequence,
-        ) in facts
+        for (run, _), fact in facts
     ]
 
 

@@ -354,7 +354,7 @@ class Store(Reader):
             for state in states
             for row in self._runs(_UNFINISHED, owner, str(state), after, limit)
         ]
-        found.sort()
+        found.sort(key=lambda row: row.id)
         return found[:limit]
 
     def due(self, until: int | None = None, *, after: TimerRow | None = None, limit: int = 1000) -> list[TimerRow]:

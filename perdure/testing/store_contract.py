@@ -17,6 +17,7 @@ import threading
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from ..dsl.errors import DuplicateRow, StoreError, UsageError
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus
@@ -60,12 +61,12 @@ class Rows:
             updated_at=NOW,
             finished_at=None,
         )
-        return row._replace(**changes)
+        return replace(row, **changes)
 
     def fact(self, key: str = "charge", **changes: Any) -> Fact:
         """A completed step."""
-        return Fact(key, FactKind.STEP, FactStatus.COMPLETED, value="1", started_at=NOW, completed_at=NOW)._replace(
-            **changes
+        return replace(
+            Fact(key, FactKind.STEP, FactStatus.COMPLETED, value="1", started_at=NOW, completed_at=NOW), **changes
         )
 
     def signal(self, store: Store, run: int, **changes: Any) -> SignalRow:
@@ -129,8 +130,8 @@ class StoreContract:
         run = rows.run(store)
         signal = rows.signal(store, run.id)
         store.commit(rows.batch(run, facts={run.id: [rows.fact(value="1")]}, signals=[signal]))
-        done = run._replace(
-            state="completed", result="2", finished_at=rows.now + 5, updated_at=rows.now + 5, sequence=8
+        done = replace(
+            run, state="completed", result="2", finished_at=rows.now + 5, updated_at=rows.now + 5, sequence=8
         )
         taken = signal._replace(taken_by="gate")
         store.commit(rows.batch(done, facts={run.id: [rows.fact(value="2")]}, signals=[taken]))
@@ -139,8 +140,8 @@ class StoreContract:
     def test_what_a_run_was_started_with_never_changes(self, store: Store, rows: Any) -> None:
         run = rows.run(store)
         store.commit(rows.batch(run))
-        store.commit(rows.batch(run._replace(execution_id="other", input="9", created_at=0, state="waiting")))
-        assert store.load(run.id) == (run._replace(state="waiting"), [], [])
+        store.commit(rows.batch(replace(run, execution_id="other", input="9", created_at=0, state="waiting")))
+        assert store.load(run.id) == (replace(run, state="waiting"), [], [])
 
     def test_an_empty_batch_is_no_harm(self, store: Store) -> None:
         store.commit(Batch())
@@ -193,7 +194,7 @@ class StoreContract:
         run = rows.run(store, error=ErrorRecord("E", "bad \udc80", causes=(ErrorRecord("F", "\ud800"),)))
         store.commit(rows.batch(run))
         expected = ErrorRecord("E", "bad \\udc80", causes=(ErrorRecord("F", "\\ud800"),))
-        assert store.find(run.execution_id) == run._replace(error=expected)
+        assert store.find(run.execution_id) == replace(run, error=expected)
 
     # refusing
 
@@ -331,7 +332,7 @@ class StoreContract:
         store.commit(rows.batch(run, facts={run.id: [rows.fact("a", due_at=10), rows.fact("b", due_at=11)]}))
         store.commit(rows.batch(facts={run.id: [rows.fact("a", due_at=None)]}))
         assert store.due() == [TimerRow(11, run.id, "b")]
-        store.commit(rows.batch(run._replace(state="completed", finished_at=rows.now)))
+        store.commit(rows.batch(replace(run, state="completed", finished_at=rows.now)))
         assert store.due() == []
 
     def test_reading_works_from_any_thread_while_another_commits(self, store: Store, rows: Any) -> None:
@@ -350,7 +351,7 @@ class StoreContract:
         for thread in threads:
             thread.start()
         for turn in range(60):
-            store.commit(rows.batch(run._replace(sequence=turn), facts={run.id: [rows.fact("n", value=str(turn))]}))
+            store.commit(rows.batch(replace(run, sequence=turn), facts={run.id: [rows.fact("n", value=str(turn))]}))
         stop.set()
         for thread in threads:
             thread.join()
@@ -398,7 +399,7 @@ class StoreContract:
         inner = rows.run(store, state="completed", finished_at=5, parent_id=parent.id)
         store.commit(rows.batch(parent, inner))
         assert getattr(store, verb)(older_than=2**60, states=self.FINAL) == 0
-        store.commit(rows.batch(parent._replace(state="completed", finished_at=6)))
+        store.commit(rows.batch(replace(parent, state="completed", finished_at=6)))
         assert getattr(store, verb)(older_than=2**60, states=self.FINAL) == 2
 
     @pytest.mark.parametrize("verb", ["cleanup", "archive"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from perdure.dsl.errors import DuplicateRow, StoreCorrupt, StoreError, StoreUnavailable
 from perdure.persistence.store import Store
@@ -106,7 +107,7 @@ def test_a_full_disk_is_named_and_nothing_was_written(open_store: Any, rows: Any
     store._database.writer.execute(f"PRAGMA max_page_count = {pages}")
     big = rows.run(store, input='"' + "x" * 100_000 + '"')
     with pytest.raises(StoreUnavailable, match=r"full disk .*SQLITE_FULL.*nothing was written"):
-        store.commit(rows.batch(run._replace(state="waiting"), big))
+        store.commit(rows.batch(replace(run, state="waiting"), big))
     assert store.load(run.id).execution == run
     assert store.load(big.id) is None
     store._database.writer.execute("PRAGMA max_page_count = 1073741823")
@@ -313,4 +314,4 @@ def test_a_parked_store_closed_in_the_forked_child_does_not_harm_the_parent(
     os.close(write)
     other = open_store()
     assert other.take_over() == []
-    store.commit(rows.batch(run._replace(sequence=2)))
+    store.commit(rows.batch(replace(run, sequence=2)))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from freezegun import freeze_time
+from msgspec.structs import replace
 
 from perdure.dsl.errors import OwnershipLost
 from perdure.persistence.records import Batch, TimerRow
@@ -59,9 +60,9 @@ def test_runs_that_were_taken_over_can_be_written_read_and_fire(open_store: Any,
     assert heir.take_over() == [former.engine_id]
     assert heir.due() == [TimerRow(7, run.id, "gate")]
     [taken] = heir.unfinished({"waiting"})
-    assert taken == run._replace(owner=heir.engine_id)
-    heir.commit(rows.batch(taken._replace(state="running")))
-    assert heir.find(run.execution_id) == taken._replace(state="running")
+    assert taken == replace(run, owner=heir.engine_id)
+    heir.commit(rows.batch(replace(taken, state="running")))
+    assert heir.find(run.execution_id) == replace(taken, state="running")
     assert heir.snapshot(run.execution_id).execution.owner == heir.engine_id
 
 
@@ -87,7 +88,7 @@ def test_a_run_that_is_handed_on_many_times_is_never_lost(open_store: Any, rows:
         heir.close()
     last = open_store()
     last.take_over()
-    last.commit(rows.batch(run._replace(state="completed", finished_at=9)))
+    last.commit(rows.batch(replace(run, state="completed", finished_at=9)))
     last.close()
     after = open_store()
     assert after.take_over() == []
@@ -112,7 +113,7 @@ def test_an_engine_that_was_taken_for_dead_can_write_nothing(open_store: Any, ro
     for attempt in attempts:
         with pytest.raises(OwnershipLost, match="taken over; nothing was written"):
             attempt()
-    assert heir.load(run.id) == (run._replace(owner=heir.engine_id, adoptions=1), [], [])
+    assert heir.load(run.id) == (replace(run, owner=heir.engine_id, adoptions=1), [], [])
     assert heir.count() == 1
     store.close()
     heir.commit(rows.batch(heir.find(run.execution_id)))
@@ -203,8 +204,8 @@ def test_a_finished_run_of_a_forgotten_engine_can_be_revived_by_another(open_sto
     former.close()
     heir = open_store()
     heir.take_over()
-    heir.commit(rows.batch(run._replace(state="running", finished_at=None)))
-    assert heir.unfinished({"running"}) == [run._replace(state="running", finished_at=None, owner=heir.engine_id)]
+    heir.commit(rows.batch(replace(run, state="running", finished_at=None)))
+    assert heir.unfinished({"running"}) == [replace(run, state="running", finished_at=None, owner=heir.engine_id)]
 
 
 def test_a_group_is_on_disk_whole_or_not_at_all_when_the_process_is_killed(
@@ -214,9 +215,10 @@ def test_a_group_is_on_disk_whole_or_not_at_all_when_the_process_is_killed(
     store = open_store()
     loop = """
 from perdure.dsl.facts import *
+from msgspec.structs import replace
 import itertools
 for turn in itertools.count(1):
-    batch = Batch({run.id: run._replace(sequence=turn) for run in runs})
+    batch = Batch({run.id: replace(run, sequence=turn) for run in runs})
     batch.facts = {(run.id, "n"): Fact("n", FactKind.STEP, FactStatus.COMPLETED, value=str(turn)) for run in runs}
     store.commit(batch)
     print(turn, flush=True)
@@ -233,6 +235,6 @@ for turn in itertools.count(1):
         assert len(seen) == 1
         assert seen.pop() >= acknowledged[-1]
         store.commit(
-            Batch({one.execution.id: one.execution._replace(state="completed", finished_at=1) for one in stored})
+            Batch({one.execution.id: replace(one.execution, state="completed", finished_at=1) for one in stored})
         )
         assert store.cleanup(older_than=2, states=frozenset({"completed"})) == 50

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from perdure.dsl.errors import DuplicateRow, OwnershipLost
 from perdure.dsl.facts import Fact
@@ -70,8 +71,8 @@ def test_a_store_agrees_with_a_dictionary(rows: Any, operations: list[tuple[int,
         for turn, (first, second, key, finish) in enumerate(operations):
             batch = Batch()
             for place in {first, second}:
-                known = model.get(base[place].id, base[place]._replace(idempotency_key=key or None))
-                batch.executions[known.id] = known._replace(sequence=turn, finished_at=turn if finish else None)
+                known = model.get(base[place].id, replace(base[place], idempotency_key=key or None))
+                batch.executions[known.id] = replace(known, sequence=turn, finished_at=turn if finish else None)
                 batch.facts[known.id, key] = rows.fact(key, value=str(turn))
             keys = [
                 row.idempotency_key for row in {**model, **batch.executions}.values() if row.idempotency_key is not None
@@ -99,6 +100,6 @@ def test_a_run_that_another_engine_drives_cannot_be_written(open_store: Any, row
     run, other = rows.run(theirs), rows.run(mine)
     theirs.commit(rows.batch(run))
     with pytest.raises(OwnershipLost, match="belong to another engine; nothing was written"):
-        mine.commit(rows.batch(other, run._replace(state="waiting")))
+        mine.commit(rows.batch(other, replace(run, state="waiting")))
     assert mine.load(run.id).execution == run
     assert mine.load(other.id) is None

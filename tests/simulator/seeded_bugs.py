@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from perdure.actors.attempts import Attempts
 from perdure.actors.core import Core
@@ -92,7 +93,7 @@ def unfenced(patch: Patch) -> None:
 @_bug("a gate looks at what comes first, and not at the deadline", seed=584)
 def by_arrival(patch: Patch) -> None:
     take = Gates._take
-    patch.setattr(Gates, "_take", lambda self, effect, gate: take(self, effect, gate._replace(due_at=None)))
+    patch.setattr(Gates, "_take", lambda self, effect, gate: take(self, effect, replace(gate, due_at=None)))
 
 
 @_bug("a result counts although it came after the attempt's time limit", seed=164)
@@ -155,12 +156,12 @@ def _taken_up(patch: Patch, change: Callable[[Any], Any]) -> None:
 
 @_bug("a crash gives a step all its attempts back", seed=0)
 def fresh_attempts(patch: Patch) -> None:
-    _taken_up(patch, lambda fact: fact._replace(attempts=0, interruptions=0))
+    _taken_up(patch, lambda fact: replace(fact, attempts=0, interruptions=0))
 
 
 @_bug("a crash uses up one of a step's attempts", seed=80)
 def eaten_attempts(patch: Patch) -> None:
-    _taken_up(patch, lambda fact: fact._replace(interruptions=fact.interruptions - 1))
+    _taken_up(patch, lambda fact: replace(fact, interruptions=fact.interruptions - 1))
 
 
 @_bug("timers are not read back at the start", seed=2)
@@ -179,7 +180,7 @@ def longer_deadlines(patch: Patch) -> None:
 
     def patient(self: Gates, effect: Any, fact: Any) -> None:
         if fact is not None and effect.timeout:
-            fact = fact._replace(due_at=self._course.now + round(effect.timeout * 1_000_000))
+            fact = replace(fact, due_at=self._course.now + round(effect.timeout * 1_000_000))
             self._course.record(fact)
             self._course.arm(fact.due_at, fact.key)
         ask(self, effect, fact)

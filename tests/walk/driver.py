@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from perdure import Context, Workflow
 from perdure.dsl.context import RunFacts
 from perdure.dsl.definition import Definition
@@ -169,7 +171,7 @@ class Driver:
             while walk.fresh:
                 match effect := walk.fresh.pop(0):
                     case Conclude():
-                        self._record(self._new_fact(effect)._replace(status=FactStatus.COMPLETED, value=effect.value))
+                        self._record(replace(self._new_fact(effect), status=FactStatus.COMPLETED, value=effect.value))
                     case Withdraw():
                         self._withdraw(walk, effect)
                     case _:
@@ -199,7 +201,7 @@ class Driver:
     def _withdraw(self, walk: Walk, effect: Withdraw) -> None:
         fact = self.journal.answer(effect.place, effect.kind)
         if fact is not None:
-            walk.resume(self._record(fact._replace(status=FactStatus.CANCELLED, completed_at=self.now)))
+            walk.resume(self._record(replace(fact, status=FactStatus.CANCELLED, completed_at=self.now)))
 
     def _new_fact(self, effect: Effect) -> Fact:
         order = max((fact.order for fact in self.facts.values()), default=0) + 1
@@ -208,13 +210,13 @@ class Driver:
 
     def _settle(self, effect: Effect) -> Fact:
         begun = self._new_fact(effect) if isinstance(effect, Decide) else self.journal.facts[effect.place.key]
-        fact = begun._replace(completed_at=self.now)
+        fact = replace(begun, completed_at=self.now)
         try:
             value = self._carry_out(effect)
         except Exception as error:  # noqa: BLE001 - user code
             record = ErrorRecord(type(error).__name__, str(error), effect.place.name)
-            return self._record(fact._replace(status=FactStatus.FAILED, error=record))
-        return self._record(fact._replace(status=FactStatus.COMPLETED, value=json.dumps(value)))
+            return self._record(replace(fact, status=FactStatus.FAILED, error=record))
+        return self._record(replace(fact, status=FactStatus.COMPLETED, value=json.dumps(value)))
 
     def _carry_out(self, effect: Effect) -> Any:
         match effect:

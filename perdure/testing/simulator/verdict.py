@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from ...actors.course import CANCEL, LIMIT
 from ...dsl.facts import UNDO, Fact, FactKind, FactStatus
 from ...dsl.states import FINAL, State
@@ -109,7 +111,7 @@ class Verdict:
             return
         if {fact.key: fact for fact in stored.facts} != self._facts(row):
             self._ledger.broken(2, f"the facts of {row.execution_id} are not those that were committed")
-        if stored.execution._replace(owner=0, adoptions=0) != row._replace(owner=0, adoptions=0):
+        if replace(stored.execution, owner=0, adoptions=0) != replace(row, owner=0, adoptions=0):
             self._ledger.broken(2, f"the row of {row.execution_id} is not the one that was committed")
 
     def _check_ending(self, row: ExecutionRow) -> None:
