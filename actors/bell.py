@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import socket
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from .bus import Bus
     from .core import Core
     from .endings import Endings
+    from .exchange import Listener
     from .lookout import Lookout
     from .supervisor import Supervisor
 
@@ -66,13 +66,13 @@ class Bell:
         self._office = office
         self._endings = endings
         self._bus = bus
-        self._path = core.store.path
+        self._exchange = lookout.exchange
         self._name = f"{name}-bell"
         self._process = os.getpid()
         self._thread: threading.Thread | None = None
         self._sleeper: Sleeper
         self._left: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._listener: socket.socket | None = None
+        self._listener: Listener | None = None
         self._engine = 0
         self._lines: set[Line] = set()
         self._stops: dict[Line, list[Callable[[], None]]] = {}
@@ -100,12 +100,12 @@ class Bell:
     def _open(self) -> None:
         self._engine = self._core.store.engine_id
         try:
-            self._listener = wire.listen(self._path, self._engine)
+            self._listener = self._exchange.listen(self._engine)
         except OSError as error:
             logger.warning(
-                "no socket can be made beside %r (%s): messages of other processes wait until this engine is opened"
+                "nobody can call this engine of %r (%s): messages of other processes wait until this engine is opened"
                 " again, and it hears of no other engine's death",
-                self._path,
+                self._core.store.name,
                 error,
             )
         else:
@@ -124,7 +124,7 @@ class Bell:
             self._sleeper.unregister(self._listener)
             self._listener.close()
             self._listener = None
-            wire.remove(self._path, self._engine)
+            self._exchange.remove(self._engine)
 
     def _attend(self) -> None:
         while not self._closed:
@@ -201,13 +201,13 @@ class Bell:
     def _called(self) -> None:
         assert self._listener is not None
         try:
-            connection, _ = self._listener.accept()
+            line = self._listener.accept()
         except OSError:  # whoever called has hung up, or there are too many open files
             return
-        self._keep(Line(connection))
+        self._keep(line)
 
     def _call(self, engine: int) -> bool:
-        line = wire.connect(self._path, engine)
+        line = self._exchange.connect(engine)
         if line is None or not line.say(self._hello()):
             return False
         line.engine = engine
@@ -309,7 +309,7 @@ class Bell:
             return
         if gone:
             del self._missing[engine]
-            wire.remove(self._path, engine)
+            self._exchange.remove(engine)
             return
         # Its lock dies a moment after its line.
         missing.asking = False

@@ -13,6 +13,7 @@ from typing import Any
 from ..dsl.errors import EngineClosed
 from ..persistence.inbox import Inbox
 from . import clock, wire
+from .exchange import Exchange
 from .tray import LEFT
 
 __all__ = ["Courier"]
@@ -27,15 +28,15 @@ _SILENCE = object()
 class Courier:
     """Runs errands on the threads of callers."""
 
-    def __init__(self, path: str, inbox: Inbox, *, take_here: Callable[[int], Any] | None = None) -> None:
+    def __init__(self, exchange: Exchange, inbox: Inbox, *, take_here: Callable[[int], Any] | None = None) -> None:
         """Make one.
 
         Args:
-            path: The database.
+            exchange: How engines are called.
             inbox: Its inbox, for reading.
             take_here: Has this process's own engine take a message, and returns the answer.
         """
-        self._path = path
+        self._exchange = exchange
         self._inbox = inbox
         self._take_here = take_here
 
@@ -73,7 +74,7 @@ class Courier:
     def _ask(self, engine: int, row: int, here: int) -> Any:
         if engine == here and self._take_here is not None:
             return self._take_here(row)
-        line = wire.connect(self._path, engine)
+        line = self._exchange.connect(engine)
         if line is None:
             return LEFT
         try:

@@ -20,6 +20,7 @@ from ..persistence.inbox import Whereabouts
 from ..persistence.store import Store
 from . import clock, wire
 from .endings import Endings
+from .exchange import Exchange
 from .sleeper import Sleeper
 
 __all__ = ["Lookout"]
@@ -32,10 +33,15 @@ _UNDRIVEN = 0.05
 
 
 class Lookout:
-    """One for each client, and for each engine."""
+    """One for each client, and for each engine.
 
-    def __init__(self, store: Store, endings: Endings, *, name: str) -> None:
+    Attributes:
+        exchange: How engines are called.
+    """
+
+    def __init__(self, store: Store, endings: Endings, exchange: Exchange, *, name: str) -> None:
         self._store = store
+        self.exchange = exchange
         self._endings = endings
         self._name = f"{name}-lookout"
         self._process = os.getpid()
@@ -166,7 +172,7 @@ class Lookout:
         self._asked[engine].add(wish)
 
     def _call(self, engine: int) -> wire.Line | None:
-        line = wire.connect(self._store.path, engine)
+        line = self.exchange.connect(engine)
         if line is not None:
             self._lines[engine] = line
             self._asked[engine] = set()

@@ -141,12 +141,15 @@ class Line:
         """Say something; a listener that does not keep up is hung up on. Tell whether it was said."""
         data = b"".join(_encode(message) + b"\n" for message in messages)
         try:
-            if self._socket.send(data) == len(data):
+            if self._send(data):
                 return True
         except OSError:
             pass
         self.hang_up()
         return False
+
+    def _send(self, data: bytes) -> bool:
+        return self._socket.send(data) == len(data)
 
     def hear(self) -> list[Spoken] | None:
         """Return what was said since the last time, without waiting; None when the other end is gone."""

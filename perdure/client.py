@@ -16,6 +16,7 @@ from .actors import clock
 from .actors.courier import Courier
 from .actors.crew import running_attempt
 from .actors.endings import Endings
+from .actors.exchange import exchange_of
 from .actors.lookout import Lookout
 from .actors.starting import Start, execution_id_of
 from .actors.tray import pack, pack_start
@@ -117,9 +118,10 @@ class Client(Face[int | None]):
         self._store = Store(location, durability=durability)
         self._store.attach()
         self._endings = Endings()
-        self._lookout = Lookout(self._store, self._endings, name="perdure-client")
+        exchange = exchange_of(self._store.database)
+        self._lookout = Lookout(self._store, self._endings, exchange, name="perdure-client")
         self._looking = Looking(self._read, self._registry.definition)
-        self._courier = Courier(self._store.path, self._store.inbox)
+        self._courier = Courier(exchange, self._store.inbox)
 
     def _know(self, workflow: Workflow[Any, Any]) -> None:
         if not isinstance(workflow, Workflow):

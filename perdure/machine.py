@@ -26,6 +26,7 @@ from .actors.core import Core, CoreActor, Letter
 from .actors.courier import Courier
 from .actors.crew import Crew, running_attempt
 from .actors.endings import Endings
+from .actors.exchange import exchange_of
 from .actors.interrupts import uninterrupted
 from .actors.joining import Joining
 from .actors.lanes import ThreadLanes
@@ -115,11 +116,12 @@ class Machine:
         self.closing = False
         self.store = self._make_store(location, durability, busy_timeout)
         self.store.open()
+        exchange = exchange_of(self.store.database)
         for engine in self.store.take_over():
-            if (line := wire.connect(self.store.path, engine)) is not None:  # it was taken for dead, and is not
+            if (line := exchange.connect(engine)) is not None:  # it was taken for dead, and is not
                 line.say(wire.TakenOver())
                 line.hang_up()
-            wire.remove(self.store.path, engine)
+            exchange.remove(engine)
         self.endings = Endings()
         self.lanes = self._make_lanes(name, threads)
         self.bus = Bus(self.lanes, codec.decode, self._end_told)
@@ -130,10 +132,10 @@ class Machine:
         self.supervisor.crew = self.crew
         self.joining = Joining(self.core, self.supervisor, self.lanes)
         self.core.on_fenced = self._fenced
-        self.lookout = Lookout(self.store, self.endings, name=name)
+        self.lookout = Lookout(self.store, self.endings, exchange, name=name)
         self.bell = Bell(self.core, self.supervisor, self.endings, self.bus, self.lookout, name=name)
         self.supervisor.neighbours.reach = self.bell
-        self._courier = Courier(self.store.path, self.store.inbox, take_here=self._take_here)
+        self._courier = Courier(exchange, self.store.inbox, take_here=self._take_here)
         self.lanes.bind(cycle=self.core.cycle, has_mail=self.core.has_mail, ring=self._ring)
         _open_machines.add(self)
 

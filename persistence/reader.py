@@ -14,7 +14,7 @@ from .connection import Connection
 from .database import BUSY_SECONDS
 from .figures import Figures, figures
 from .health import EngineHealth, Health, engines_of, examine
-from .kind import Durability, Progress
+from .kind import Durability, Kind, Progress
 from .looking import By, Cursor, Filter, Order, count_statement, list_statement
 from .models import AttemptModel, ExecutionModel, SignalModel, StepModel
 from .oversight import read_audit, read_incidents
@@ -91,6 +91,16 @@ class Reader:
     def _drivers(self) -> dict[int, int]:
         """For each engine whose runs this one drives: this engine's number."""
         return {}
+
+    @property
+    def name(self) -> str:
+        """What the database is called in messages: its path, without anything secret."""
+        return self._database.name
+
+    @property
+    def database(self) -> Kind:
+        """What runs are kept in."""
+        return self._database
 
     # ---- one run
 
