@@ -15,7 +15,6 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from .actors import clock, wire
@@ -43,12 +42,10 @@ from .dsl.errors import (
     EngineForked,
     OwnershipLost,
     StoreError,
-    UsageError,
-    WaitTimeout,
     WouldDeadlock,
 )
-from .frozen import FrozenTime, span
 from .logging import run_logger
+from .passing import Passing
 from .persistence import codec
 from .persistence.database import BUSY_SECONDS
 from .persistence.records import ExecutionRow
@@ -67,9 +64,6 @@ _PATIENCE = 0.5
 GRACE = 5.0
 """Real seconds that handlers get when the interpreter exits and nobody has closed their engine."""
 
-_AT_WORK = 0.02
-"""Share of the time for which a process computes that is doing something, on a machine that many share."""
-
 _MOST_RACES = 5
 """How often a letter is sent again because another engine was first."""
 
@@ -87,6 +81,7 @@ class Machine:
         supervisor: The actor that letters about runs go to.
         crew: Runs handlers.
         joining: Starts runs within callers' transactions.
+        passing: Moves time, in tests.
         endings: Who waits for a run's end.
         lookout: Tells those who wait for a run that another engine drives.
         bell: Where those outside call this engine.
@@ -111,7 +106,6 @@ class Machine:
         """
         self._pid = os.getpid()
         self._state = threading.RLock()
-        self._moving = threading.Lock()
         self._seeded = seed is not None
         self.closing = False
         self.store = self._make_store(location, durability, busy_timeout)
@@ -131,6 +125,7 @@ class Machine:
         self.crew.transactions = self.store.apart
         self.supervisor.crew = self.crew
         self.joining = Joining(self.core, self.supervisor, self.lanes)
+        self.passing = Passing(self.lanes, self.supervisor.timekeeper, self.joining, self.ask)
         self.core.on_fenced = self._fenced
         self.lookout = Lookout(self.store, self.endings, exchange, name=name)
         self.bell = Bell(self.core, self.supervisor, self.endings, self.bus, self.lookout, name=name)
@@ -310,58 +305,6 @@ class Machine:
             in_flight=self.lanes.in_flight,
             undelivered=self.bus.backlog,
         )
-
-    # ---- time
-
-    def settle(self, timeout: float, patience: float) -> None:
-        """Fire everything that is due, and return when nothing is left to do; see `Engine.settle`."""
-        self.check_may_wait(None)
-        with self.lanes.alarm_paused():
-            self._settle(timeout, patience, until=None)
-
-    def _settle(self, timeout: float, patience: float, *, until: datetime | None) -> None:
-        """Settle; a handler that hangs is left alone if it has a time limit by then."""
-        deadline = clock.monotonic() + timeout
-        while True:
-            computed = clock.computed()
-            if self.lanes.wait_idle(min(deadline, clock.monotonic() + patience)):
-                if not self.joining.look() and not self.ask(FireNext(), "settle"):
-                    return
-                continue
-            if clock.computed() - computed > patience * _AT_WORK and clock.monotonic() < deadline:
-                continue
-            limit = self.exclusively(self.supervisor.timekeeper.next_limit)
-            if limit is not None and limit <= clock.micros():
-                self.ask(FireNext(), "settle")
-            elif limit is not None and until is not None and limit <= clock.to_micros(until):
-                return
-            elif clock.monotonic() >= deadline:
-                msg = f"{self.lanes.in_flight} things are still in flight after {timeout:g} s (a handler that blocks?)"
-                raise WaitTimeout(msg)
-
-    def next_deadline(self) -> datetime | None:
-        """Return when the next timer is due, or None if none is pending."""
-        due = self.exclusively(self.supervisor.timekeeper.next_due)
-        return None if due is None else clock.from_micros(due)
-
-    def advance(self, delta: timedelta | None, parts: dict[str, float], timeout: float, patience: float) -> None:
-        """Move frozen time on from deadline to deadline, settling at each; see `Engine.advance`."""
-        self.check_may_wait(None)
-        frozen = FrozenTime()
-        target = frozen.now() + span(delta, parts)
-        if not self._moving.acquire(blocking=False):
-            msg = "another thread is moving the time of this engine; advance() from one thread at a time"
-            raise UsageError(msg)
-        try:
-            with self.lanes.alarm_paused():
-                self._settle(timeout, patience, until=target)
-                while (due := self.next_deadline()) is not None and frozen.now() < due <= target:
-                    frozen.move_to(due)
-                    self._settle(timeout, patience, until=target)
-                frozen.move_to(target)
-                self._settle(timeout, patience, until=None)
-        finally:
-            self._moving.release()
 
     # ---- the end
 

@@ -30,12 +30,13 @@ class TimeVerbs(DrivingVerbs):
         self._machine.check_open("settle")
         arguments.check_patience(timeout)
         arguments.check_seconds(patience, "patience")
-        self._machine.settle(timeout, patience)
+        self._machine.check_may_wait(None)
+        self._machine.passing.settle(timeout, patience)
 
     def next_deadline(self) -> datetime | None:
         """Return when the next timer is due, or None if none is pending."""
         self._machine.check_open("read the timers")
-        return self._machine.next_deadline()
+        return self._machine.passing.next_deadline()
 
     def advance(
         self, delta: timedelta | None = None, *, timeout: float = 30, patience: float = 0.5, **parts: float
@@ -56,4 +57,5 @@ class TimeVerbs(DrivingVerbs):
         self._machine.check_open("advance")
         arguments.check_patience(timeout)
         arguments.check_seconds(patience, "patience")
-        self._machine.advance(delta, parts, timeout, patience)
+        self._machine.check_may_wait(None)
+        self._machine.passing.advance(delta, parts, timeout, patience)
