@@ -36,6 +36,11 @@ def _who_and_why(command: AnyFunction) -> AnyFunction:
     return click.option("--reason", help="Why; kept with the run.")(command)
 
 
+def _asks(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command be told who asks and why, whether to wait, where, and how to answer."""
+    return _who_and_why(waiting(as_json(database(click.pass_context(command)))))
+
+
 @click.command()
 @run_id
 @_who_and_why
@@ -51,11 +56,7 @@ def pause(ctx: click.Context, database: str, *, run_id: str, reason: str | None,
 
 @click.command()
 @run_id
-@_who_and_why
-@waiting
-@as_json
-@database
-@click.pass_context
+@_asks
 def resume(
     ctx: click.Context, database: str, *, run_id: str, reason: str | None, by: str | None, wait: bool, as_json: bool
 ) -> None:
@@ -67,11 +68,7 @@ def resume(
 
 @click.command()
 @run_id
-@_who_and_why
-@waiting
-@as_json
-@database
-@click.pass_context
+@_asks
 def retry(
     ctx: click.Context, database: str, *, run_id: str, reason: str | None, by: str | None, wait: bool, as_json: bool
 ) -> None:
@@ -85,11 +82,7 @@ def retry(
 @run_id
 @click.argument("step")
 @click.argument("result", type=JSON_VALUE, required=False)
-@_who_and_why
-@waiting
-@as_json
-@database
-@click.pass_context
+@_asks
 def skip(
     ctx: click.Context,
     database: str,
@@ -113,11 +106,7 @@ def skip(
 @click.option("--at", metavar="STEP", help="The step the new run begins with; where the other one failed or stands.")
 @click.option("-i", "--input", "value", type=JSON_VALUE, default=SAME, help="Another input, in JSON.")
 @click.option("--id", "new_id", help="The id of the new run; made up when left out.")
-@_who_and_why
-@waiting
-@as_json
-@database
-@click.pass_context
+@_asks
 def fork(
     ctx: click.Context,
     database: str,
@@ -171,11 +160,7 @@ def incidents(database: str, *, workflow: str | None, as_json: bool) -> None:
 @click.argument("how", type=click.Choice(list(get_args(How))))
 @click.argument("result", type=JSON_VALUE, required=False)
 @click.option("--step", help="Only the incident of this step.")
-@_who_and_why
-@waiting
-@as_json
-@database
-@click.pass_context
+@_asks
 def resolve(
     ctx: click.Context,
     database: str,

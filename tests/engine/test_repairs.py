@@ -1,4 +1,4 @@
-"""What operators mend: what is tried again and what is not, what a fork begins with, and what becomes of children."""
+"""What operators mend: what is tried again or done by hand, and what becomes of children."""
 
 from __future__ import annotations
 
@@ -9,64 +9,17 @@ from typing import Any
 import pytest
 
 from perdure import (
-    Compensation,
-    Context,
-    DuplicateExecution,
     Engine,
     IllegalTransition,
     InvalidPayload,
     Retry,
-    StepNotOpen,
     UsageError,
     Workflow,
 )
-from perdure.testing import assert_events, record, restart
+from perdure.testing import restart
 
+from .plant import PATIENCE, Flow, Plant, run, state
 from .standings import see_off
-
-Flow = Workflow[Any, Any]
-PATIENCE = 10
-
-
-class Plant:
-    """Machines that are broken or not; knows what has run, by step and attempt."""
-
-    def __init__(self, *broken: str) -> None:
-        self.broken = set(broken)
-        self.ran: list[tuple[str, int]] = []
-
-    def __call__(self, ctx: Context[Any]) -> str:
-        self.ran.append((ctx.step_name, ctx.attempt))
-        if ctx.step_name in self.broken:
-            msg = "broken"
-            raise ValueError(msg)
-        return ctx.step_name
-
-    def undo(self, ctx: Context[Any]) -> None:
-        self.ran.append((f"undo {ctx.step_name}", ctx.attempt))
-        if f"undo {ctx.step_name}" in self.broken:
-            msg = "stuck"
-            raise ValueError(msg)
-
-    @property
-    def names(self) -> list[str]:
-        return [name for name, _ in self.ran]
-
-
-def run(engine: Engine, *workflows: Flow, **options: Any) -> str:
-    """Start the first workflow and let everything happen; return the state."""
-    engine.register(*workflows)
-    engine.start(workflows[0].name, id="run", **options)
-    engine.settle()
-    return state(engine)
-
-
-def state(engine: Engine, run_id: str = "run") -> str:
-    engine.settle()
-    execution = engine.get_execution(run_id)
-    assert execution is not None
-    return str(execution.state)
-
 
 # ---- retry
 
@@ -264,132 +217,6 @@ def test_children_are_terminated_with_their_parent(lab: Engine) -> None:
     assert plant.names == ["p", "c"]
 
 
-# ---- parking
-
-
-def test_an_interrupted_step_that_says_so_is_parked_for_somebody_to_find_out(lab: Engine) -> None:
-    began, go = threading.Event(), threading.Event()
-
-    def pay() -> None:
-        began.set()
-        go.wait(PATIENCE)
-
-    lab.register(Workflow("w").step("pay", pay, on_interrupted="park").map("end", lambda ctx: ctx.steps["pay"]))
-    lab.start("w", id="run")
-    assert began.wait(PATIENCE)
-    lab.abandon()
-    go.set()
-    see_off(lab)
-    engine = restart(lab)
-    engine.settle()
-
-    (incident,) = engine.incidents()
-    assert (incident.step, incident.attempts, incident.compensation) == ("pay", 1, False)
-    assert incident.error is not None
-    assert incident.error.type == "perdure.StepInterrupted"
-    engine.complete_step("run", "pay", result="the bank says it was paid")
-    assert engine.run("run").result(PATIENCE) == "the bank says it was paid"
-    assert engine.incidents() == []
-
-
-def test_a_workflows_word_on_parking_holds_for_its_steps_unless_they_say_otherwise(lab: Engine) -> None:
-    plant = Plant("a:0", "b")
-    both = (
-        Workflow("w", on_exhausted="park")
-        .for_each(lambda: [1], "a", plant, retry=1)
-        .step("b", plant, retry=1, on_exhausted="fail")
-    )
-    assert run(lab, both) == "waiting"
-    assert [incident.step for incident in lab.incidents()] == ["a:0"]
-
-    lab.resolve("run", "skip")
-
-    assert state(lab) == "failed"
-
-
-def test_a_fragments_word_on_parking_comes_along(lab: Engine) -> None:
-    careful = Workflow("careful", on_exhausted="park").step("a", Plant("a"), retry=1)
-    assert run(lab, Workflow("w").branch(lambda: "x").path("x", careful)) == "waiting"
-
-
-@pytest.mark.parametrize(
-    ("how", "rollback", "ran"),
-    [
-        ("retry", "complete", ["undo b", "undo b", "undo a"]),
-        ("complete", "complete", ["undo b", "undo a"]),
-        ("skip", "partial", ["undo b", "undo a"]),
-        ("fail", "partial", ["undo b", "undo a"]),
-    ],
-)
-def test_a_parked_compensation_holds_the_rollback_until_it_is_resolved(
-    how: Any, rollback: str, ran: list[str], lab: Engine
-) -> None:
-    plant = Plant("c", "undo b")
-    flow: Flow = Workflow("w").step("a", plant, compensate=plant.undo)
-    flow = flow.step("b", plant, compensate=Compensation(plant.undo, retry=1, on_exhausted="park"))
-    record(lab)
-    assert run(lab, flow.step("c", plant, retry=1)) == "compensating"
-    plant.broken.clear()
-    engine = restart(lab)
-    engine.settle()
-    (incident,) = engine.incidents("w")
-    assert (incident.step, incident.compensation) == ("b", True)
-
-    assert engine.resolve(incident, how, by="ada") == 1
-
-    assert state(engine) == "failed"
-    assert engine.run("run").wait(PATIENCE).rollback == rollback
-    assert plant.names[3:] == ran
-
-
-def test_a_run_that_waits_for_an_operator_is_no_poison_however_often_the_process_dies(lab: Engine) -> None:
-    plant = Plant("b", "undo a")
-    undo = Compensation(plant.undo, retry=1, on_exhausted="park")
-    assert run(lab, Workflow("w").step("a", plant, compensate=undo).step("b", plant, retry=1)) == "compensating"
-    engine = lab
-    for _ in range(5):
-        engine = restart(engine)
-        engine.settle()
-
-    assert state(engine) == "compensating"
-    assert len(engine.incidents()) == 1
-
-
-def test_incidents_are_resolved_in_bulk_and_those_that_have_ended_are_passed_over(lab: Engine) -> None:
-    plant = Plant("a")
-    lab.register(Workflow("w").step("a", plant, retry=1, on_exhausted="park"))
-    for number in range(3):
-        lab.start("w", id=f"run-{number}")
-    lab.settle()
-    incidents = lab.incidents()
-    assert len(incidents) == 3
-    lab.terminate("run-1")
-
-    assert lab.resolve([*incidents, "nobody"], "skip", result=5) == 2
-
-    lab.settle()
-    assert [lab.run(f"run-{number}").state for number in range(3)] == ["completed", "cancelled", "completed"]
-    assert lab.incidents() == []
-
-
-def test_an_incident_is_told_of_and_so_is_how_it_ends(lab: Engine) -> None:
-    record(lab)
-    run(lab, Workflow("w").step("a", Plant("a"), retry=1, on_exhausted="park"))
-    lab.resolve("run", "skip")
-    assert_events(
-        lab.run("run"),
-        *("workflow:started", "step:started a", "step:parked a", "workflow:waiting"),
-        *("step:skipped a", "workflow:completed"),
-    )
-
-
-def test_a_resolution_of_a_step_without_an_incident_is_refused(lab: Engine) -> None:
-    run(lab, Workflow("w").step("a", Plant("a"), retry=1, on_exhausted="park"))
-    with pytest.raises(StepNotOpen) as refused:
-        lab.resolve("run", "retry", step="b")
-    assert refused.value.open == ("a",)
-
-
 # ---- by hand
 
 
@@ -495,107 +322,6 @@ def test_a_deadline_that_passes_in_a_pause_has_passed_and_its_consequences_wait(
 
     assert state(lab) == "failed"
     assert plant.names == ["a", "undo a"]
-
-
-# ---- forks
-
-
-def chain(plant: Plant) -> Flow:
-    return (
-        Workflow("w")
-        .step("a", plant, compensate=plant.undo)
-        .for_each(lambda: [1, 2, 3], "each", plant)
-        .step("z", lambda ctx: [ctx.input, plant(ctx), ctx.steps["a"], ctx.steps["each:1"]], retry=1)
-    )
-
-
-def test_a_fork_begins_at_its_step_with_what_was_recorded_before(lab: Engine) -> None:
-    plant = Plant()
-    assert run(lab, chain(plant), input=1) == "completed"
-    plant.ran.clear()
-
-    fork = lab.fork("run", at="each:1", input=2, steps={"a": "other"}, new_id="fork", by="ada")
-    engine = restart(lab)
-
-    assert state(engine, "fork") == "completed"
-    assert engine.run("fork").result(PATIENCE) == [2, "z", "other", "each:1"]
-    assert plant.names == ["each:1", "each:2", "z"]
-    assert fork.id == "fork"
-    forked = engine.get_execution("fork")
-    assert forked is not None
-    assert forked.forked_from == "run"
-    (entry,) = engine.audit("run")
-    assert (entry.verb, entry.by, entry.step, entry.detail) == ("fork", "ada", "each:1", {"fork": "fork"})
-
-
-def test_a_fork_tells_where_it_comes_from_and_numbers_its_events_from_one(lab: Engine) -> None:
-    plant = Plant()
-    recorder = record(lab)
-    run(lab, Workflow("w").step("a", plant).step("b", plant))
-    fork = lab.fork("run", at="b")
-    lab.settle()
-    assert [event.sequence for event in recorder.events(fork)] == [1, 2, 3, 4, 5]
-    assert_events(
-        fork, "workflow:started", "workflow:forked", "step:started b", "step:completed b", "workflow:completed"
-    )
-
-
-@pytest.mark.parametrize(("source", "undone"), [("completed", []), ("failed", ["undo a"])])
-def test_a_fork_undoes_what_it_was_given_only_if_its_source_cannot(source: str, undone: list[str], lab: Engine) -> None:
-    plant = Plant(*(["b"] if source == "failed" else []))
-    flow = Workflow("w").step("a", plant, compensate=plant.undo).step("b", plant, retry=1, on_exhausted="park")
-    run(lab, flow)
-    if source == "failed":
-        lab.terminate("run")
-    plant.broken.add("b")
-    plant.ran.clear()
-
-    fork = lab.fork("run", at="b")
-    lab.settle()
-    lab.resolve(fork.id, "fail")
-
-    assert state(lab, fork.id) == "failed"
-    assert plant.names == ["b", *undone]
-
-
-def test_a_fork_may_be_given_what_its_source_has_not_come_to(lab: Engine) -> None:
-    plant = Plant("b")
-    run(lab, Workflow("w").step("a", plant).step("b", plant, retry=1).step("c", plant))
-    fork = lab.fork("run", steps={"b": "given", "c": "too"})
-    assert state(lab, fork.id) == "completed"
-    assert fork.result(PATIENCE) == "too"
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"at": "aa"}, "did you mean 'a'"),
-        ({"at": "z", "steps": {"nothing": 1}}, "'nothing'"),
-        ({}, "at="),
-        ({"at": "in"}, "do_until"),
-        ({"at": "unreached"}, "not come to"),
-    ],
-)
-def test_a_fork_that_makes_no_sense_is_refused(options: dict[str, Any], says: str, lab: Engine) -> None:
-    plant = Plant()
-    flow = (
-        Workflow("w")
-        .step("a", plant)
-        .do_until(lambda ctx, turn: turn == 2, lambda w: w.step("in", plant))
-        .branch(lambda: "x")
-        .path("x", lambda w: w.step("z", plant))
-        .path("y", lambda w: w.step("unreached", plant))
-    )
-    assert run(lab, flow) == "completed"
-    with pytest.raises(UsageError, match=says):
-        lab.fork("run", **options)
-    assert lab.audit("run") == []
-
-
-def test_a_fork_does_not_take_the_id_of_another_run(lab: Engine) -> None:
-    run(lab, Workflow("w").step("a", Plant()))
-    with pytest.raises(DuplicateExecution):
-        lab.fork("run", at="a", new_id="run")
 
 
 # ---- the trail
