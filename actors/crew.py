@@ -30,6 +30,7 @@ from ..dsl.errors import EngineError, NonRetryable, NotStorable, RetryAfter, Sch
 from ..dsl.facts import ErrorRecord
 from ..dsl.messages import StepCompleted, StepFailed, StepInterrupted
 from . import clock
+from .around import Around, call_of, call_within
 from .core import CoreActor, Letter
 from .notes import Notes
 
@@ -133,6 +134,7 @@ class Crew:
         self._closed = False
         lanes.describe = self._describe
         self.transactions: Callable[[], AbstractContextManager[Apart]]
+        self.around: Around | None = None
 
     # ---- starting and ending
 
@@ -320,7 +322,7 @@ class Crew:
 
     def _call(self, attempt: Attempt, function: Callable[..., Any]) -> Any:
         try:
-            result = _invoke(function, *arguments_of(attempt, function))
+            result = self._invoke(attempt, function)
             return result if inspect.isawaitable(result) else self._completed(attempt, result)
         except (KeyboardInterrupt, SystemExit) as error:
             return _interrupted(attempt, error)
@@ -333,7 +335,7 @@ class Crew:
         try:
             with self.transactions() as own:
                 attempt.transaction = own
-                result = _invoke(function, *arguments_of(attempt, function))
+                result = self._invoke(attempt, function)
                 if inspect.iscoroutine(result):
                     result.close()  # encoding refuses it, without a warning that nobody awaited it
                 outcome = self._completed(attempt, result)
@@ -355,7 +357,7 @@ class Crew:
         attempt.began = clock.micros()
         _current.set(attempt)
         try:
-            awaitable = _invoke(function, *arguments_of(attempt, function))
+            awaitable = self._invoke(attempt, function)
         except BaseException as error:  # noqa: BLE001 - user code, as above
             self._finish(attempt, _failed(attempt, error))
             return
@@ -385,6 +387,13 @@ class Crew:
         if attempt is None:
             return f"a task that a handler has left behind, {task.get_name()},"
         return f"{attempt.effect.place.name!r} of {attempt.facts.workflow_name} {attempt.facts.execution_id}"
+
+    def _invoke(self, attempt: Attempt, function: Callable[..., Any]) -> Any:
+        arguments = arguments_of(attempt, function)
+        call = None if self.around is None else call_of(attempt)
+        if self.around is None or call is None:
+            return function(*arguments)
+        return call_within(self.around(call), function, arguments)
 
     def _completed(self, attempt: Attempt, result: Any) -> StepCompleted:
         """Check and encode what user code returned, here on its own thread: that is user code too."""
@@ -474,10 +483,6 @@ def _takes(function: Callable[..., Any], most: int) -> int:
 @lru_cache(maxsize=4096)
 def _is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
-
-
-def _invoke(function: Callable[..., Any], *arguments: Any) -> Any:
-    return function(*arguments)
 
 
 def _failed(attempt: Attempt, error: BaseException) -> StepFailed:

@@ -39,6 +39,7 @@ from .dsl.policies import Duration
 from .dsl.states import FINAL, State
 from .dsl.workflow import Workflow
 from .execution import Execution
+from .extension import Extension, Extensions
 from .looking import Looking
 from .persistence.inbox import Begun
 from .persistence.records import ExecutionRow, InboxRow
@@ -87,6 +88,7 @@ class Client(Face[int | None]):
         path: str | os.PathLike[str],
         *workflows: Workflow[Any, Any],
         durability: Literal["full", "normal"] = "full",
+        extensions: Sequence[Extension] = (),
     ) -> None:
         """Make ready to use a database that an engine has made; it is not touched before it is used.
 
@@ -95,6 +97,7 @@ class Client(Face[int | None]):
             workflows: Whose values are to be read as the classes they were, and whose signals are to be checked. They
                 are not run here.
             durability: ``"full"`` survives power loss; ``"normal"`` the death of the process.
+            extensions: What goes around starts; see `Engine`.
 
         Raises:
             UsageError: an argument is wrong.
@@ -107,6 +110,7 @@ class Client(Face[int | None]):
         if durability not in ("full", "normal"):
             msg_ = f"durability must be 'full' or 'normal', not {durability!r}"
             raise UsageError(msg_)
+        self._extensions = Extensions(extensions)
         self._registry = Registry()
         self._known: list[Definition] = []
         self._workflows: list[Workflow[Any, Any]] = []
@@ -122,6 +126,11 @@ class Client(Face[int | None]):
         self._lookout = Lookout(self._store, self._endings, exchange, name="perdure-client")
         self._looking = Looking(self._read, self._registry.definition)
         self._courier = Courier(exchange, self._store.inbox)
+        try:
+            self._extensions.opened(self)
+        except BaseException:
+            self.close()
+            raise
 
     def _know(self, workflow: Workflow[Any, Any]) -> None:
         if not isinstance(workflow, Workflow):
@@ -195,27 +204,28 @@ class Client(Face[int | None]):
             self._know(workflow)
             name, input_type = workflow.name, workflow.definition().input_type
         arguments.check_text(name, "workflow")
-        request = request_for(
-            workflow,
-            input,
-            self._new_id(),
-            input_type=input_type,
-            id=id,
-            key=key,
-            key_ttl=key_ttl,
-            version=version,
-            delay=delay,
-            at=at,
-            tags=tags,
-            business_key=business_key,
-            if_exists=if_exists,
-            priority=priority,
-        )
-        with self._writing:
-            sent = self._store.inbox.send_start(pack_start(request), replace=if_exists == "replace_if_finished")
-        if isinstance(sent, Begun):
-            return self._existing(sent, request)
-        return self._handle(self._courier.deliver(sent) or request.new_id, name)
+        with self._extensions.starting(name, tags) as all_tags:
+            request = request_for(
+                workflow,
+                input,
+                self._new_id(),
+                input_type=input_type,
+                id=id,
+                key=key,
+                key_ttl=key_ttl,
+                version=version,
+                delay=delay,
+                at=at,
+                tags=all_tags,
+                business_key=business_key,
+                if_exists=if_exists,
+                priority=priority,
+            )
+            with self._writing:
+                sent = self._store.inbox.send_start(pack_start(request), replace=if_exists == "replace_if_finished")
+            if isinstance(sent, Begun):
+                return self._existing(sent, request)
+            return self._handle(self._courier.deliver(sent) or request.new_id, name)
 
     def _existing(self, begun: Begun, request: Start) -> Run[Any]:
         if request.if_exists == "reject" or begun.workflow != request.workflow:
@@ -344,6 +354,7 @@ class Client(Face[int | None]):
         with self._writing:
             self._store.close()
         self._endings.close()
+        self._extensions.closed()
 
     @property
     def workflows(self) -> tuple[Workflow[Any, Any], ...]:

@@ -16,11 +16,13 @@ from . import arguments
 from .actors.bus import Listener
 from .dsl.errors import UsageError
 from .dsl.workflow import Workflow
+from .extension import Extension, Extensions
 from .looking import Looking
 from .machine import Machine
 from .persistence.database import BUSY_SECONDS
 from .registry import Registry
 from .run import Run
+from .stats import Load
 from .verbs.face import Face
 from .verbs.listeners import ListenerVerbs
 from .verbs.retention import RetentionVerbs
@@ -67,6 +69,7 @@ class Engine(
         threads: int = 32,
         durability: Literal["full", "normal"] = "full",
         on_event: Listener | None = None,
+        extensions: Sequence[Extension] = (),
         seed: int | None = None,
         switch_interval: float | None = 0.001,
         busy_timeout: float = BUSY_SECONDS,
@@ -85,6 +88,8 @@ class Engine(
             threads: How many threads there are at most for ``def`` handlers.
             durability: ``"full"`` survives power loss; ``"normal"`` the death of the process, several times as fast.
             on_event: Listener for every event, as with `on_any`, from the first one on.
+            extensions: What goes around starts and handlers, and hears every event; such as the telemetry of
+                `perdure.otel`.
             seed: What ids and jitter are drawn from; for tests that want the same ones each time. With time frozen,
                 user code then also runs one piece at a time, in order, so that the same test gives the same events.
             switch_interval: Seconds after which Python may switch threads, set for the whole process: CPU-bound
@@ -108,6 +113,7 @@ class Engine(
             raise UsageError(msg_)
         arguments.check_fine_points(seed, switch_interval, queue_name, on_event)
         arguments.check_seconds(busy_timeout, "busy_timeout")
+        self._extensions = Extensions(extensions)
         self._options: dict[str, Any] = {
             "concurrency": concurrency,
             "threads": threads,
@@ -138,11 +144,20 @@ class Engine(
         if on_event is not None:
             self.on_any(on_event)
         try:
+            self._extend()
             self.register(*workflows)
             self._machine.listen()
         except BaseException:
             self.close(force=True)
             raise
+
+    def _extend(self) -> None:
+        if not self._extensions:
+            return
+        self._machine.crew.around = self._extensions.handling
+        self._machine.on_closed = self._extensions.closed
+        self.on_any(self._extensions.heard)
+        self._extensions.opened(self)
 
     # ---- life
 
@@ -199,6 +214,15 @@ class Engine(
     def closed(self) -> bool:
         """Whether the engine is closed, or closing."""
         return self._machine.closing
+
+    def load(self) -> Load:
+        """Return what the engine is busy with; costs no look at the database.
+
+        Raises:
+            EngineClosed: the engine is closed.
+        """
+        self._machine.check_open("read the load")
+        return self._machine.load()
 
     def _ended(self, answers: Sequence[int | None]) -> int:
         return sum(answer or 0 for answer in answers)

@@ -86,6 +86,7 @@ class Machine:
         lookout: Tells those who wait for a run that another engine drives.
         bell: Where those outside call this engine.
         closing: Whether the engine is closed, or closing.
+        on_closed: Called once it is closed; not when it was abandoned, as a death tells nobody.
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class Machine:
         self.joining = Joining(self.core, self.supervisor, self.lanes)
         self.passing = Passing(self.lanes, self.supervisor.timekeeper, self.joining, self.ask)
         self.core.on_fenced = self._fenced
+        self.on_closed: Callable[[], None] = _nothing
         self.lookout = Lookout(self.store, self.endings, exchange, name=name)
         self.bell = Bell(self.core, self.supervisor, self.endings, self.bus, self.lookout, name=name)
         self.supervisor.neighbours.reach = self.bell
@@ -322,6 +324,7 @@ class Machine:
         self.lanes.close()
         self.lanes.stop_core(self.store.close)
         self._hang_up()
+        self.on_closed()
 
     def abandon(self) -> None:
         """Stop as a death would, and give nothing back; see `Engine.abandon`."""
@@ -347,6 +350,10 @@ class Machine:
         self.supervisor.closing = True
         self.joining.close()
         return True
+
+
+def _nothing() -> None:
+    """Tell nobody."""
 
 
 @atexit.register

@@ -11,6 +11,7 @@ from pathlib import Path
 from perdure import errors, events
 from perdure.dsl.legality import LEGAL_VERBS, Verb
 from perdure.dsl.states import LEGAL, State
+from perdure.otel import names
 from perdure.testing import POINTS
 
 COMMON = {field.name for field in dataclasses.fields(events.Event)}
@@ -46,6 +47,16 @@ def test_the_page_on_crash_testing_lists_every_crash_point(checkout: Path) -> No
     rows = [line for line in (checkout / "docs/crash-testing.md").read_text().splitlines() if line.startswith("| `")]
 
     assert rows == [f"| `{point}` | {meaning} |" for point, meaning in POINTS.items()]
+
+
+def test_the_page_on_telemetry_lists_every_span_attribute_and_metric(checkout: Path) -> None:
+    rows = [line for line in (checkout / "docs/telemetry.md").read_text().splitlines() if line.startswith("| `")]
+
+    assert rows == [
+        *(f"| `{name}` | {kind} | {meaning} |" for name, (kind, meaning) in names.SPANS.items()),
+        *(f"| `{name}` | {where} | {meaning} |" for name, (where, meaning) in names.ATTRIBUTES.items()),
+        *(f"| `{name}` | {one.instrument} | `{one.unit}` | {one.meaning} |" for name, one in names.METRICS.items()),
+    ]
 
 
 def family(error: type[Exception]) -> Iterator[type[Exception]]:

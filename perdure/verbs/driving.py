@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from ..actors.core import CoreActor
 from ..actors.starting import ToRun
 from ..dsl.errors import DuplicateRow
+from ..extension import Extensions
 from ..machine import Machine
 from ..persistence.store import Store
 from .verbs import Verbs
@@ -27,6 +28,7 @@ class DrivingVerbs(Verbs):
     """What is said to whoever drives the runs itself."""
 
     _machine: Machine
+    _extensions: Extensions
 
     def _check_open(self, verb: str) -> None:
         self._machine.check_open(verb)

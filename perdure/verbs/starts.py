@@ -92,25 +92,26 @@ class StartVerbs(DrivingVerbs):
             EngineClosed: the engine is closed.
         """
         self._machine.check_open("start")
-        request = start_request(
-            self._registry,
-            workflow,
-            input,
-            self._machine.supervisor.new_execution_id(),
-            id=id,
-            key=key,
-            key_ttl=key_ttl,
-            version=version,
-            delay=delay,
-            at=at,
-            tags=tags,
-            business_key=business_key,
-            if_exists=if_exists,
-            priority=priority,
-            debounce=debounce,
-            tx=tx,
-        )
-        return self._start(request) if tx is None else self._start_within(request, tx)
+        with self._extensions.starting(workflow, tags) as all_tags:
+            request = start_request(
+                self._registry,
+                workflow,
+                input,
+                self._machine.supervisor.new_execution_id(),
+                id=id,
+                key=key,
+                key_ttl=key_ttl,
+                version=version,
+                delay=delay,
+                at=at,
+                tags=all_tags,
+                business_key=business_key,
+                if_exists=if_exists,
+                priority=priority,
+                debounce=debounce,
+                tx=tx,
+            )
+            return self._start(request) if tx is None else self._start_within(request, tx)
 
     def _start_within(self, request: Start, tx: Any) -> Run[Any]:
         definition = self._registry.startable(request.workflow, request.version)
@@ -197,12 +198,15 @@ class StartVerbs(DrivingVerbs):
             raise UsageError(msg)
         options.setdefault("if_exists", "replace_if_finished")
         new_id = self._machine.supervisor.new_execution_id()
-        request = start_request(self._registry, workflow, input, new_id, **options)
-        definition = self._registry.startable(request.workflow, request.version)
-        if name not in definition.events:
-            raise UnknownSignal(request.workflow, name, definition.events)
-        annotation = (
-            event.payload if isinstance(event, Signal) else self._registry.payload_type(name, lambda: request.workflow)
-        )
-        encoded = arguments.encode(payload, annotation, f"the payload of signal {name!r}")
-        return self._start(structs.replace(request, signal=Signalled(name, encoded, signal_key)))
+        with self._extensions.starting(workflow, options.get("tags")) as options["tags"]:
+            request = start_request(self._registry, workflow, input, new_id, **options)
+            definition = self._registry.startable(request.workflow, request.version)
+            if name not in definition.events:
+                raise UnknownSignal(request.workflow, name, definition.events)
+            annotation = (
+                event.payload
+                if isinstance(event, Signal)
+                else self._registry.payload_type(name, lambda: request.workflow)
+            )
+            encoded = arguments.encode(payload, annotation, f"the payload of signal {name!r}")
+            return self._start(structs.replace(request, signal=Signalled(name, encoded, signal_key)))
