@@ -25,7 +25,10 @@ from .wish import Wish
 if TYPE_CHECKING:
     from .supervisor import Supervisor
 
-__all__ = ["CALLED", "CANCEL", "FORK", "LIMIT", "MICROS", "PARDON", "PAUSE", "RECOVER", "RETRIED", "Course"]
+__all__ = ["BEHIND", "CALLED", "CANCEL", "FORK", "LIMIT", "MICROS", "PARDON", "PAUSE", "RECOVER", "RETRIED", "Course"]
+
+BEHIND = "__behind"
+"""Key of the fact that there was no room for the run in memory; completed once it has set out."""
 
 RECOVER = "__recover"
 """Key of the timer by which a run is restored whose turn was dropped; no fact has it."""
@@ -101,6 +104,11 @@ class Course:
         self._order = max((fact.order for fact in facts), default=0)
         self._sequence = max(self.row.sequence, max((fact.sequence for fact in facts), default=0))
         self._recorded = self._sequence
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the run is on disk, and has yet to set out because there was no room for it."""
+        return (behind := self.journal.facts.get(BEHIND)) is not None and not behind.settled
 
     @property
     def is_new(self) -> bool:

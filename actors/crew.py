@@ -121,7 +121,12 @@ class _Loan:
 
 
 class Crew:
-    """Hands attempts to the lanes, within the engine's concurrency."""
+    """Hands attempts to the lanes, within the engine's concurrency.
+
+    Attributes:
+        lent: How many handlers wait for other runs.
+        on_lent: Called when one begins to.
+    """
 
     def __init__(self, lanes: ThreadLanes, encode: Callable[[Any], str], *, concurrency: int) -> None:
         self._lanes = lanes
@@ -132,6 +137,8 @@ class Crew:
         self._awaiting: dict[Any, Attempt] = {}
         self._slots = threading.Lock()
         self._closed = False
+        self.lent = 0
+        self.on_lent: Callable[[], None] = lambda: None
         lanes.describe = self._describe
         self.transactions: Callable[[], AbstractContextManager[Apart]]
         self.around: Around | None = None
@@ -219,10 +226,12 @@ class Crew:
                 attempt.loan.waits += 1
                 return
             loan = attempt.loan = _Loan(attempt.holds_slot, attempt.on_thread)
+            self.lent += 1
         self._give_back(attempt)
         if loan.thread:
             self._lanes.pool.grow()
         self._lanes.step_over()
+        self.on_lent()
 
     def take_back(self, attempt: Attempt) -> None:
         """Count a handler that has waited as one that is at work; called by whoever has news for it."""
@@ -239,6 +248,7 @@ class Crew:
             loan, attempt.loan = attempt.loan, None
             if loan is None:
                 return
+            self.lent -= 1
             if loan.slot and not attempt.abandoned:
                 self._busy[attempt.run] = busy = self._busy.get(attempt.run, 0) + 1
                 self._free -= busy == 1

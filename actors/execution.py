@@ -33,7 +33,7 @@ from ..persistence.records import ExecutionRow, Stored, TagRow
 from . import clock
 from .attempts import Attempts
 from .core import CoreActor
-from .course import CALLED, CANCEL, FORK, LIMIT, MICROS, RECOVER, Course
+from .course import BEHIND, CALLED, CANCEL, FORK, LIMIT, MICROS, RECOVER, Course
 from .family import Family
 from .gates import Gates
 from .limit import Limit
@@ -94,6 +94,11 @@ class ExecutionActor(CoreActor):
         return bool(self._attempts.in_flight)
 
     @property
+    def is_left_behind(self) -> bool:
+        """Whether it could set out, and waits for room in memory."""
+        return self._course.walk is None and self.definition is not None and self._course.is_behind
+
+    @property
     def is_put_off(self) -> bool:
         """Whether it has not begun with its first node, because its start was put off."""
         fact = self._course.journal.facts.get(DELAY)
@@ -116,6 +121,8 @@ class ExecutionActor(CoreActor):
         return answer
 
     def _heed(self, message: msg.Message) -> Any:  # noqa: C901, PLR0912 - one case a message
+        if self.is_left_behind and not isinstance(message, (msg.Signalled, msg.Confirm, msg.Restore)):
+            self._set_out()
         match message:
             case msg.StepCompleted():
                 self._completed(message)
@@ -184,7 +191,24 @@ class ExecutionActor(CoreActor):
             origin = self._course.journal.value(fork)
             self._course.emit(ev.WorkflowForked, source=origin["source"], step=origin["at"])
         self.limit.begin(start_at)
-        self._start_walk(start_at)
+        if start_at is None and not self._office.backlog.has_room_for(self.row):
+            self._stay_behind()
+        else:
+            self._start_walk(start_at)
+
+    def _stay_behind(self) -> None:
+        """Be a row, and nothing in memory, until there is room; what comes meanwhile and is no signal does not wait."""
+        course = self._course
+        if is_new := not course.is_behind:
+            course.record(course.new_fact(Place(BEHIND, BEHIND), FactKind.CONTROL, FactStatus.WAITING))
+        self.turn.acts.append(lambda: self._office.backlog.leave_behind(self.run_id, is_new=is_new))
+
+    def _set_out(self) -> None:
+        """Begin with the first node, late."""
+        self._course.record(
+            self._course.journal.facts[BEHIND], status=FactStatus.COMPLETED, completed_at=self._course.now
+        )
+        self._start_walk()
 
     def _tags(self, encoded: str) -> tuple[TagRow, ...]:
         """Return the rows by which the run is found by its tags: those whose names are texts."""
@@ -209,11 +233,19 @@ class ExecutionActor(CoreActor):
         """Go on from the facts, unless the run has ended or cannot be driven."""
         if self.definition is None or self.row.state in FINAL or self.row.state == State.QUARANTINED:
             return
+        if self._course.walk is not None:  # it was asked for twice
+            return
         if self._course.is_new:  # a child whose row was written by its parent, and nothing since
             self._begin()
             return
         self._course.keep_armed(self._course.journal.facts.get(LIMIT))
-        self._start_walk()
+        if self._course.is_behind:
+            if not self._office.backlog.has_room_for(self.row):
+                self._stay_behind()
+                return
+            self._set_out()
+        else:
+            self._start_walk()
         if (called := self._course.journal.facts.get(CALLED)) is not None and called.due_at is not None:
             self._course.record(called, status=FactStatus.COMPLETED, due_at=None)
         if (changed := self._changed_definition()) is not None:

@@ -80,7 +80,7 @@ class Gates:
         course.turn.signals[signal.id] = signal
         course.emit(ev.SignalReceived, event=message.event, payload=message.payload, encoded="payload")
         course.change_row()  # the event's number must not come again after a restart
-        if course.walk is None and course.row.state != State.QUARANTINED:
+        if course.walk is None and course.row.state != State.QUARANTINED and not course.is_behind:
             # The workflow is not registered: nobody can tell yet whether a gate opens.
             called = course.new_fact(Place(CALLED, CALLED), FactKind.CONTROL, FactStatus.RUNNING, due_at=course.now)
             course.record(called)

@@ -28,8 +28,9 @@ from ..dsl.programs import DELAY
 from ..dsl.states import FINAL, State
 from ..persistence.records import ExecutionRow, Stored
 from . import clock
+from .backlog import Adopt, Backlog
 from .core import Core, CoreActor, Letter, Mail
-from .course import RECOVER
+from .course import BEHIND, RECOVER
 from .execution import ExecutionActor
 from .family import child_ended
 from .joining import Revive
@@ -52,8 +53,6 @@ logger = logging.getLogger("perdure")
 
 _ENDS = frozenset({*FINAL, State.QUARANTINED})
 _IN_FLIGHT = frozenset({State.RUNNING, State.COMPENSATING})
-_ADOPT = 200
-_MOST_RESTORING = 1000
 _POISON = 3
 _REREAD = 500_000
 _MYSELF = -2
@@ -64,12 +63,6 @@ class Register(msgspec.Struct, frozen=True):
     """The engine: this definition can be run from now on; restore what waits for it."""
 
     definition: Definition
-
-
-class Adopt(msgspec.Struct, frozen=True):
-    """The supervisor to itself: restore the next runs that were left unfinished, after this one."""
-
-    after: int
 
 
 class Quarantine(msgspec.Struct, frozen=True):
@@ -94,18 +87,22 @@ class Supervisor(CoreActor):
         codec: Reads values.
         crew: Runs user code.
         timekeeper: Fires timers.
+        backlog: Brings runs to memory as there is room for them.
         schedules: Starts runs when their time comes.
         tray: Takes messages from other processes in.
         neighbours: Has to do with other engines on the database.
         seed: What jitter and ids are drawn from.
     """
 
-    def __init__(self, core: Core, *, seed: int | None, logger_for: Callable[[str, str, str, int], Any]) -> None:
+    def __init__(
+        self, core: Core, *, seed: int | None, most: int, logger_for: Callable[[str, str, str, int], Any]
+    ) -> None:
         super().__init__(core)
         self.codec = CodecReader()
         self.crew: Crew
         self.timekeeper = Timekeeper(core.store, core.lanes, self.deliver)
         self.schedules = Schedules(core, self)
+        self.backlog = Backlog(self, most=most)
         self._starting = Starting(self)
         self.tray = Tray(core, self)
         self.neighbours = Neighbours(core, self)
@@ -119,7 +116,6 @@ class Supervisor(CoreActor):
         self._live: dict[int, ExecutionActor] = {}
         self._ids: dict[str, int] = {}
         self._crashes: dict[int, int] = {}
-        self._adopt_after: int | None = None
         self.closing = False
 
     # ---- messages
@@ -146,7 +142,7 @@ class Supervisor(CoreActor):
             case Quarantine():
                 return self._set_aside(message.run, message.error)
             case Adopt():
-                return self._adopt(message.after)
+                return self.backlog.adopt()
             case Revive():
                 return self.revive(message.run)
         return None
@@ -157,7 +153,7 @@ class Supervisor(CoreActor):
 
     def _read_again(self) -> None:
         self.timekeeper.reload()
-        self._adopt(0)
+        self.backlog.begin_again()
 
     def _register(self, definition: Definition) -> Any:
         key = (definition.name, definition.version)
@@ -183,7 +179,7 @@ class Supervisor(CoreActor):
         self.core.post(self.tray, Letter(Collect()))
         self.timekeeper.reload()
         self._instruct()
-        self._adopt(0)
+        self.backlog.begin_again()
         self.core.post(self.schedules, Letter(Read()))
 
     def _instruct(self) -> None:
@@ -343,6 +339,7 @@ class Supervisor(CoreActor):
             return
         self._crashes.pop(actor.run_id, None)
         if actor.is_stormed and actor.row.state not in _ENDS:
+            self.backlog.keep(actor.run_id)
             return
         self._forget(actor)
         if actor.row.state in _ENDS:
@@ -353,9 +350,7 @@ class Supervisor(CoreActor):
         del self._live[actor.run_id]
         self._ids.pop(actor.row.execution_id, None)
         self._starting.left(actor.row)
-        if self._adopt_after is not None and len(self._live) < _MOST_RESTORING:
-            after, self._adopt_after = self._adopt_after, None
-            self.core.post(self, Letter(Adopt(after)))
+        self.backlog.left(actor.run_id)
 
     def let_go(self, runs: Collection[int]) -> None:
         """Stop driving these runs: another engine does."""
@@ -367,7 +362,7 @@ class Supervisor(CoreActor):
         """Stop driving all runs: another engine has taken them over."""
         self.let_go(list(self._live))
         self._crashes.clear()
-        self._adopt_after = None
+        self.backlog.forget()
         self.timekeeper.clear()
 
     def late(self, run: int, message: msg.StepCompleted | msg.StepFailed) -> None:
@@ -518,25 +513,26 @@ class Supervisor(CoreActor):
 
     # ---- restoring
 
-    def _adopt(self, after: int) -> None:
-        """Restore running and compensating runs, oldest first, a few hundred at a time."""
-        rows = self.core.store.unfinished((State.RUNNING, State.COMPENSATING), after=after, limit=_ADOPT)
-        for row in rows:
-            definition = self._drivable.get((row.workflow, row.version))
-            if row.id in self._live or definition is None:
-                continue
-            if row.adoptions > _POISON:
-                self._quarantine_poison(row)
-            else:
-                self._wake(row.id)
-        if len(rows) < _ADOPT:
-            return
-        if len(self._live) < _MOST_RESTORING:
-            self.core.post(self, Letter(Adopt(rows[-1].id)))
+    def adopt(self, row: ExecutionRow) -> bool:
+        """Bring a run to memory that was left unfinished, or behind; tell whether it was not there yet."""
+        if (actor := self._live.get(row.id)) is not None:
+            if actor.is_left_behind:
+                self._hand(actor, msg.Restore())
+            return False
+        if (row.workflow, row.version) not in self._drivable:
+            return False
+        if row.adoptions > _POISON:
+            self._suspect(row)
         else:
-            self._adopt_after = rows[-1].id
+            self._wake(row.id)
+        return True
 
-    def _quarantine_poison(self, row: ExecutionRow) -> None:
+    def _suspect(self, row: ExecutionRow) -> None:
+        """Set a run aside with which the process has died again and again, unless it never came to begin."""
+        stored = self.core.store.load(row.id)
+        if stored is not None and any(fact.key == BEHIND and not fact.settled for fact in stored.facts):
+            self._wake(row.id)
+            return
         message = (
             f"the process died {row.adoptions} times while this run was in flight, with no progress in between; "
             "find out which step kills it, then resume the run"

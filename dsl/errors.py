@@ -8,7 +8,7 @@
     │   ├── ExecutionNotFound, ExecutionFinished, DuplicateExecution
     │   ├── UnknownWorkflow, UnknownSignal, InvalidPayload, IllegalTransition, StepNotOpen
     │   ├── UnknownSchedule, DuplicateSchedule
-    │   ├── EngineClosed, EngineForked, WaitTimeout, WouldDeadlock, MissingExtra
+    │   ├── EngineBusy, EngineClosed, EngineForked, WaitTimeout, WouldDeadlock, MissingExtra
     ├── RunError                   the run: what ``run.result()`` raises
     │   ├── WorkflowFailed, WorkflowCancelled, WorkflowQuarantined
     ├── StepError                  the handler
@@ -37,6 +37,7 @@ __all__ = [
     "DuplicateExecution",
     "DuplicateRow",
     "DuplicateSchedule",
+    "EngineBusy",
     "EngineClosed",
     "EngineError",
     "EngineForked",
@@ -212,6 +213,21 @@ class DuplicateSchedule(UsageError):
     def __init__(self, name: str) -> None:
         super().__init__(
             f"there is a schedule {name!r} already, and it says otherwise; replace=True puts this one in its place"
+        )
+
+
+class EngineBusy(UsageError):
+    """Runs are started faster than they end, and too many have yet to begin: nothing was started.
+
+    Attributes:
+        behind: How many wait for room.
+    """
+
+    def __init__(self, behind: int, most: int) -> None:
+        self.behind = behind
+        super().__init__(
+            f"cannot start: {behind} runs wait for room to begin, and this engine allows for {most}; start again "
+            "later, or give the engine a larger max_backlog or start_timeout"
         )
 
 

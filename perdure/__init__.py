@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .dsl.errors import (
         DefinitionError,
         DuplicateExecution,
+        EngineBusy,
         EngineClosed,
         EngineError,
         ExecutionFinished,
@@ -97,6 +98,7 @@ __all__ = [
     "DefinitionError",
     "UsageError",
     "DuplicateExecution",
+    "EngineBusy",
     "EngineClosed",
     "ExecutionFinished",
     "ExecutionNotFound",
@@ -126,6 +128,7 @@ _HOMES = {
     ".dsl.errors": (
         "DefinitionError",
         "DuplicateExecution",
+        "EngineBusy",
         "EngineClosed",
         "EngineError",
         "ExecutionFinished",

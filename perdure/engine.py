@@ -73,6 +73,9 @@ class Engine(
         seed: int | None = None,
         switch_interval: float | None = 0.001,
         busy_timeout: float = BUSY_SECONDS,
+        max_in_memory: int = 1000,
+        max_backlog: int = 100_000,
+        start_timeout: float = 60.0,
         data_path: str | os.PathLike[str] | None = None,
         connection: Mapping[str, Any] | None = None,
         embedded: bool = True,
@@ -95,6 +98,11 @@ class Engine(
             switch_interval: Seconds after which Python may switch threads, set for the whole process: CPU-bound
                 handlers would otherwise delay everything by 5 ms a switch. None leaves it as it is.
             busy_timeout: Real seconds to wait for another program that has locked the file for writing.
+            max_in_memory: How many runs work and queue in memory, but twice ``concurrency`` at least; those beyond are
+                rows until there is room. Runs that wait for a signal or a time are in memory in no case.
+            max_backlog: How many runs may wait on disk for such room. A start beyond that waits; not one from a handler
+                or a listener.
+            start_timeout: Real seconds for which a start waits then, before it raises `EngineBusy`; 0 refuses at once.
             data_path: Another name for ``path``.
             connection: Parameters of a database server; not available in this version.
             embedded: Accepted for code written for other engines; there is no other mode in this version.
@@ -114,6 +122,9 @@ class Engine(
         arguments.check_fine_points(seed, switch_interval, queue_name, on_event)
         arguments.check_seconds(busy_timeout, "busy_timeout")
         self._extensions = Extensions(extensions)
+        arguments.check_count(max_in_memory, "max_in_memory")
+        arguments.check_count(max_backlog, "max_backlog")
+        arguments.check_seconds(start_timeout, "start_timeout")
         self._options: dict[str, Any] = {
             "concurrency": concurrency,
             "threads": threads,
@@ -121,6 +132,9 @@ class Engine(
             "seed": seed,
             "switch_interval": switch_interval,
             "busy_timeout": busy_timeout,
+            "max_in_memory": max_in_memory,
+            "max_backlog": max_backlog,
+            "start_timeout": start_timeout,
             "queue_name": queue_name,
         }
         self._workflows: list[Workflow[Any, Any]] = []
@@ -133,6 +147,9 @@ class Engine(
             threads=threads,
             seed=seed,
             busy_timeout=busy_timeout,
+            most=max(max_in_memory, 2 * concurrency),
+            max_backlog=max_backlog,
+            start_timeout=start_timeout,
         )
         self._looking = Looking(self._machine.read, self._registry.definition, self._machine.load)
         if location is None:

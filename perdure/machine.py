@@ -38,6 +38,7 @@ from .actors.supervisor import FireNext, Supervisor, Tick
 from .actors.tray import TakeRow, pack
 from .dsl.errors import (
     DuplicateRow,
+    EngineBusy,
     EngineClosed,
     EngineForked,
     OwnershipLost,
@@ -99,6 +100,9 @@ class Machine:
         threads: int,
         seed: int | None,
         busy_timeout: float = BUSY_SECONDS,
+        most: int = 1000,
+        max_backlog: int = 100_000,
+        start_timeout: float = 60.0,
     ) -> None:
         """Open the database, take over what a dead engine has left there, and set the actors up around it.
 
@@ -108,6 +112,8 @@ class Machine:
         self._pid = os.getpid()
         self._state = threading.RLock()
         self._seeded = seed is not None
+        self._max_backlog = max_backlog
+        self._start_timeout = start_timeout
         self.closing = False
         self.store = self._make_store(location, durability, busy_timeout)
         self.store.open()
@@ -121,10 +127,11 @@ class Machine:
         self.lanes = self._make_lanes(name, threads)
         self.bus = Bus(self.lanes, codec.decode, self._end_told)
         self.core = Core(self.store, self.bus, self.lanes)
-        self.supervisor = Supervisor(self.core, seed=seed, logger_for=run_logger)
+        self.supervisor = Supervisor(self.core, seed=seed, most=most, logger_for=run_logger)
         self.crew = Crew(self.lanes, codec.encode, concurrency=concurrency)
         self.crew.transactions = self.store.apart
         self.supervisor.crew = self.crew
+        self.crew.on_lent = self.supervisor.backlog.look
         self.joining = Joining(self.core, self.supervisor, self.lanes)
         self.passing = Passing(self.lanes, self.supervisor.timekeeper, self.joining, self.ask)
         self.core.on_fenced = self._fenced
@@ -271,6 +278,19 @@ class Machine:
             what = "everything to be done" if id is None else "its own run to end"
             msg = f"a handler of run {attempt.facts.execution_id} cannot wait for {what}"
             raise WouldDeadlock(msg)
+
+    def wait_for_room(self) -> None:
+        """Wait, if this thread may, until there are not too many runs that have yet to begin.
+
+        Raises:
+            EngineBusy: There still were when the time for that had passed.
+        """
+        backlog = self.supervisor.backlog
+        most = self._max_backlog
+        if backlog.size < most or running_attempt() is not None or self.lanes.on_bus() or self.lanes.on_loop():
+            return
+        if not backlog.wait_for_less(most, self._start_timeout):
+            raise EngineBusy(backlog.size, most)
 
     def check_may_block(self) -> None:
         """Raise `WouldDeadlock` where waiting would stop every coroutine of the engine."""

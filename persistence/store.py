@@ -44,6 +44,9 @@ _RUN_BY_KEY: Final = f"{RUN} WHERE workflow = ? AND idempotency_key = ?"
 _CHILDREN: Final = f"{RUN} WHERE parent_id = ? ORDER BY id"
 _NEW_INPUT: Final = "UPDATE workflow_executions SET input = ? WHERE id = ?"
 _UNFINISHED: Final = f"{RUN} WHERE owner = ? AND state = ? AND finished_at IS NULL AND id > ? ORDER BY id LIMIT ?"
+_COUNT: Final = (
+    "SELECT count(*) FROM workflow_executions WHERE owner = ? AND state = ? AND finished_at IS NULL AND id > ?"
+)
 
 
 class Store(Reader):
@@ -356,6 +359,18 @@ class Store(Reader):
         ]
         found.sort(key=lambda row: row.id)
         return found[:limit]
+
+    def count_driven(self, states: Collection[str], *, after: int = 0) -> int:
+        """Return how many runs above this id `unfinished` would return, if it had no limit."""
+        return sum(
+            self._database.consult(
+                lambda connection, owner=owner, state=state: connection.execute(  # type: ignore[misc]
+                    _COUNT, (owner, str(state), after)
+                ).fetchone()[0]
+            )
+            for owner in self._membership.drivers
+            for state in states
+        )
 
     def due(self, until: int | None = None, *, after: TimerRow | None = None, limit: int = 1000) -> list[TimerRow]:
         """Return pending timers of unfinished runs that this engine drives, in order of due time.

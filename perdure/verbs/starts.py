@@ -89,6 +89,7 @@ class StartVerbs(DrivingVerbs):
             InvalidPayload: the input does not fit its type or cannot be stored.
             DuplicateExecution: the id or key exists, and was to be rejected or is another workflow's.
             StoreError: it could not be written; the message says whether it may have been.
+            EngineBusy: too many runs have yet to begin, and still had after ``start_timeout``; nothing was started.
             EngineClosed: the engine is closed.
         """
         self._machine.check_open("start")
@@ -122,6 +123,7 @@ class StartVerbs(DrivingVerbs):
     def _start(self, request: Start) -> Run[Any]:
         while self._machine.bus.backlog > _MOST_UNDELIVERED:  # a slow listener slows starts, it never loses events
             self._machine.lanes.wait_delivered()
+        self._machine.wait_for_room()
         ending = self._machine.endings.expect(request.new_id)
         started = self._ask_again(request, "start")
         return self._handle(started, request.workflow, ending if started == request.new_id else None)

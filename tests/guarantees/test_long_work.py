@@ -30,7 +30,7 @@ def test_thousands_of_starts_are_all_kept_and_none_begins_out_of_turn(open_engin
     engine = open_engine(Workflow("w", input=int).step("work", work), concurrency=1)
     before = memory()
     runs = [engine.start("w", number) for number in range(1000)]
-    assert (memory() - before) / 1000 < 20_000  # bytes of each run that has not begun
+    assert (memory() - before) / 1000 < 20_000  # bytes of each run that queues in memory
     go.set()
     runs[-1].wait(PATIENCE)
     for run in runs:

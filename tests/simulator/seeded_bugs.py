@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from perdure.actors.attempts import Attempts
+from perdure.actors.backlog import Backlog
 from perdure.actors.core import Core
 from perdure.actors.course import Course
 from perdure.actors.crew import Crew
@@ -222,13 +223,18 @@ def forgetful(patch: Patch) -> None:
 
 @_bug("only the oldest of the runs that were under way goes on after a crash", seed=0)
 def stranded(patch: Patch) -> None:
-    wake = Supervisor._wake
+    adopt = Supervisor.adopt
+    patch.setattr(Supervisor, "adopt", lambda self, row: not self._live and adopt(self, row))
 
-    def adopt(self: Supervisor, after: int) -> Iterator[None]:
-        rows = self.core.store.unfinished(("running", "compensating"), after=after, limit=1)
-        return iter([wake(self, row.id) for row in rows if row.id not in self._live])  # type: ignore[misc]
 
-    patch.setattr(Supervisor, "_adopt", lambda self, after: list(adopt(self, after)) and None)
+@_bug("a run for which there is no room is not noted", seed=0)
+def not_noted(patch: Patch) -> None:
+    patch.setattr(Backlog, "leave_behind", lambda self, run, is_new: None)
+
+
+@_bug("whoever makes room in memory does not say so", seed=0)
+def not_said(patch: Patch) -> None:
+    patch.setattr(Backlog, "left", lambda self, run: None)
 
 
 @_bug("a commit that failed is taken for one that was made", seed=9)

@@ -35,6 +35,8 @@ __all__ = ["History", "Outcome", "PromiseBroken", "crash_at_every_turn"]
 _LONGEST_CALM = 5000
 _SHOWN = 40
 _IDLE = frozenset({"tick", "crash", "oust"})
+_ROOM = {0: 1, 2: 3}
+"""How many runs have room in memory, in every fifth history; in the others there is room for all."""
 _FAULTS = ("crash", "refuse", "forget", "oust")
 
 
@@ -150,6 +152,7 @@ class History:
             plans=self._plans,
             definitions=self._definitions,
             concurrency=self._swarm.concurrency,
+            most=_ROOM.get(self._seed % 5, 1000),
             chance=self._chance,
             deadly=0.02 * self._swarm.picks["crash"],
         )

@@ -73,6 +73,7 @@ class Process(Machine, Witness):
         plans: dict[str, Plan],
         definitions: list[Definition],
         concurrency: int,
+        most: int,
         chance: random.Random,
         deadly: float,
     ) -> None:
@@ -92,6 +93,7 @@ class Process(Machine, Witness):
             concurrency=concurrency,
             threads=1,
             seed=number,
+            most=most,
         )
         self.lanes.stage = self
         self.bus.connect(None, self._told)
