@@ -169,6 +169,7 @@ class Attempts:
         retryable: bool = True,
         delay: float | None = None,
         outcome: str = "failed",
+        lost: bool = False,
     ) -> None:
         """Put the next attempt of a handler that has raised on the clock, or give it up."""
         course = self._course
@@ -177,7 +178,8 @@ class Attempts:
         retry = effect.policy.retry
         if not retryable or failures >= retry.attempts or course.halted or self._is_unwanted(fact.key):
             self._keep(fact, outcome, error)
-            if effect.policy.parks and not course.halted and not self._is_unwanted(fact.key):
+            parks = effect.policy.parks or (lost and effect.policy.on_interrupted == "park")
+            if parks and not course.halted and not self._is_unwanted(fact.key):
                 self._park(effect, fact, error)
             else:
                 self._give_up(effect, fact, error)

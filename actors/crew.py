@@ -9,6 +9,7 @@ Rules:
 3. A handler that waits for another run holds no slot meanwhile. It need not queue when it goes on, so for a moment more
    runs than ``concurrency`` may be at work.
 4. A ``def`` handler cannot be stopped. When its attempt times out its slot is free again, its thread is not.
+5. A handler that an executor runs is waited for by a thread beyond the limit; all else is as for a ``def`` handler.
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..dsl.context import Context, RunFacts
-from ..dsl.errors import EngineError, NonRetryable, NotStorable, RetryAfter, SchemaError
+from ..dsl.errors import EngineError, NonRetryable, NotSendable, NotStorable, RetryAfter, SchemaError, WorkerLost
 from ..dsl.facts import ErrorRecord
 from ..dsl.messages import StepCompleted, StepFailed, StepInterrupted
+from ..persistence.classes import home_of
 from . import clock
 from .around import Around, call_of, call_within
 from .core import CoreActor, Letter
@@ -37,9 +39,10 @@ from .notes import Notes
 if TYPE_CHECKING:
     from ..dsl.effects import Decide, Invoke, RunChild, WaitUntil
     from ..persistence.apart import Apart
+    from .annexes import Annex, Annexes
     from .lanes import ThreadLanes
 
-__all__ = ["Attempt", "Crew", "arguments_of", "error_record", "running_attempt"]
+__all__ = ["Attempt", "Crew", "arguments_of", "completed", "error_record", "failed", "running_attempt"]
 
 logger = logging.getLogger("perdure")
 
@@ -76,6 +79,7 @@ class Attempt:
         priority: How much its run matters beside others that queue.
         checkpoint: What the attempt before has left for this one, encoded.
         notes: What user code has told meanwhile, if it has told anything.
+        annex: The executor that runs its handler, if one does.
     """
 
     run: int
@@ -98,6 +102,7 @@ class Attempt:
     priority: int = 0
     checkpoint: str | None = field(default=None)
     notes: Notes | None = field(default=None)
+    annex: Annex | None = field(default=None)
 
     def open_notes(self) -> Notes:
         """Return what the handler tells while it runs."""
@@ -142,6 +147,7 @@ class Crew:
         lanes.describe = self._describe
         self.transactions: Callable[[], AbstractContextManager[Apart]]
         self.around: Around | None = None
+        self.annexes: Annexes
 
     # ---- starting and ending
 
@@ -186,6 +192,8 @@ class Crew:
             attempt.abandoned = True
         if (task := attempt.task) is not None:
             self._lanes.call_in_loop(task.cancel)
+        if attempt.annex is not None:
+            attempt.annex.withdraw(attempt)
         with self._slots:
             left = attempt.on_thread and not attempt.stepped_over
             attempt.stepped_over |= left
@@ -206,6 +214,8 @@ class Crew:
             self._lanes.release()
         if (task := attempt.task) is not None:
             self._lanes.call_in_loop(task.cancel)
+        if attempt.annex is not None:
+            attempt.annex.withdraw(attempt)
 
     def close(self) -> None:
         """Start nothing more; attempts that queue are reported as not begun."""
@@ -294,7 +304,11 @@ class Crew:
 
     def _submit(self, attempt: Attempt) -> None:
         function = _function_of(attempt)
-        if _is_async(function):
+        if attempt.number and (executor := attempt.effect.policy.executor) is not None:  # type: ignore[union-attr]  # only handlers have numbers
+            attempt.annex = annex = self.annexes[executor]
+            self._lanes.pool.grow()
+            self._lanes.crew(lambda: self._run_elsewhere(attempt, annex))
+        elif _is_async(function):
             self._lanes.loop(lambda: self._run_async(attempt, function))
         else:
             self._lanes.crew(lambda: self._run_sync(attempt, function))
@@ -320,6 +334,39 @@ class Crew:
         else:
             self._finish(attempt, outcome)
 
+    def _run_elsewhere(self, attempt: Attempt, annex: Annex) -> None:
+        """Have an executor run a handler, and wait for it."""
+        try:
+            outcome = self._call_elsewhere(attempt, annex)
+        finally:
+            self._lanes.pool.shrink()
+        self._finish(attempt, outcome)
+
+    def _call_elsewhere(self, attempt: Attempt, annex: Annex) -> StepCompleted | StepFailed | StepInterrupted:
+        with annex.place(lambda: self._is_unwanted(attempt)):
+            if self._is_unwanted(attempt):
+                return _not_begun(attempt)
+            attempt.began = clock.micros()
+            attempt.on_thread = True
+            try:
+                outcome = self._send(attempt, annex)
+            except (NotSendable, WorkerLost) as error:
+                if self._closed:
+                    return _interruption(attempt)
+                return lost(attempt, error)
+            finally:
+                self._leave_thread(attempt)
+        return _not_begun(attempt) if outcome is None else outcome
+
+    def _send(self, attempt: Attempt, annex: Annex) -> StepCompleted | StepFailed | StepInterrupted | None:
+        call = None if self.around is None else call_of(attempt)
+        if self.around is None or call is None:
+            return annex.run(attempt)
+        told: list[StepCompleted | StepFailed | StepInterrupted | None] = []
+        with suppress(_RaisedElsewhere):
+            call_within(self.around(call), _tell, (told, annex, attempt))
+        return told[0]
+
     def _is_unwanted(self, attempt: Attempt) -> bool:
         """Tell whether user code that has not begun must not begin any more."""
         return attempt.abandoned or attempt.cancelled or self._closed
@@ -333,11 +380,11 @@ class Crew:
     def _call(self, attempt: Attempt, function: Callable[..., Any]) -> Any:
         try:
             result = self._invoke(attempt, function)
-            return result if inspect.isawaitable(result) else self._completed(attempt, result)
+            return result if inspect.isawaitable(result) else completed(attempt, result, self._encode)
         except (KeyboardInterrupt, SystemExit) as error:
             return _interrupted(attempt, error)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
-            return _failed(attempt, error)
+            return failed(attempt, error)
 
     def _call_within(self, attempt: Attempt, function: Callable[..., Any]) -> Any:
         """Call a handler whose writes and whose result are one commit."""
@@ -348,7 +395,7 @@ class Crew:
                 result = self._invoke(attempt, function)
                 if inspect.iscoroutine(result):
                     result.close()  # encoding refuses it, without a warning that nobody awaited it
-                outcome = self._completed(attempt, result)
+                outcome = completed(attempt, result, self._encode)
                 own.record(attempt.run, attempt.key, attempt.number, outcome.value, clock.micros())
                 with ending:
                     if attempt.abandoned:
@@ -357,7 +404,7 @@ class Crew:
         except (KeyboardInterrupt, SystemExit) as error:
             return _interrupted(attempt, error)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
-            return _failed(attempt, error)
+            return failed(attempt, error)
         return outcome
 
     async def _run_async(self, attempt: Attempt, function: Callable[..., Any]) -> None:
@@ -369,7 +416,7 @@ class Crew:
         try:
             awaitable = self._invoke(attempt, function)
         except BaseException as error:  # noqa: BLE001 - user code, as above
-            self._finish(attempt, _failed(attempt, error))
+            self._finish(attempt, failed(attempt, error))
             return
         await self._finish_awaiting(attempt, awaitable)
 
@@ -381,14 +428,14 @@ class Crew:
         self._awaiting[task] = attempt
         outcome: StepCompleted | StepFailed | StepInterrupted
         try:
-            outcome = self._completed(attempt, await awaitable)
+            outcome = completed(attempt, await awaitable, self._encode)
         except asyncio.CancelledError as error:
             wanted = attempt.abandoned or attempt.cancelled or self._closed
-            outcome = _interruption(attempt) if wanted else _failed(attempt, error)
+            outcome = _interruption(attempt) if wanted else failed(attempt, error)
         except (KeyboardInterrupt, SystemExit) as error:
             outcome = _interrupted(attempt, error)
         except BaseException as error:  # noqa: BLE001 - user code, as above
-            outcome = _failed(attempt, error)
+            outcome = failed(attempt, error)
         del self._awaiting[task]
         self._finish(attempt, outcome)
 
@@ -404,21 +451,6 @@ class Crew:
         if self.around is None or call is None:
             return function(*arguments)
         return call_within(self.around(call), function, arguments)
-
-    def _completed(self, attempt: Attempt, result: Any) -> StepCompleted:
-        """Check and encode what user code returned, here on its own thread: that is user code too."""
-        effect = attempt.effect
-        check = getattr(effect, "check", None)
-        if check is not None:
-            result = check(result)
-        policy = getattr(effect, "policy", None)
-        if policy is not None and policy.output_schema is not None:
-            try:
-                result = policy.output_schema(result)
-            except Exception as error:
-                msg = f"the result of step {effect.place.name!r} does not fit its output_schema: {error}"
-                raise SchemaError(msg) from error
-        return StepCompleted(attempt.key, attempt.number, self._encode(result), turn=effect.place.turn)
 
     def _finish(self, attempt: Attempt, outcome: StepCompleted | StepFailed | StepInterrupted) -> None:
         attempt.is_over = True
@@ -495,7 +527,40 @@ def _is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
-def _failed(attempt: Attempt, error: BaseException) -> StepFailed:
+class _RaisedElsewhere(Exception):
+    """Stands for what a handler has raised in another process, for what goes around its call here."""
+
+
+def _tell(told: list[Any], annex: Annex, attempt: Attempt) -> None:
+    outcome = annex.run(attempt)
+    told.append(outcome)
+    if isinstance(outcome, StepFailed):
+        raise _RaisedElsewhere(outcome.error)
+
+
+def completed(attempt: Attempt, result: Any, encode: Callable[[Any], str]) -> StepCompleted:
+    """Check and encode what user code returned, where it ran: that is user code too.
+
+    Raises:
+        SchemaError: the result does not fit the step's output schema.
+        NotStorable: it cannot be stored.
+    """
+    effect = attempt.effect
+    check = getattr(effect, "check", None)
+    if check is not None:
+        result = check(result)
+    policy = getattr(effect, "policy", None)
+    if policy is not None and policy.output_schema is not None:
+        try:
+            result = policy.output_schema(result)
+        except Exception as error:
+            msg = f"the result of step {effect.place.name!r} does not fit its output_schema: {error}"
+            raise SchemaError(msg) from error
+    return StepCompleted(attempt.key, attempt.number, encode(result), turn=effect.place.turn)
+
+
+def failed(attempt: Attempt, error: BaseException) -> StepFailed:
+    """Turn what user code has raised into a message: whether it may be tried again, and when."""
     policy = getattr(attempt.effect, "policy", None)
     retryable = (
         policy is not None
@@ -505,6 +570,15 @@ def _failed(attempt: Attempt, error: BaseException) -> StepFailed:
     delay = error.seconds if isinstance(error, RetryAfter) else None
     place = attempt.effect.place
     return StepFailed(attempt.key, attempt.number, error_record(error, place.name), retryable, delay, turn=place.turn)
+
+
+def lost(attempt: Attempt, error: NotSendable | WorkerLost) -> StepFailed:
+    """Turn the loss of an attempt into a message; what must not be repeated after a crash is not tried again."""
+    policy, place = attempt.effect.policy, attempt.effect.place  # type: ignore[union-attr]  # only handlers are sent
+    gone = isinstance(error, WorkerLost)
+    retryable = gone and policy.on_interrupted == "repeat" and policy.retry.allows(error)
+    record = error_record(error, place.name)
+    return StepFailed(attempt.key, attempt.number, record, retryable=retryable, turn=place.turn, lost=gone)
 
 
 def _not_begun(attempt: Attempt) -> StepInterrupted:
@@ -535,7 +609,7 @@ def _interruption(attempt: Attempt, *, began: bool = True) -> StepInterrupted:
 def error_record(error: BaseException, step: str | None = None) -> ErrorRecord:
     """Turn an exception into what is kept of it: text, whatever its ``str()`` does."""
     cls = type(error)
-    home = "perdure" if isinstance(error, EngineError) else cls.__module__
+    home = "perdure" if isinstance(error, EngineError) else home_of(cls)
     module = "" if home == "builtins" else f"{home}."
     try:
         message = str(error)

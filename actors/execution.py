@@ -394,7 +394,9 @@ class ExecutionActor(CoreActor):
     def _failed(self, message: msg.StepFailed) -> None:
         effect = self._attempts.answered(message)
         if isinstance(effect, Invoke):
-            self._attempts.failed(effect, message.error, retryable=message.retryable, delay=message.delay)
+            self._attempts.failed(
+                effect, message.error, retryable=message.retryable, delay=message.delay, lost=message.lost
+            )
         elif effect is not None:
             if effect.kind in (FactKind.MAP, FactKind.CHILD):
                 self._course.emit(ev.StepFailed, step=effect.place.name, error=message.error)

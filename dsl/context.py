@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from .errors import UsageError
+from .errors import OutOfReach, UsageError
 from .facts import ErrorRecord, Fact, Place
 from .scope import Scope
 from .signals import Signal
@@ -35,9 +35,10 @@ class RunFacts:
         workflow_name: Name of its workflow.
         input: Encoded input.
         make_logger: Makes the logger whose records carry the run's id, the names of workflow and step, the attempt.
+        where: Where the handler runs, if nothing that happens there reaches the run until the handler has returned.
     """
 
-    __slots__ = ("execution_id", "input", "make_logger", "workflow_name")
+    __slots__ = ("execution_id", "input", "make_logger", "where", "workflow_name")
 
     def __init__(
         self,
@@ -45,11 +46,13 @@ class RunFacts:
         workflow_name: str,
         input: str,
         make_logger: Callable[[str, str, str, int], Any],
+        where: str | None = None,
     ) -> None:
         self.execution_id = execution_id
         self.workflow_name = workflow_name
         self.input = input
         self.make_logger = make_logger
+        self.where = where
 
 
 class _View(Mapping[str, Any]):
@@ -225,8 +228,9 @@ class Context(Generic[InputT_co]):
         """In a transactional step: the transaction that its result will be committed with.
 
         Raises:
-            UsageError: the step is none.
+            UsageError: the step is none; `OutOfReach` where its handler runs in another process.
         """
+        self._check_reach("ctx.transaction")
         if self._transaction is None:
             msg = f"{self.step_name!r} has no transaction: give its step transactional=True"
             raise UsageError(msg)
@@ -255,7 +259,12 @@ class Context(Generic[InputT_co]):
 
     @property
     def cancelled(self) -> bool:
-        """Whether this attempt's answer is no longer wanted: it timed out, or the run was cancelled."""
+        """Whether this attempt's answer is no longer wanted: it timed out, or the run was cancelled.
+
+        Raises:
+            OutOfReach: the handler runs in another process, which is not told.
+        """
+        self._check_reach("ctx.cancelled")
         return self.is_cancelled is not None and self.is_cancelled()
 
     def progress(self, done: float, total: float | None = None, note: str | None = None) -> None:
@@ -298,7 +307,12 @@ class Context(Generic[InputT_co]):
         """The last checkpoint, of this attempt or one before; None when there is none."""
         return self._notes().kept()
 
+    def _check_reach(self, what: str) -> None:
+        if self._run.where is not None:
+            raise OutOfReach(what, self.step_name, self._run.where)
+
     def _notes(self) -> Any:
+        self._check_reach("what ctx.progress and ctx.checkpoint tell")
         if self.open_notes is None:
             msg = f"{self.step_name!r} is no handler of a step: only those tell progress and leave checkpoints"
             raise UsageError(msg)

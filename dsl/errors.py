@@ -4,17 +4,18 @@
 
     EngineError
     ├── DefinitionError            the author of the workflow
+    │   ├── UnknownExecutor, NotSendable
     ├── UsageError                 the caller
     │   ├── ExecutionNotFound, ExecutionFinished, DuplicateExecution
     │   ├── UnknownWorkflow, UnknownSignal, InvalidPayload, IllegalTransition, StepNotOpen
     │   ├── UnknownSchedule, DuplicateSchedule
-    │   ├── EngineBusy, EngineClosed, EngineForked, WaitTimeout, WouldDeadlock, MissingExtra
+    │   ├── EngineBusy, EngineClosed, EngineForked, WaitTimeout, WouldDeadlock, MissingExtra, OutOfReach
     ├── RunError                   the run: what ``run.result()`` raises
     │   ├── WorkflowFailed, WorkflowCancelled, WorkflowQuarantined
     ├── StepError                  the handler
     │   ├── StepFailed, StepTimeout, StepInterrupted, SchemaError, NotStorable, MaxIterationsExceeded
     │   ├── ParallelFailed, SignalTimeout, ChildFailed, UnknownPath, NotIterable, NonRetryable, RetryAfter
-    │   ├── WorkflowTimeout, NotEnoughItems
+    │   ├── WorkflowTimeout, NotEnoughItems, WorkerLost
     ├── StoreError                 the disk
     │   ├── StoreUnavailable, StoreCorrupt, SchemaTooNew, SchemaTooOld, OwnershipLost, DuplicateRow
     └── InternalError              us: please report
@@ -51,7 +52,9 @@ __all__ = [
     "NonRetryable",
     "NotEnoughItems",
     "NotIterable",
+    "NotSendable",
     "NotStorable",
+    "OutOfReach",
     "OwnershipLost",
     "ParallelFailed",
     "RetryAfter",
@@ -68,12 +71,14 @@ __all__ = [
     "StoreCorrupt",
     "StoreError",
     "StoreUnavailable",
+    "UnknownExecutor",
     "UnknownPath",
     "UnknownSchedule",
     "UnknownSignal",
     "UnknownWorkflow",
     "UsageError",
     "WaitTimeout",
+    "WorkerLost",
     "WorkflowCancelled",
     "WorkflowFailed",
     "WorkflowQuarantined",
@@ -99,6 +104,26 @@ class EngineError(Exception):
 
 class DefinitionError(EngineError):
     """A workflow's definition is wrong; raised while it is built or registered."""
+
+
+class UnknownExecutor(DefinitionError):
+    """A step names an executor that the engine does not have."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"{what}: this engine has no executor {name!r}{did_you_mean(name, known)}"
+            f" (Engine(executors={{{name!r}: ...}}) gives it one)"
+        )
+
+
+class NotSendable(DefinitionError):
+    """A handler, schema or type cannot be sent to another process."""
+
+    def __init__(self, what: str, executor: str, why: str) -> None:
+        super().__init__(
+            f"{what} cannot be sent to executor {executor!r}: {why}; define it at the top level of a module that can be"
+            " imported there"
+        )
 
 
 class UsageError(EngineError):
@@ -263,6 +288,15 @@ class MissingExtra(UsageError):
         super().__init__(f'{feature} needs an extra: pip install "perdure[{extra}]"')
 
 
+class OutOfReach(UsageError):
+    """A handler asked its context for something that does not reach where it runs."""
+
+    def __init__(self, what: str, step: str, where: str) -> None:
+        super().__init__(
+            f"{what} does not reach {where}, where {step!r} runs: keep to what was recorded before it began"
+        )
+
+
 class RunError(EngineError):
     """The run did not complete; what ``run.result()`` raises.
 
@@ -383,6 +417,13 @@ class NotIterable(StepError):
 
 class NotEnoughItems(StepError):
     """A ``for_each`` was given fewer items than would have to succeed."""
+
+
+class WorkerLost(StepError):
+    """The executor that ran an attempt has lost it: its worker died, or it takes no more work."""
+
+    def __init__(self, step: str, executor: str, why: str) -> None:
+        super().__init__(f"executor {executor!r} has lost step {step!r}: {why}")
 
 
 class NonRetryable(StepError):

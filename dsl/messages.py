@@ -74,6 +74,7 @@ class StepFailed(msgspec.Struct):
     Attributes:
         retryable: Whether the handler's policy allows another attempt after this exception.
         delay: Seconds the handler asked to wait, if it did.
+        lost: Whether nobody knows how far the handler came: whatever ran it is gone.
     """
 
     key: str
@@ -83,6 +84,7 @@ class StepFailed(msgspec.Struct):
     delay: float | None = None
     turn: tuple[int, ...] = ()
     at: int = 0
+    lost: bool = False
 
 
 class StepInterrupted(msgspec.Struct):

@@ -36,6 +36,7 @@ class StepOptions:
     compensate_on_failure: bool = False
     transactional: bool = False
     on_exhausted: OnExhausted | None = None
+    executor: str | None = None
 
 
 class _Policy(TypedDict, total=False):
@@ -47,6 +48,7 @@ class _Policy(TypedDict, total=False):
     compensate_on_failure: bool
     transactional: bool
     on_exhausted: OnExhausted | None
+    executor: str | None
 
 
 class _Joining(TypedDict, total=False):

@@ -166,12 +166,14 @@ class Compensation:
         timeout: Seconds or `timedelta` per attempt; the step's own when left out, 0 for no bound.
         on_exhausted: After the last attempt: ``"fail"``, so that the others still run and the rollback is partial, or
             ``"park"``: an operator has to resolve it before the rollback goes on.
+        executor: Name of the executor that runs the handler, as for a step; left out, it runs in this process.
     """
 
     handler: Callable[..., Any]
     retry: int | Retry | None = None
     timeout: Duration | None = None
     on_exhausted: OnExhausted = "fail"
+    executor: str | None = None
 
     def __post_init__(self) -> None:
         """Check every field at the moment of definition; what the handler takes is checked by its step."""
@@ -197,6 +199,7 @@ class AttemptPolicy:
         on_interrupted: What a crash in the middle of an attempt means.
         transactional: Whether what the handler writes to the database and its result are one commit.
         on_exhausted: What becomes of it when it has failed for good; None is for the workflow to say.
+        executor: Name of the executor that runs it, or None for a thread or the event loop of this process.
     """
 
     retry: Retry = Retry()
@@ -207,6 +210,7 @@ class AttemptPolicy:
     on_interrupted: OnInterrupted = "repeat"
     transactional: bool = False
     on_exhausted: OnExhausted | None = None
+    executor: str | None = None
 
     @property
     def parks(self) -> bool:

@@ -8,6 +8,7 @@ any callable. What the checker returns replaces the value; one that returns noth
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, get_origin
 
 from .errors import DefinitionError
@@ -33,39 +34,33 @@ def as_schema(schema: Any, what: str) -> Schema | None:
     if callable(load) and hasattr(schema, "fields"):
         return load
     if callable(validate := getattr(schema, "validate", None)) and hasattr(schema, "iter_errors"):
-        return _assert(validate)
+        return partial(_asserted, validate)
     if callable(parse := getattr(schema, "parse", None)):
-        return _keep_if_none(parse)
+        return partial(_checked, parse)
     if isinstance(schema, type) or get_origin(schema) is not None:
-        return _converter(schema)
+        return partial(_converted, schema)
     if callable(schema):
-        return _keep_if_none(schema)
+        return partial(_checked, schema)
     msg = f"{what}: {schema!r} is no schema: expected a type, a callable, or an object with parse()"
     raise DefinitionError(msg)
 
 
-def _assert(check: Schema) -> Schema:
-    def checked(value: Any) -> Any:
-        check(value)
-        return value
-
-    return checked
+# Partial calls of these, and no closures: they go with a handler to other processes.
 
 
-def _keep_if_none(check: Schema) -> Schema:
-    def checked(value: Any) -> Any:
-        result = check(value)
-        return value if result is None else result
-
-    return checked
+def _asserted(check: Schema, value: Any) -> Any:
+    check(value)
+    return value
 
 
-def _converter(target: Any) -> Schema:
+def _checked(check: Schema, value: Any) -> Any:
+    result = check(value)
+    return value if result is None else result
+
+
+def _converted(target: Any, value: Any) -> Any:
     import msgspec
 
-    def checked(value: Any) -> Any:
-        if isinstance(target, type) and isinstance(value, target):
-            return value
-        return msgspec.convert(value, target)
-
-    return checked
+    if isinstance(target, type) and isinstance(value, target):
+        return value
+    return msgspec.convert(value, target)

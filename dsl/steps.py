@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, Generic, TypeVar, overload
 
 from .context import Context
-from .errors import DefinitionError
+from .errors import DefinitionError, NotSendable
 from .names import check_name
 from .nodes.step import StepNode
 from .options import StepOptions
@@ -89,7 +89,7 @@ def make_step(name: str, handler: Callable[..., Any], options: StepOptions) -> S
     if options.on_exhausted is not None:
         check_choice(options.on_exhausted, OnExhausted, f"{what}: on_exhausted")
     if options.transactional:
-        _check_transactional(handler, timeout, what)
+        _check_transactional(handler, timeout, options.executor, what)
     policy = AttemptPolicy(
         retry=retry_policy(options.retry, what),
         timeout=timeout or None,
@@ -99,18 +99,38 @@ def make_step(name: str, handler: Callable[..., Any], options: StepOptions) -> S
         on_interrupted=options.on_interrupted,
         transactional=options.transactional,
         on_exhausted=options.on_exhausted,
+        executor=_check_executor(options.executor, handler, what),
     )
     compensation, undo_policy = _make_compensation(options, policy, what)
     return StepNode(name, handler, policy, compensation, undo_policy, options.compensate_on_failure)
 
 
-def _check_transactional(handler: Callable[..., Any], timeout: float | None, what: str) -> None:
+def _check_transactional(handler: Callable[..., Any], timeout: float | None, executor: str | None, what: str) -> None:
     if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None)):  # noqa: B004
         msg = f"{what}: a transactional step needs a def handler: a transaction belongs to one thread"
         raise DefinitionError(msg)
     if timeout:
         msg = f"{what}: a transactional step can have no timeout: its transaction ends when its handler does"
         raise DefinitionError(msg)
+    if executor is not None:
+        msg = f"{what}: a transactional step can have no executor: its transaction is this process's"
+        raise DefinitionError(msg)
+
+
+def _check_executor(executor: str | None, handler: Callable[..., Any], what: str) -> str | None:
+    """Return the name of an executor, for a handler that can be found by name wherever that is.
+
+    What can be told here is told where the step is written; the engine tells the rest when the workflow is registered.
+    """
+    if executor is None:
+        return None
+    if not isinstance(executor, str) or not executor:
+        msg = f"{what}: executor must be the name of one, such as 'process', got {executor!r}"
+        raise DefinitionError(msg)
+    name = getattr(handler, "__qualname__", "")
+    if "<lambda>" in name or "<locals>" in name:
+        raise NotSendable(what, executor, f"{name} is defined inside another function, or has no name")
+    return executor
 
 
 def _make_compensation(
@@ -128,7 +148,8 @@ def _make_compensation(
             undo = replace(undo, retry=retry_policy(given.retry, f"{what}: compensation"))
         if given.timeout is not None:
             undo = replace(undo, timeout=seconds(given.timeout, f"{what}: compensation: timeout") or None)
-        undo = replace(undo, on_exhausted=given.on_exhausted)
+        executor = _check_executor(given.executor, given.handler, f"{what}: compensation")
+        undo = replace(undo, on_exhausted=given.on_exhausted, executor=executor)
         given = given.handler
     return check_handler(given, f"{what}: compensate"), undo
 
@@ -216,6 +237,7 @@ def step(
     compensate_on_failure: bool = False,
     transactional: bool = False,
     on_exhausted: OnExhausted | None = None,
+    executor: str | None = None,
 ) -> _Decorator: ...
 def step(
     name: Any = None,
@@ -230,6 +252,7 @@ def step(
     compensate_on_failure: bool = False,
     transactional: bool = False,
     on_exhausted: OnExhausted | None = None,
+    executor: str | None = None,
 ) -> Any:
     """Make a step of a function: ``@step``, ``@step("name")`` or ``@step(retry=5, timeout=15)``.
 
@@ -246,6 +269,8 @@ def step(
         transactional: Commit what the handler writes through ``ctx.transaction`` together with its result, or neither.
         on_exhausted: When the step has failed for good: ``"fail"`` the run, or ``"park"`` the step, for an operator
             to resolve; what the workflow says when left out.
+        executor: Where the handler runs: ``"process"`` for processes of the engine's own, or the name of one of the
+            engine's ``executors``; in this process when left out.
 
     Raises:
         DefinitionError: an option is wrong; the message names the step.
@@ -267,6 +292,7 @@ def step(
         compensate_on_failure,
         transactional,
         on_exhausted,
+        executor,
     )
     if callable(name):
         return Step(getattr(name, "__name__", ""), name, options)

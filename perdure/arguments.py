@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from concurrent.futures import Executor
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ from .persistence import codec
 
 __all__ = [
     "check_count",
+    "check_executors",
     "check_fine_points",
     "check_id",
     "check_listener",
@@ -64,6 +66,20 @@ def check_fine_points(
         check_text(queue_name, "queue_name")
     if on_event is not None:
         check_listener(on_event)
+
+
+def check_executors(executors: Mapping[str, Any] | None) -> None:
+    """Refuse what are no executors by name, nor functions that make them."""
+    if executors is None:
+        return
+    if not isinstance(executors, Mapping):
+        msg = f"executors must be a mapping such as {{'gpu': executor}}, got {executors!r}"
+        raise UsageError(msg)
+    for name, executor in executors.items():
+        check_text(name, "the name of an executor")
+        if not isinstance(executor, Executor) and not callable(executor):
+            msg = f"executor {name!r} must be an executor of concurrent.futures, or make one, got {executor!r}"
+            raise UsageError(msg)
 
 
 def check_text(value: str, what: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from . import arguments
+from .actors.annexes import Given
 from .actors.bus import Listener
 from .dsl.errors import UsageError
 from .dsl.workflow import Workflow
@@ -80,6 +81,7 @@ class Engine(
         connection: Mapping[str, Any] | None = None,
         embedded: bool = True,
         queue_name: str | None = None,
+        executors: Mapping[str, Given] | None = None,
     ) -> None:
         """Open a database, create it if need be, and take over what a dead engine has left.
 
@@ -107,6 +109,10 @@ class Engine(
             connection: Parameters of a database server; not available in this version.
             embedded: Accepted for code written for other engines; there is no other mode in this version.
             queue_name: Name of the engine's threads.
+            executors: Where steps run that name one, by ``executor=``: an executor of `concurrent.futures`, or a
+                function that makes one, which is then made when it is needed, made anew when it has broken, and
+                closed with the engine. ``"process"`` is there without being given: as many processes as there are
+                processors.
 
         Raises:
             UsageError: an argument is wrong.
@@ -125,6 +131,7 @@ class Engine(
         arguments.check_count(max_in_memory, "max_in_memory")
         arguments.check_count(max_backlog, "max_backlog")
         arguments.check_seconds(start_timeout, "start_timeout")
+        arguments.check_executors(executors)
         self._options: dict[str, Any] = {
             "concurrency": concurrency,
             "threads": threads,
@@ -136,6 +143,7 @@ class Engine(
             "max_backlog": max_backlog,
             "start_timeout": start_timeout,
             "queue_name": queue_name,
+            "executors": executors,
         }
         self._workflows: list[Workflow[Any, Any]] = []
         self._registry = Registry()
@@ -150,6 +158,7 @@ class Engine(
             most=max(max_in_memory, 2 * concurrency),
             max_backlog=max_backlog,
             start_timeout=start_timeout,
+            executors=executors,
         )
         self._looking = Looking(self._machine.read, self._registry.definition, self._machine.load)
         if location is None:

@@ -14,10 +14,11 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from .actors import clock, wire
+from .actors.annexes import Annexes, Given
 from .actors.aside import Aside
 from .actors.bell import Bell
 from .actors.bus import Bus
@@ -65,6 +66,9 @@ _PATIENCE = 0.5
 GRACE = 5.0
 """Real seconds that handlers get when the interpreter exits and nobody has closed their engine."""
 
+_ENDING = 1.0
+"""Real seconds that worker processes get to be gone."""
+
 _MOST_RACES = 5
 """How often a letter is sent again because another engine was first."""
 
@@ -103,6 +107,7 @@ class Machine:
         most: int = 1000,
         max_backlog: int = 100_000,
         start_timeout: float = 60.0,
+        executors: Mapping[str, Given] | None = None,
     ) -> None:
         """Open the database, take over what a dead engine has left there, and set the actors up around it.
 
@@ -130,6 +135,7 @@ class Machine:
         self.supervisor = Supervisor(self.core, seed=seed, most=most, logger_for=run_logger)
         self.crew = Crew(self.lanes, codec.encode, concurrency=concurrency)
         self.crew.transactions = self.store.apart
+        self.crew.annexes = Annexes(executors or {})
         self.supervisor.crew = self.crew
         self.crew.on_lent = self.supervisor.backlog.look
         self.joining = Joining(self.core, self.supervisor, self.lanes)
@@ -341,6 +347,8 @@ class Machine:
         self.crew.close()
         if not force:
             self.lanes.wait_idle(clock.monotonic() + timeout)
+        if self.crew.annexes.close():  # what was under way there ends now, and is left as interrupted
+            self.lanes.wait_idle(clock.monotonic() + _ENDING)
         self.lanes.close()
         self.lanes.stop_core(self.store.close)
         self._hang_up()
@@ -353,6 +361,7 @@ class Machine:
         self.lanes.stop_core(self.store.abandon)
         self._hang_up()
         self.crew.close()
+        self.crew.annexes.close()
         self.lanes.close()
 
     def _hang_up(self) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "annotations_of",
     "build_instance",
     "build_member",
+    "home_of",
     "is_known",
     "qualified_name",
     "real_class",
@@ -167,7 +168,12 @@ def build_member(name: str, value: object) -> object:
 
 def qualified_name(cls: type) -> str:
     """Return the name of a class as texts spell it, such as ``shop.orders:Order.Line``."""
-    return f"{cls.__module__}:{cls.__qualname__}"
+    return f"{home_of(cls)}:{cls.__qualname__}"
+
+
+def home_of(cls: type) -> str:
+    """Return the module of a class; that of the program itself has another name in its worker processes."""
+    return "__main__" if cls.__module__ == "__mp_main__" else cls.__module__
 
 
 def shown(value: object) -> str:

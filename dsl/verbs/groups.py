@@ -135,6 +135,7 @@ class GroupVerbs(Verbs[InputT]):
         compensate_on_failure: bool = False,
         transactional: bool = False,
         on_exhausted: OnExhausted | None = None,
+        executor: str | None = None,
     ) -> Any:
         """Add a body that runs once for every item of a list.
 
@@ -158,6 +159,7 @@ class GroupVerbs(Verbs[InputT]):
             compensate_on_failure: See ``retry``.
             transactional: See ``retry``.
             on_exhausted: See ``retry``.
+            executor: See ``retry``.
 
         Raises:
             DefinitionError: a name or option is wrong.
@@ -172,6 +174,7 @@ class GroupVerbs(Verbs[InputT]):
             compensate_on_failure,
             transactional,
             on_exhausted,
+            executor,
         )
         fragment = None if block is None else self._fragment(block, f"for_each {name!r}")
         self._draft.add_for_each(

@@ -67,6 +67,7 @@ class StepVerbs(Verbs[InputT]):
         compensate_on_failure: bool = False,
         transactional: bool = False,
         on_exhausted: OnExhausted | None = None,
+        executor: str | None = None,
     ) -> Any:
         """Add a step: ``.step(charge)``, or ``.step("charge", fn, retry=5)``. The options are those of `perdure.step`.
 
@@ -83,6 +84,7 @@ class StepVerbs(Verbs[InputT]):
             compensate_on_failure,
             transactional,
             on_exhausted,
+            executor,
         )
         self._draft.add_step(name, handler, options)
         return self

@@ -107,9 +107,12 @@ def _replaced_node(node: Node, wanted: Mapping[str, Any], left: dict[str, Any]) 
     changes: dict[str, Any] = {}
     if node.name in wanted and node.kind in _USER_CODE:
         changes[_USER_CODE[node.kind]] = wanted[node.name]
+        if node.kind == "step":  # a stub remembers its calls, so it runs here
+            changes["policy"] = replace(node.policy, executor=None)  # type: ignore[attr-defined]  # told by its kind
         left.pop(node.name, None)
     undo = f"{UNDO}{node.name}"
     if undo in wanted and getattr(node, "compensation", None) is not None:
         changes["compensation"] = wanted[undo]
+        changes["undo_policy"] = replace(node.undo_policy, executor=None)  # type: ignore[attr-defined]  # as above
         left.pop(undo, None)
     return replace(node, **changes) if changes else node

@@ -29,7 +29,8 @@ class WorkflowVerbs(DrivingVerbs):
         and `start` uses the one registered last.
 
         Raises:
-            DefinitionError: a workflow is wrong, or another definition has its name and version.
+            DefinitionError: a workflow is wrong, or another definition has its name and version; `UnknownExecutor` or
+                `NotSendable` if a step cannot run where it is to run.
             EngineClosed: the engine is closed.
         """
         self._machine.check_open("register")
@@ -39,6 +40,7 @@ class WorkflowVerbs(DrivingVerbs):
                 msg_ = f"register takes workflows, not {workflow!r}"
                 raise UsageError(msg_)
             definitions.append(workflow.definition())
+            self._machine.crew.annexes.check(definitions[-1])
         self._workflows.extend(workflows)
         for definition in definitions:
             make_types_known(definition)

@@ -55,7 +55,7 @@ def test_an_example_fits_on_two_screens(path: Path) -> None:
 
 
 def test_the_documentation_shows_every_example() -> None:
-    page = "".join((ROOT / "docs" / name).read_text() for name in ("examples.md", "applications.md"))
+    page = "".join((ROOT / "docs" / name).read_text() for name in ("examples.md", "applications.md", "executors.md"))
 
     missing = [path.name for path in EXAMPLES if f"../{path.relative_to(ROOT)}" not in page]
 

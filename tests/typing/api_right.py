@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
@@ -380,6 +381,14 @@ def drive(engine: Engine) -> None:
 def alarm(event: WorkflowFailed) -> None:
     """Wake somebody up."""
     remember(event.error.message if event.error else "", event.rollback)
+
+
+def elsewhere() -> Engine:
+    """Run steps on executors."""
+    films = Workflow("films", input=Order).step(
+        "pack", pack, executor="gpu", compensate=Compensation(print, executor="cpu")
+    )
+    return Engine(None, films, executors={"gpu": ThreadPoolExecutor(1), "cpu": lambda: ThreadPoolExecutor(1)})
 
 
 def note(event: Event) -> None:

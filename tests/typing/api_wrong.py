@@ -228,6 +228,7 @@ def drive(engine: Engine, run: Run[Receipt]) -> None:
     Engine(None, orders, durabilty="full")  # E: a misspelt option
     Engine(None, orders, durability="some")  # E: no such durability
     Engine(None, charge)  # E: no workflow
+    Engine(None, orders, executors={"gpu": 4})  # E: no executor
     when: datetime = engine.next_deadline()  # E: perhaps there is none
     del number, when
 
