@@ -24,6 +24,9 @@ returns what to show instead."""
 _LONGEST_VALUE: Final = 20_000
 _LONGEST_TEXT: Final = 4_000
 _LONGEST_BRIEF: Final = 300
+_FEW_ATTEMPTS: Final = 100
+_LONGEST_OF_MANY: Final = 1_000
+"""Of each result, where there are so many that all of them would not fit."""
 
 
 class Shower:
@@ -33,12 +36,12 @@ class Shower:
         """Take what hides values, if anything does."""
         self._redact = redact
 
-    def value(self, run: str, name: str, value: Any) -> dict[str, Any]:
+    def value(self, run: str, name: str, value: Any, longest: int = _LONGEST_VALUE) -> dict[str, Any]:
         """Return a value as text that was laid out, cut where it is too long."""
         if self._redact is not None:
             value = self._redact(run, name, value)
         text = json.dumps(_plain(value), indent=2, ensure_ascii=False)
-        return {"text": text[:_LONGEST_VALUE], "length": len(text), "cut": len(text) > _LONGEST_VALUE}
+        return {"text": text[:longest], "length": len(text), "cut": len(text) > longest}
 
     def brief(self, execution: Execution) -> dict[str, Any]:
         """Return what a list shows of a run."""
@@ -56,6 +59,7 @@ class Shower:
     def whole(self, execution: Execution, history: list[AttemptRecord]) -> dict[str, Any]:
         """Return what the page of a run shows."""
         run = execution.id
+        longest = _LONGEST_VALUE if len(history) <= _FEW_ATTEMPTS else _LONGEST_OF_MANY
         return {
             **self.brief(execution),
             "error": _error(execution.error, brief=False),
@@ -67,10 +71,10 @@ class Shower:
             "signals": {
                 name: self.value(run, f"signal:{name}", payload) for name, payload in execution.signals.items()
             },
-            "history": [self._attempt(run, attempt) for attempt in history],
+            "history": [self._attempt(run, attempt, longest) for attempt in history],
         }
 
-    def _attempt(self, run: str, attempt: AttemptRecord) -> dict[str, Any]:
+    def _attempt(self, run: str, attempt: AttemptRecord, longest: int) -> dict[str, Any]:
         has_result = attempt.outcome == "completed"
         return {
             "step": attempt.step,
@@ -78,7 +82,7 @@ class Shower:
             "attempt": attempt.attempt,
             "turn": list(attempt.turn),
             "outcome": attempt.outcome,
-            "result": self.value(run, f"step:{attempt.step}", attempt.result) if has_result else None,
+            "result": self.value(run, f"step:{attempt.step}", attempt.result, longest) if has_result else None,
             "error": _error(attempt.error, brief=False),
             "started_at": moment(attempt.started_at),
             "ended_at": moment(attempt.ended_at),

@@ -43,6 +43,7 @@ class Desk:
         self._source = source
         self._show = Shower(redact)
         self.read_only = read_only
+        self._defined: dict[Workflow[Any, Any], dict[str, Any]] = {}
 
     @property
     def path(self) -> str:
@@ -106,7 +107,8 @@ class Desk:
             for event in self._events(execution)
             if (gate := self._gate(execution, event))
         ]
-        return {"gates": gates, "incidents": self._incidents() if self._can("incidents") else []}
+        incidents = self._incidents() if self._can("incidents") else []
+        return {"gates": gates, "incidents": incidents, "more": waiting.cursor is not None}
 
     def _incidents(self) -> list[dict[str, Any]]:
         return [
@@ -126,15 +128,20 @@ class Desk:
         """Return the workflows that are known here."""
         counts = self._source.count_executions(by="workflow") if self._can("count_executions") else {}
         return [
-            {
-                "name": name,
+            {**self._definition(workflow), "runs": counts.get(name, 0)}
+            for name, workflow in sorted(self._workflows().items())
+        ]
+
+    def _definition(self, workflow: Workflow[Any, Any]) -> dict[str, Any]:
+        """Return what is the same of a workflow each time: checking a long one takes a while."""
+        if workflow not in self._defined:
+            self._defined[workflow] = {
+                "name": workflow.name,
                 "version": workflow.version,
-                "runs": counts.get(name, 0),
                 "form": form_of(workflow.definition().input_type),
                 "findings": [str(finding) for finding in workflow.check()],
             }
-            for name, workflow in sorted(self._workflows().items())
-        ]
+        return self._defined[workflow]
 
     def definition_graph(self, name: str) -> str:
         """Return the drawing of a workflow."""

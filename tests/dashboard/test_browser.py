@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from perdure import Engine
 from perdure.dashboard import create_app
@@ -45,7 +46,8 @@ def test_why_a_run_failed_and_what_was_undone_is_on_its_page(page: Any, address:
     assert any("charge · attempt 2" in row and "failed" in row for row in rows)
     assert any("undo reserve" in row and "completed" in row for row in rows)
     graph = page.get_by_role("img", name="Graph of orders with this run painted on")
-    page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=graph.element_handle())
+    graph.scroll_into_view_if_needed()
+    graph.evaluate("image => image.decode()")
 
 
 def test_a_run_that_failed_is_repaired_by_a_button(page: Any, address: str, engine: Engine) -> None:
@@ -138,7 +140,7 @@ def test_everything_is_reached_by_keyboard(page: Any, address: str) -> None:
     page.keyboard.press("/")
     page.keyboard.type("o-2")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelectorAll('tr[data-id]').length === 1")
+    expect(page.locator("tr[data-id]")).to_have_count(1)
 
 
 def test_hostile_text_is_shown_as_text_on_every_screen(page: Any, address: str, engine: Engine) -> None:

@@ -8,7 +8,10 @@ let overview = null;   // what /api/overview said last
 let drawn = 0;         // number of the view that is being drawn: an older one that arrives late is dropped
 let owed = false;      // whether a view must be drawn even if somebody is typing: it was asked for and has not come yet
 let shown = "";        // JSON of what the current view shows: nothing is drawn anew when nothing has changed
-let more = [];         // further pages of the list, which a redraw keeps
+let pages = 1;         // how many pages of the list are shown
+let chosen = "";       // id of the row that the keyboard stands on
+let whole = false;     // whether a long time line is shown to its end
+let drawnHash = null;  // where what is shown belongs
 
 // ---- building
 
@@ -49,6 +52,12 @@ function value(shown) {
   if (!shown) return el("p", { class: "quiet" }, "nothing");
   const text = el("pre", { tabindex: "0" }, shown.text);
   return shown.cut ? el("div", {}, text, el("p", { class: "quiet" }, `cut: ${shown.length} characters in all`)) : text;
+}
+
+// What is opened is built then: a run may have a thousand results, and nobody looks at all of them.
+function details(summary, build) {
+  const node = el("details", { ontoggle: () => { if (node.open && node.childElementCount === 1) node.append(build()); } }, el("summary", {}, summary));
+  return node;
 }
 
 function table(heads, rows, label) {
@@ -222,7 +231,7 @@ async function steer(run, verb) {
 const views = {
   runs: {
     title: "Runs",
-    load: (_, query) => ask("runs", query),
+    load: loadRuns,
     draw: drawRuns,
   },
   run: { load: (id) => ask("run", { id }), draw: drawRun },
@@ -231,6 +240,12 @@ const views = {
   schedules: { title: "Schedules", load: () => ask("schedules"), draw: drawSchedules },
   figures: { title: "Figures", load: () => ask("figures"), draw: drawFigures },
 };
+
+async function loadRuns(_, query) {
+  const loaded = [await ask("runs", query)];
+  while (loaded.length < pages && loaded.at(-1).next) loaded.push(await ask("runs", { ...query, after: loaded.at(-1).next }));
+  return { runs: loaded.flatMap((page) => page.runs), next: loaded.at(-1).next };
+}
 
 function drawRuns(found, _, query) {
   const filter = (name, label, node) => { node.name = name; node.value = query[name] ?? ""; return el("label", {}, label, node); };
@@ -241,18 +256,17 @@ function drawRuns(found, _, query) {
     location.hash = `#/runs?${asked}`;
   };
   const text = (name, label) => filter(name, label, el("input", { type: "search", autocomplete: "off", spellcheck: "false" }));
-  const form = el("form", { class: "row", onsubmit: search, onchange: search, role: "search" },
+  const form = el("form", { class: "row", onsubmit: search, onchange: search, role: "search", "data-keep": "search" },
     filter("workflow", "Workflow", options("all", overview.workflows)), filter("state", "State", options("all", overview.states)),
     text("id", "Id"), text("business_key", "Business key"), text("error", "Error text"), el("button", { type: "submit" }, "Find"));
-  const rows = found.runs.concat(...more.map((page) => page.runs)).map((run) => el("tr", { "data-id": run.id },
+  const rows = found.runs.map((run) => el("tr", { "data-id": run.id, class: run.id === chosen && "chosen" },
     cell(link(run.id)), cell(run.workflow), cell(state(run.state)), cell(when(run.created_at), "wide"),
     cell(run.error ? `${run.error.step ?? ""} ${run.error.type}: ${run.error.message}` : run.waiting_for.map((gate) => gate.event ?? gate.name).join(", "), "wide quiet")));
-  const next = more.length ? more.at(-1).next : found.next;
-  const load = async () => { more.push(await ask("runs", { ...query, after: next })); await refresh(true); };
+  const load = () => { pages += 1; refresh(true); };
   const counts = Object.entries(overview.counts).map(([name, count]) => el("a", { class: "tile", href: `#/runs?state=${name}` }, el("b", {}, String(count)), el("span", { class: name }, name)));
   return [el("h1", {}, "Runs"), el("div", { class: "tiles row" }, counts), form,
     card(null, rows.length ? table([["Id"], ["Workflow"], ["State"], ["Started", "wide"], ["Waits for, or failed with", "wide"]], rows, "Runs") : empty("No run is like that."),
-      next && el("p", {}, el("button", { onclick: load }, "Show more")))];
+      found.next && el("p", {}, el("button", { onclick: load }, "Show more")))];
 }
 
 function drawRun(run) {
@@ -269,7 +283,7 @@ function drawRun(run) {
       card("Input", value(run.input)), run.result && card("Result", value(run.result)), run.tags && card("Tags", value(run.tags)),
       Object.keys(run.signals).length > 0 && card("Signals", Object.entries(run.signals).map(([name, payload]) => [el("h3", {}, name), value(payload)]))),
     card("Timeline", timeline(run)),
-    run.has_graph && card("Graph", el("img", { class: "graph", src: `api/run/graph?id=${encodeURIComponent(run.id)}&at=${run.history.length}-${Date.now()}`, alt: `Graph of ${run.workflow} with this run painted on` })),
+    run.has_graph && card("Graph", el("img", { class: "graph", loading: "lazy", src: `api/run/graph?id=${encodeURIComponent(run.id)}&at=${run.history.length}-${run.state}-${run.history.at(-1)?.ended_at ?? ""}`, alt: `Graph of ${run.workflow} with this run painted on` })),
     run.audit.length > 0 && card("What operators did", table([["When"], ["What"], ["Step"], ["Who"], ["Why"]],
       run.audit.map((one) => el("tr", {}, cell(when(one.at)), cell(one.verb), cell(one.step), cell(one.by), cell(one.reason))), "Audit trail")),
   ];
@@ -281,9 +295,11 @@ function gateShown(gate) {
 
 function errorShown(error) {
   return el("div", {}, el("p", { class: "error" }, error.step ? el("b", {}, `${error.step}: `) : null, `${error.type}: ${error.message}`),
-    error.traceback && el("details", {}, el("summary", {}, "Traceback"), el("pre", {}, error.traceback)),
+    error.traceback && details("Traceback", () => el("pre", {}, error.traceback)),
     (error.causes ?? []).map(errorShown));
 }
+
+const SHOWN_FIRST = 30, SHOWN_LAST = 120;  // of a long time line: how it began, and where it stands
 
 function timeline(run) {
   if (!run.history.length) return empty("Nothing has begun yet.");
@@ -291,15 +307,21 @@ function timeline(run) {
   const begin = Math.min(...run.history.map((one) => new Date(one.started_at)));
   const end = Math.max(...run.history.map((one) => new Date(one.ended_at ?? now)), begin + 1);
   const percent = (iso) => `${(100 * (new Date(iso) - begin)) / (end - begin)}%`;
-  const rows = run.history.map((one) => {
+  const row = (one) => {
     const bar = el("span", { class: `bar ${one.kind === "compensation" ? "compensation" : one.outcome}` });
     bar.style.left = percent(one.started_at);
     bar.style.width = `${(100 * (new Date(one.ended_at ?? now) - new Date(one.started_at))) / (end - begin)}%`;
-    const told = one.error ? errorShown(one.error) : one.result && one.result.text !== "null" ? el("details", {}, el("summary", {}, "result"), value(one.result)) : "";
+    const told = one.error ? errorShown(one.error) : one.result && one.result.text !== "null" ? details("result", () => value(one.result)) : "";
     const name = `${one.kind === "compensation" ? "undo " : ""}${one.step}${one.turn.length ? ` (turn ${one.turn.join(".")})` : ""}${one.attempt > 1 ? ` · attempt ${one.attempt}` : ""}`;
     return el("tr", {}, cell(name), cell(state(one.outcome)), cell(el("div", { class: "track" }, bar), "wide"),
       cell(one.ended_at ? span(one.started_at, one.ended_at) : "…", "num"), cell(told));
-  });
+  };
+  const hidden = whole ? 0 : Math.max(0, run.history.length - SHOWN_FIRST - SHOWN_LAST);
+  const show = () => { whole = true; refresh(true); };
+  const rows = hidden === 0 ? run.history.map(row) : [
+    run.history.slice(0, SHOWN_FIRST).map(row),
+    el("tr", {}, el("td", { colspan: "5", class: "empty" }, el("button", { onclick: show }, `Show the ${hidden} between`))),
+    run.history.slice(-SHOWN_LAST).map(row)];
   return table([["Step"], ["Outcome"], ["", "wide"], ["Took", "num"], ["What came of it"]], rows, "Timeline");
 }
 
@@ -314,7 +336,7 @@ function drawInbox(found) {
   const gates = found.gates.map((gate) => card(null, el("div", { class: "two" },
     el("div", {}, el("h2", {}, gate.event), el("p", {}, link(gate.id), " · ", gate.workflow), gate.waiting_for.filter((one) => one.event === gate.event).map(gateShown), el("h3", {}, "Input"), value(gate.input)),
     overview.read_only ? null : signalForm(gate.id, gate))));
-  return [el("h1", {}, "Inbox"), found.incidents.length > 0 && card("Incidents", found.incidents.map((one) => incident(one))),
+  return [el("h1", {}, "Inbox"), found.more && el("p", { class: "quiet" }, `The newest ${found.gates.length} are shown.`), found.incidents.length > 0 && card("Incidents", found.incidents.map((one) => incident(one))),
     gates.length || found.incidents.length ? gates : empty("Nobody waits for a person.")];
 }
 
@@ -371,6 +393,18 @@ function isBusy() {  // somebody is filling something in: a redraw would take it
     [...main.querySelectorAll("form.fields textarea, form.fields input:not([type=checkbox])")].some((node) => node.value !== node.defaultValue);
 }
 
+// Puts what was drawn in the place of what is shown; a form to find by stays as it is, with what is being typed in it.
+function replace(drawing) {
+  const kept = drawnHash === location.hash ? main.querySelector(":scope > [data-keep]") : null;
+  const at = drawing.findIndex((node) => node.dataset.keep);
+  drawnHash = location.hash;
+  if (!kept || at < 0) { main.replaceChildren(...drawing); return; }
+  while (kept.previousSibling) kept.previousSibling.remove();
+  while (kept.nextSibling) kept.nextSibling.remove();
+  kept.before(...drawing.slice(0, at));
+  kept.after(...drawing.slice(at + 1));
+}
+
 async function refresh(always = false) {
   const { name, argument, query } = route();
   const number = ++drawn;
@@ -381,18 +415,20 @@ async function refresh(always = false) {
     overview = head;
     drawNav(name);
     if (!owed && isBusy()) return;
-    const look = JSON.stringify([location.hash, head.counts, head.read_only, found, more.length]);
+    const look = JSON.stringify([location.hash, head.counts, head.read_only, found]);
     if (look === shown && !owed) return;
     shown = look;
     owed = false;
     const open = [...main.querySelectorAll("details")].map((node) => node.open);
     const focused = document.activeElement?.getAttribute("name");
-    main.replaceChildren(...views[name].draw(found, argument, query).flat().filter(Boolean));
+    replace(views[name].draw(found, argument, query).flat().filter(Boolean));
     main.querySelectorAll("details").forEach((node, index) => { if (open[index]) node.open = true; });
     if (focused) main.querySelector(`[name="${CSS.escape(focused)}"]`)?.focus();
+    performance.mark("drawn");
     document.title = `${argument || views[name].title} · perdure`;
   } catch (error) {
     if (number !== drawn) return;
+    drawnHash = null;
     if (error.status === 401) drawLogin();
     else if (owed || !main.childElementCount || error.status === 404) main.replaceChildren(el("h1", {}, "That did not work"), card(null, el("p", { class: "error" }, error.message), el("p", {}, el("a", { href: "#/runs" }, "All runs"))));
   }
@@ -408,22 +444,36 @@ function drawLogin() {
   token.focus();
 }
 
-let source, waiting;
+let looking = false, news = false;
+async function look() {  // one after the other: on a busy database there is news all the time
+  news = true;
+  if (looking || document.hidden) return;
+  looking = true;
+  while (news) {
+    await new Promise((done) => setTimeout(done, 200));
+    news = false;
+    await refresh();
+  }
+  looking = false;
+}
+document.addEventListener("visibilitychange", () => { if (news) look(); });
+
+let source;
 function watch() {
   source?.close();
   source = new EventSource("api/live");
-  source.addEventListener("hello", () => { live.textContent = "live"; live.className = "live on"; refresh(); });
-  source.addEventListener("change", () => { waiting ??= setTimeout(() => { waiting = undefined; refresh(); }, 200); });
+  source.addEventListener("hello", () => { live.textContent = "live"; live.className = "live on"; look(); });
+  source.addEventListener("change", look);
   source.onerror = () => { live.textContent = "not connected"; live.className = "live off"; };
 }
 
-addEventListener("hashchange", () => { more = []; shown = ""; refresh(true).then(() => main.focus({ preventScroll: true })); });
+addEventListener("hashchange", () => { pages = 1; shown = chosen = ""; whole = false; refresh(true).then(() => main.focus({ preventScroll: true })); });
 
 addEventListener("keydown", (event) => {
   if (event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const rows = [...main.querySelectorAll("tr[data-id]")];
   const at = rows.findIndex((row) => row.classList.contains("chosen"));
-  const choose = (index) => { rows[at]?.classList.remove("chosen"); rows[index]?.classList.add("chosen"); rows[index]?.scrollIntoView({ block: "nearest" }); };
+  const choose = (index) => { chosen = rows[index]?.dataset.id ?? ""; rows[at]?.classList.remove("chosen"); rows[index]?.classList.add("chosen"); rows[index]?.scrollIntoView({ block: "nearest" }); };
   const keys = {
     "/": () => { (main.querySelector("input[type=search]") ?? {}).focus?.(); },
     j: () => choose(Math.min(at + 1, rows.length - 1)),
