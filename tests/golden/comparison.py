@@ -55,7 +55,7 @@ _SAYINGS = [
     (r"forEach items \((\d+)\) exceeds maxIterations \((\d+)\)", "{1} items, more than max_iterations={2}"),
     (r"forEach items must be an array, got .*", "must be a list or a tuple"),
     (r'Branch at node \d+ resolved unknown path "(.*)"', "'{1}', which is not a path"),
-    (r"Branch at node \d+ returned a non-string path", "None, which is not a path"),
+    (r"Branch at node \d+ returned a non-string path", "which is not a path"),
     (r'Input validation failed for ".*": (.*)', "{1}"),
     (r'Output validation failed for ".*": (.*)', "{1}"),
     (r"\d+ failures: (.*)", "{1}"),

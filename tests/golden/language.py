@@ -1,8 +1,8 @@
 """The translator: a recorded ``spec`` becomes workflows of ours, through the public API alone.
 
 It knows node types and handler behaviours, never a scenario: whatever a recording says in its ``spec_language`` is
-built here, and something it does not say is a `KeyError`, not a guess. Milliseconds become seconds, camelCase becomes
-snake_case, ``undefined`` becomes None.
+built here, and what it says beyond that was refused before, see ``words.py``. Milliseconds become seconds, camelCase
+becomes snake_case, ``undefined`` becomes None.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
 }
+_FIELDS = {"executionId": "execution_id", "input": "input", "signals": "signals", "steps": "steps"}
 _RETURNS = {"count", "return_ref", "return_refs", "return_keys", "return_ctx_fields", "return"}
 
 
@@ -53,9 +54,15 @@ class Stage(Protocol):
 class Pause:
     """A sleep of so many milliseconds, or for ever until the process is killed, the first time under this name."""
 
-    def __init__(self, milliseconds: float | None = None, *, kill: str | None = None) -> None:
+    def __init__(self, ctx: Context[Any], milliseconds: float | None = None, *, kill: str | None = None) -> None:
+        self._ctx = ctx
         self.milliseconds = milliseconds
         self.kill = kill
+
+    @property
+    def awaited(self) -> bool:
+        """Whether anybody still waits for the handler that sleeps."""
+        return not self._ctx.cancelled
 
 
 Act = Generator[Pause, None, Any]
@@ -136,10 +143,8 @@ class Translator:
                     options["compensate"] = self._handler(value, role="undo")
                 case "inputSchema" | "outputSchema":
                     options[f"{key.removesuffix('Schema')}_schema"] = Schema(value, self._stage)
-                case "maxIterations" | "concurrency":
-                    pass  # a loop's, not a step's
                 case _:
-                    raise KeyError(key)
+                    pass  # a loop's, not a step's
         return options
 
     def _source(self, spec: dict[str, Any], *, wait: bool = False) -> Callable[[Context[Any]], Any]:
@@ -190,16 +195,16 @@ class Translator:
         return handle if do.get("sync") else handle_and_wait
 
     def _act(self, do: dict[str, Any], ctx: Context[Any], role: str) -> Act:
-        """Do everything a behaviour says, in the order its language gives."""
+        """Do everything a behaviour says, in the order its language gives; one within another counts for itself."""
         run = (ctx.execution_id, role, ctx.step_name)
         if "log" in do:
             self._stage.log(_fill(do["log"], ctx))
         if "sleep" in do:
-            yield Pause(do["sleep"])
+            yield Pause(ctx, do["sleep"])
         if "kill9_once" in do:
-            yield Pause(kill=do["kill9_once"])
+            yield Pause(ctx, kill=do["kill9_once"])
         if "fail_if" in do and _holds(do["fail_if"], ctx, ctx.turn or 0):
-            raise Error(do["msg"])
+            raise Error(do.get("msg", "fail_if"))
         if "fail_times" in do and self._count("fails", *run) <= do["fail_times"]:
             raise Error(do.get("msg", "transient"))
         if "fail" in do:
@@ -207,7 +212,7 @@ class Translator:
         if "fail_raw" in do:
             raw = do["fail_raw"]
             raise Error(raw if isinstance(raw, str) else _json(raw))
-        nested = (yield from self._act(do["then"], ctx, role)) if "then" in do else None
+        nested = (yield from self._act(do["then"], ctx, f"{role}, then")) if "then" in do else None
         if "log_after" in do:
             self._stage.log(_fill(do["log_after"], ctx))
         return self._result(do, ctx) if do.keys() & _RETURNS else nested
@@ -222,7 +227,7 @@ class Translator:
         if "return_keys" in do:
             return sorted({"steps": ctx.steps, "signals": ctx.signals}[do["return_keys"]])
         if "return_ctx_fields" in do:
-            return sorted(field for field in ("execution_id", "input", "signals", "steps") if hasattr(ctx, field))
+            return sorted(theirs for theirs, ours in _FIELDS.items() if hasattr(ctx, ours))
         return do["return"]
 
     def _count(self, *what: str) -> int:

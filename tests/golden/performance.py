@@ -18,18 +18,19 @@ from typing import Any
 from freezegun import freeze_time
 
 from .player import Player
-from .recording import Recording
+from .recording import Recording, labels_of
 from .stage import Clock, VirtualStage
+from .words import read
 
 __all__ = ["perform"]
 
 ROOT = Path(__file__).parents[2]
 ORDERS = "orders.json"
-ENTRIES = "entries.jsonl"
 
 
 def perform(spec: dict[str, Any], folder: Path, clock: Clock, now: datetime) -> tuple[dict[str, Any], datetime]:
     """Play every phase and return the outcome, in the form of a recording, and the hour at its end."""
+    read(spec)
     recording = Recording()
     exits = []
     for number, phase in enumerate(spec["phases"]):
@@ -52,14 +53,18 @@ def _in_a_process(spec: dict[str, Any], folder: Path, recording: Recording, now:
     command = [sys.executable, "-m", "tests.golden.performance", str(folder)]
     ended = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False, timeout=50)
     assert ended.returncode < 0, ended.stderr
-    recording.extend(folder / ENTRIES)
+    recording.extend(_entries(folder, recording.phase))
     return ended.returncode
+
+
+def _entries(folder: Path, phase: int) -> Path:
+    return folder / f"entries{phase}.jsonl"
 
 
 def main(folder: Path) -> None:
     """Play the one phase that the orders name, in a process of its own."""
     orders = json.loads((folder / ORDERS).read_text(encoding="utf-8"))
-    recording = Recording(folder / ENTRIES)
+    recording = Recording(_entries(folder, orders["phase"]))
     recording.entries += orders["labels"]
     recording.phase = orders["phase"]
     now = datetime.fromisoformat(orders["now"])
@@ -73,7 +78,7 @@ def main(folder: Path) -> None:
 
 def _outcome(recording: Recording, exits: list[int]) -> dict[str, Any]:
     several = len(exits) > 1
-    labels = _labels(recording)
+    labels = labels_of(recording)
     outcome: dict[str, Any] = {
         "events": {},
         "event_counts_all_runs": Counter(entry["type"] for entry in recording.of("event")),
@@ -91,18 +96,6 @@ def _outcome(recording: Recording, exits: list[int]) -> dict[str, Any]:
         step = f" {entry['step']}" if entry["step"] else ""
         outcome["listener_saw"][entry["listener"]].append(f"{labels[entry['run']]} {entry['type']}{step}")
     return outcome
-
-
-def _labels(recording: Recording) -> dict[str, str]:
-    """Name every run: those that were started by their label, children by their workflow."""
-    labels = {entry["id"]: entry["label"] for entry in recording.of("label")}
-    children: Counter[str] = Counter()
-    for entry in recording.of("event"):
-        if entry["run"] not in labels:
-            children[entry["workflow"]] += 1
-            number = children[entry["workflow"]]
-            labels[entry["run"]] = f"child:{entry['workflow']}" + (f"#{number}" if number > 1 else "")
-    return labels
 
 
 def _gaps(events: list[dict[str, Any]]) -> Iterator[tuple[int, float]]:

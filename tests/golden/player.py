@@ -21,7 +21,7 @@ from perdure.actors.supervisor import FireNext
 from perdure.errors import EngineError
 
 from .language import Error, Translator
-from .recording import Recording
+from .recording import Recording, labels_of
 from .stage import VirtualStage
 
 __all__ = ["Player"]
@@ -30,6 +30,7 @@ FINAL = ("completed", "failed", "cancelled", "quarantined")
 # Real seconds: between two looks at the engine, and after which something is stuck.
 GLANCE = 0.001
 PATIENCE = 30.0
+_ENGINE = {"concurrency": "concurrency", "queueName": "queue_name"}
 # Frozen time that passes between two actions.
 MOMENT = timedelta(milliseconds=0.1)
 
@@ -50,7 +51,8 @@ class Player:
         self._closed = False
 
     def _open(self) -> Engine:
-        return Engine(self._path, on_event=self._hear, **self._spec.get("engine", {}))
+        options = {_ENGINE[word]: value for word, value in self._spec.get("engine", {}).items()}
+        return Engine(self._path, on_event=self._hear, **options)
 
     def play(self) -> None:
         """Perform the phase."""
@@ -69,6 +71,7 @@ class Player:
                 self._read_what_is_left()
         finally:
             self._engine.close(force=True)
+            self._stage.wake_everyone()
 
     def _do(self, action: dict[str, Any]) -> None:
         # Between two actions some time passes, as it always does.
@@ -137,6 +140,7 @@ class Player:
                     if not self._engine._machine.ask(FireNext(), "settle"):
                         break
         if self._stage.kill_wanted:
+            assert self._phase.get("expect_kill"), "a handler kills a phase that does not say expect_kill"
             self._kill({})
 
     def _only_sleepers_are_in_flight(self) -> bool:
@@ -188,7 +192,7 @@ class Player:
             self._api(f"wait {who} {wanted}", ok=f"not reached in {milliseconds}ms")
 
     def _state(self, run: str) -> str | None:
-        execution = self._engine.get_execution(run)
+        execution = None if self._closed else self._engine.get_execution(run)
         return None if execution is None else str(execution.state)
 
     def _wait_log(self, action: dict[str, Any]) -> None:
@@ -239,10 +243,11 @@ class Player:
     # ---- actions on the store
 
     def _get(self, action: dict[str, Any]) -> None:
-        self._recording.add("snapshot", label=action["label"], value=self._described(self._id(action["run"])))
+        with self._trying(f"get {action['label']}"):
+            self._recording.add("snapshot", label=action["label"], value=self._described(self._id(action["run"])))
 
     def _list(self, action: dict[str, Any]) -> None:
-        labels = {run: label for label, run in self._ids.items()}
+        labels = labels_of(self._recording)
         what = _call("list", action)
         with self._trying(what):
             self._api(what, ok=[labels.get(found.id, found.id) for found in self._listed(action)])
@@ -355,8 +360,6 @@ class Player:
                 self._listeners[name] = lambda: self._engine.off_any(listen)
             case "subscribe":
                 self._listeners[name] = self._engine.subscribe(self._id(action["run"]), listen)
-            case mode:
-                raise KeyError(mode)
 
     def _unlisten(self, action: dict[str, Any]) -> None:
         self._rest()

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Recording"]
+__all__ = ["Recording", "labels_of"]
 
 
 class Recording:
@@ -43,3 +44,15 @@ class Recording:
         """Return the entries of one kind."""
         with self._lock:
             return [entry for entry in self.entries if entry["kind"] == kind]
+
+
+def labels_of(recording: Recording) -> dict[str, str]:
+    """Name every run: those that were started by their label, children by their workflow."""
+    labels = {entry["id"]: entry["label"] for entry in recording.of("label")}
+    children: Counter[str] = Counter()
+    for entry in recording.of("event"):
+        if entry["run"] not in labels:
+            children[entry["workflow"]] += 1
+            number = children[entry["workflow"]]
+            labels[entry["run"]] = f"child:{entry['workflow']}" + (f"#{number}" if number > 1 else "")
+    return labels

@@ -37,6 +37,7 @@ class _Sleeper(NamedTuple):
     due: datetime | None
     number: int
     wake: Callable[[], None]
+    pause: Pause
 
 
 class VirtualStage:
@@ -102,7 +103,7 @@ class VirtualStage:
             due = None
             if pause.milliseconds is not None:
                 due = self.now + timedelta(milliseconds=pause.milliseconds) + OVERSLEPT
-            self._sleepers[number] = _Sleeper(due, number, wake)
+            self._sleepers[number] = _Sleeper(due, number, wake, pause)
             self.most_asleep = max(self.most_asleep, len(self._sleepers))
             self.kill_wanted = self.kill_wanted or pause.kill is not None
         try:
@@ -138,9 +139,17 @@ class VirtualStage:
             return min((sleeper.due for sleeper in self._sleepers.values() if sleeper.due is not None), default=None)
 
     def asleep(self) -> int:
-        """Return how many handlers sleep."""
+        """Return how many handlers sleep that somebody waits for; a ``def`` that has timed out sleeps on alone."""
         with self._lock:
-            return len(self._sleepers)
+            return sum(sleeper.pause.awaited for sleeper in self._sleepers.values())
+
+    def wake_everyone(self) -> None:
+        """Let the handlers that still sleep go on, because nobody will move the time any more."""
+        with self._lock:
+            left = list(self._sleepers.values())
+            self._sleepers.clear()
+        for sleeper in left:
+            sleeper.wake()
 
     def pulse(self) -> tuple[Any, ...]:
         """Return something that changes whenever something happens."""
