@@ -301,8 +301,10 @@ def _attrs(cls: type) -> Shape:
 
 
 def _struct(cls: type[msgspec.Struct]) -> Shape:
-    required = {field.name for field in msgspec.structs.fields(cls) if field.required}
+    # Not by `msgspec.structs.fields`, which resolves annotations: some have names that exist for type checkers only.
+    defaults = dict(zip(reversed(cls.__struct_fields__), reversed(cls.__struct_defaults__), strict=False))
     names = frozenset(cls.__struct_fields__)
+    required = {name for name in names if defaults.get(name, msgspec.NODEFAULT) is msgspec.NODEFAULT}
 
     def put_together(state: dict[str, Any], rest: dict[str, Any]) -> object:
         if lacking := required - state.keys():

@@ -317,3 +317,15 @@ def test_values_nested_as_deep_as_is_allowed_come_back() -> None:
     for _ in range(99):
         wrapped = {("k",): wrapped}
     assert decode(encode(wrapped)) == wrapped
+
+
+class Memo(msgspec.Struct):
+    """As a module has it whose imports for annotations stand under ``TYPE_CHECKING``."""
+
+    text: OnlyForCheckers  # type: ignore[name-defined]  # noqa: F821
+    lines: OnlyForCheckers = 1  # type: ignore[name-defined]  # noqa: F821
+
+
+def test_a_struct_whose_annotations_only_type_checkers_can_resolve_comes_back() -> None:
+    memo = register_type(Memo)("hello")
+    assert decode(encode(memo)) == memo
