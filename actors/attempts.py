@@ -56,6 +56,11 @@ class Attempts:
         """Show another input to the handlers to come."""
         self._run_facts.input = encoded
 
+    def forget_actor(self) -> None:
+        """Let go of the actor: nothing begins any more."""
+        del self._actor
+        self._answered = None
+
     # ---- beginning
 
     def ask(self, effect: Invoke, fact: Fact | None) -> None:

@@ -53,7 +53,12 @@ class Notice(NamedTuple):
 
 
 class Bus:
-    """Listeners by event type, for all events, and by run."""
+    """Listeners by event type, for all events, and by run.
+
+    Attributes:
+        silent: Whether nobody listens to anything.
+        backlog: How many notices are still to be delivered.
+    """
 
     def __init__(self, lanes: Lanes, decode: Callable[[str], Any], ended: Callable[[Any], None]) -> None:
         self._lanes = lanes
@@ -63,12 +68,8 @@ class Bus:
         self._any = blinker.Signal("any")
         self._runs: dict[str, blinker.Signal] = {}
         self._listeners = 0
+        self.silent = True
         self.backlog = 0
-
-    @property
-    def silent(self) -> bool:
-        """Whether nobody listens to anything."""
-        return self._listeners == 0
 
     # ---- subscribing, from any thread
 
@@ -77,16 +78,20 @@ class Bus:
         signal = self._signal(event, execution_id)
         before = len(signal.receivers)
         signal.connect(_known(signal, listener), weak=False)
-        self._listeners += len(signal.receivers) - before
+        self._count(len(signal.receivers) - before)
 
     def disconnect(self, event: type[Event] | None, listener: Listener, execution_id: str | None = None) -> None:
         """Remove a listener; nothing happens if it is not there."""
         signal = self._signal(event, execution_id)
         before = len(signal.receivers)
         signal.disconnect(_known(signal, listener))
-        self._listeners += len(signal.receivers) - before
+        self._count(len(signal.receivers) - before)
         if execution_id is not None and not signal.receivers:
             self._runs.pop(execution_id, None)
+
+    def _count(self, more: int) -> None:
+        self._listeners += more
+        self.silent = self._listeners == 0
 
     def _signal(self, event: type[Event] | None, execution_id: str | None) -> blinker.Signal:
         if execution_id is not None:

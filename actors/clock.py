@@ -1,8 +1,9 @@
 """The one place that reads a clock.
 
 Wall time is looked up at the moment of asking, so that it is frozen whenever a test froze it: freezegun leaves
-``time.time()`` real in threads with shallow stacks, but never ``datetime.now``. Guards that must never freeze use the
-monotonic clock of the operating system, which freezegun does not touch.
+``time.time()`` real in threads with shallow stacks, but never ``datetime.now``. So `datetime` is asked whether time is
+frozen, and for the time if it is; the system's clock, which costs a quarter of that, if it is not. Guards that must
+never freeze use the monotonic clock of the operating system, which freezegun does not touch.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 def micros() -> int:
     """Return the present, in microseconds since the epoch, UTC; frozen when a test has frozen time."""
+    if datetime.datetime.__module__ == "datetime":  # `is_frozen`, without the call
+        return time.time_ns() // 1000
     while True:
         try:
             return round(datetime.datetime.now(datetime.UTC).timestamp() * _MICROS)

@@ -16,9 +16,9 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Self, Union
 
+import msgspec
 import pykka
 from pykka import messages as pykka_messages
 
@@ -43,11 +43,11 @@ logger = logging.getLogger("perdure")
 _TURNS_PER_COMMIT = 512
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(msgspec.Struct, eq=False):
     """What one actor decided in one cycle: what to remember, what to tell, what to do, and whom to answer.
 
     Attributes:
+        actor: Whose it is; set when the cycle takes it, so that an actor and its next turn do not refer to each other.
         row: The run's row, if it changed.
         facts: Facts recorded, by key.
         signals: Signals stored or taken, by id.
@@ -64,20 +64,20 @@ class Turn:
         wish: What an operator's wish adds to what is remembered.
     """
 
-    actor: CoreActor
+    actor: Any = None
     row: ExecutionRow | None = None
-    facts: dict[str, Fact] = field(default_factory=dict)
-    signals: dict[int, SignalRow] = field(default_factory=dict)
-    rows: list[ExecutionRow] = field(default_factory=list)
-    schedules: dict[str, ScheduleChange] = field(default_factory=dict)
+    facts: dict[str, Fact] = {}
+    signals: dict[int, SignalRow] = {}
+    rows: list[ExecutionRow] = []
+    schedules: dict[str, ScheduleChange] = {}
     attempts: tuple[AttemptRow, ...] = ()
     tags: tuple[TagRow, ...] = ()
     replaced: tuple[int, ...] = ()
     freed: tuple[int, ...] = ()
     inputs: tuple[tuple[int, str], ...] = ()
-    notices: list[Notice] = field(default_factory=list)
-    acts: list[Callable[[], None]] = field(default_factory=list)
-    replies: list[tuple[Any, Any]] = field(default_factory=list)
+    notices: list[Notice] = []
+    acts: list[Callable[[], None]] = []
+    replies: list[tuple[Any, Any]] = []
     engine: int = 0
     error: BaseException | None = None
     wish: Wish | None = None
@@ -124,64 +124,80 @@ Mail = Union["Letter", "Envelope[Any]"]
 
 
 class _Mailbox:
-    """An actor's inbox: putting a letter in makes the actor ready and has the core run."""
+    """An actor's inbox, as pykka knows it: putting a letter in makes the actor ready and has the core run."""
 
-    __slots__ = ("actor", "letters")
+    __slots__ = ("_actor",)
 
     def __init__(self, actor: CoreActor) -> None:
-        self.actor = actor
-        self.letters: deque[Mail] = deque()
+        self._actor = actor
 
     def put(self, envelope: Mail, /) -> None:
-        self.actor.core.post(self.actor, envelope)
+        self._actor.core.post(self._actor, envelope)
 
     def get(self) -> Any:
-        return self.letters.popleft()
+        return self._actor.letters.popleft()
 
     def empty(self) -> bool:
-        return not self.letters
+        return not self._actor.letters
 
 
 class _Stopped:
     """The flag pykka asks for, without a lock of its own for each of a hundred thousand actors."""
 
-    __slots__ = ("_set",)
+    __slots__ = ("_actor",)
 
-    def __init__(self) -> None:
-        self._set = False
+    def __init__(self, actor: CoreActor) -> None:
+        self._actor = actor
 
     def is_set(self) -> bool:
-        return self._set
+        return self._actor.is_gone
 
     def set(self) -> None:
-        self._set = True
+        self._actor.is_gone = True
 
 
 class CoreActor(pykka.Actor):
     """A pykka actor that lives on the core instead of on a thread of its own.
 
+    What pykka makes for each actor in advance, a random URN, a lock, a reference, an entry in a registry, costs 20
+    times what the rest does: here it is made when somebody asks for it.
+
     Attributes:
         core: Where it takes its turns.
         run_id: Integer key of the run it drives; 0 for actors that drive none.
         turn: What it has decided in the current cycle.
+        letters: What stands in its inbox.
+        is_gone: Whether it has stopped, and left memory.
         lost_by: Why it was let go, if its last turn was dropped.
     """
 
     run_id = 0
 
     def __init__(self, core: Core) -> None:
-        # pykka's own initialiser makes a random URN, a lock and a registry entry, 20 times what the rest costs.
         self.core = core
-        self.actor_inbox = _Mailbox(self)
-        self.actor_stopped = _Stopped()  # type: ignore[assignment]
-        self.turn = Turn(self)
+        self.turn = Turn()
+        self.letters: deque[Mail] = deque()
         self.ready = False
+        self.is_gone = False
         self.lost_by: BaseException | None = None
-        self._actor_ref = pykka.ActorRef(self)
+
+    @property
+    def actor_inbox(self) -> _Mailbox:  # type: ignore[override]
+        """The inbox, as pykka's references see it."""
+        return _Mailbox(self)
+
+    @property
+    def actor_stopped(self) -> _Stopped:  # type: ignore[override]
+        """Whether it has stopped, as pykka's references see it."""
+        return _Stopped(self)
+
+    @property
+    def _actor_ref(self) -> pykka.ActorRef[Self]:  # type: ignore[override]
+        return pykka.ActorRef(self)
 
     @property
     def actor_urn(self) -> str:  # type: ignore[override]
-        """A name that is unique within the engine; pykka's random ones cost more than the rest of an actor."""
+        """A name that is unique within the engine."""
         return f"urn:perdure:{self.run_id}"
 
     @staticmethod
@@ -198,8 +214,8 @@ class CoreActor(pykka.Actor):
 
     def receive(self, envelope: Mail) -> None:
         """Take one letter; what it decides goes into the turn. Runs on the core."""
-        if isinstance(envelope.message, pykka_messages._ActorStop):  # noqa: SLF001 - how pykka says stop
-            self.actor_stopped.set()
+        if type(envelope.message) is pykka_messages._ActorStop:  # noqa: SLF001 - how pykka says stop
+            self.is_gone = True
             answer = None
         else:
             answer = self.on_receive(envelope.message)
@@ -215,7 +231,7 @@ class CoreActor(pykka.Actor):
 
     def crashed(self, error: BaseException) -> None:
         """Hear that the turn was dropped; runs on the core."""
-        self.actor_stopped.set()
+        self.is_gone = True
         self.lost_by = error
 
 
@@ -250,7 +266,7 @@ class Core:
                 # Invariant: timestamps decide races, not arrival. A message is stamped as it enters the inbox, so a
                 # timer that is already in the inbox was due before.
                 message.at = clock.micros()
-            actor.actor_inbox.letters.append(envelope)  # type: ignore[attr-defined]
+            actor.letters.append(envelope)
             if not actor.ready:
                 actor.ready = True
                 self._ready.append(actor)
@@ -261,32 +277,25 @@ class Core:
         turns: list[Turn] = []
         letters = 0
         while self._ready and len(turns) < _TURNS_PER_COMMIT:
-            actor, mail = self._next()
-            letters += len(mail)
-            self._decide(actor, mail)
-            turns.append(actor.turn)
-            actor.turn = Turn(actor)
+            actor = self._ready.popleft()
+            # Invariant: whoever posts from now on makes the actor ready again; what was posted before is in its inbox.
+            actor.ready = False
+            letters += self._take_mail(actor)
+            turn, actor.turn = actor.turn, Turn()
+            turn.actor = actor
+            turns.append(turn)
         if turns:
             self._remember(turns)
             self.lanes.release(letters)
         return bool(self._ready)
 
-    def _next(self) -> tuple[CoreActor, list[Mail]]:
-        with self._mail:
-            actor = self._ready.popleft()
-            actor.ready = False
-            inbox = actor.actor_inbox.letters  # type: ignore[attr-defined]
-            mail = list(inbox)
-            inbox.clear()
-        return actor, mail
-
-    def _decide(self, actor: CoreActor, mail: list[Mail]) -> None:
-        self._take_mail(actor, mail)
-        actor.turn.engine = self.store.engine_id
-
-    def _take_mail(self, actor: CoreActor, mail: list[Mail]) -> None:
-        for envelope in mail:
-            if actor.turn.error is not None or actor.actor_stopped.is_set():
+    def _take_mail(self, actor: CoreActor) -> int:
+        """Let an actor handle what is in its inbox; return how many letters that were."""
+        inbox = actor.letters
+        count = len(inbox)
+        for _ in range(count):
+            envelope = inbox.popleft()
+            if actor.turn.error is not None or actor.is_gone:
                 actor.undelivered(envelope.message)
                 actor.turn.replies.append((envelope.reply_to, actor.turn.error or _gone(actor)))
                 continue
@@ -296,38 +305,46 @@ class Core:
                 actor.report(error, envelope.message)
                 actor.turn.error = error
                 actor.turn.replies.append((envelope.reply_to, InternalError(f"{error!r}; please report this")))
+        actor.turn.engine = self.store.engine_id
+        return count
 
     def _remember(self, turns: list[Turn]) -> None:
         batch = Batch()
-        self._void(turns)
-        sound = [turn for turn in turns if turn.error is None]
+        sound = turns
+        if self._void(turns):
+            sound = [turn for turn in turns if turn.error is None]
+            for group in _by_actor([turn for turn in turns if turn.error is not None]):
+                self._drop(group, group[0].error)
         for turn in sound:
             turn.write_to(batch)
-        for group in _by_actor([turn for turn in turns if turn.error is not None]):
-            self._drop(group, group[0].error)
         if not batch:
             self._tell_and_act(sound)
             return
         self.lanes.commit(lambda: self.store.commit(batch), lambda error: self._committed(sound, error))
 
-    def _void(self, turns: list[Turn]) -> None:
-        """Mark turns that must not count though nothing went wrong in them."""
+    def _void(self, turns: list[Turn]) -> bool:
+        """Mark turns that must not count though nothing went wrong in them; return whether any must not."""
+        engine = self.store.engine_id
+        if all(turn.error is None and turn.engine == engine for turn in turns):
+            return False
         broken: dict[int, BaseException] = {}
         for turn in turns:
             run = turn.actor.run_id
-            if turn.error is None and turn.engine != self.store.engine_id:
+            if turn.error is None and turn.engine != engine:
                 # Invariant: what an engine decided before it was found to be taken over, its successor does not write.
                 turn.error = OwnershipLost("this engine was taken for dead meanwhile; nothing was written")
             if turn.error is None:
                 turn.error = broken.get(run)  # decided by an actor that had just failed
             if turn.error is not None and run:
                 broken[run] = turn.error
+        return True
 
     def _committed(self, turns: list[Turn], error: BaseException | None) -> None:
-        groups = _by_actor(turns)
         if error is None:
             self._tell_and_act(turns)
-        elif isinstance(error, (DuplicateRow, OwnershipLost)) and len(groups) > 1:
+            return
+        groups = _by_actor(turns)
+        if isinstance(error, (DuplicateRow, OwnershipLost)) and len(groups) > 1:
             # One of them is to blame: it must not take the others with it. But all turns of one actor stand or fall
             # together, since the later ones were decided on what the earlier ones had decided.
             for group in groups:
@@ -345,7 +362,8 @@ class Core:
                 self.bus.publish(turn.notices)
         for turn in turns:
             for reply, answer in turn.replies:
-                _answer(reply, answer)
+                if reply is not None:
+                    _answer(reply, answer)
         for turn in turns:
             try:
                 for act in turn.acts:

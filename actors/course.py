@@ -58,6 +58,9 @@ CALLED = "__called"
 """Key of the fact that something came while the workflow was not registered; due at once, as soon as it is."""
 
 
+_CONTROL = FactKind.CONTROL
+
+
 class Course:
     """Where one run stands.
 
@@ -78,6 +81,7 @@ class Course:
         "_order",
         "_recorded",
         "_sequence",
+        "_was_steered",
         "journal",
         "now",
         "paused",
@@ -100,10 +104,19 @@ class Course:
         self.paused = (pause := self.journal.facts.get(PAUSE)) is not None and not pause.settled
         self.turn = turn
         self.now = 0
-        facts = stored.facts
-        self._order = max((fact.order for fact in facts), default=0)
-        self._sequence = max(self.row.sequence, max((fact.sequence for fact in facts), default=0))
+        self._order, self._sequence = 0, self.row.sequence
+        self._was_steered = False
+        for fact in stored.facts:
+            self._order = max(self._order, fact.order)
+            self._sequence = max(self._sequence, fact.sequence)
+            self._was_steered |= fact.kind is _CONTROL
         self._recorded = self._sequence
+
+    def leave(self, turn: Turn) -> None:
+        """Let go of the last turn, for one that holds nothing, and of what could be undone."""
+        self.turn = turn
+        self.walk = None
+        self.scope.forget_debts()
 
     @property
     def is_behind(self) -> bool:
@@ -125,7 +138,7 @@ class Course:
     @property
     def halted(self) -> bool:
         """Whether the run goes no further, and is not being undone yet."""
-        return not self.rolling_back and self.brake is not None
+        return self._was_steered and not self.rolling_back and self.brake is not None
 
     def start_over(self) -> None:
         """Forget how far the walk has come; the next one begins from the facts."""
@@ -154,6 +167,8 @@ class Course:
         """Record a fact as it is, but for these fields."""
         fact = replace(fact, sequence=self._sequence, **changes)
         self._recorded = self._sequence
+        if fact.kind is _CONTROL:
+            self._was_steered = True
         for each in self.journal.enter(fact):
             self.turn.facts[each.key] = each
         if self.row.adoptions and fact.settled:

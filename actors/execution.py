@@ -17,6 +17,7 @@ Rules:
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..dsl import events as ev
@@ -69,14 +70,25 @@ class ExecutionActor(CoreActor):
         self._course = Course(office, stored, self.turn)
         self._attempts = Attempts(self._course, office, self)
         self._gates = Gates(self._course, office, stored.signals)
-        self._family = Family(self._course, office, self._attempts)
-        self._withdrawals = Withdrawals(self._course, office, self._attempts)
-        self._steering = Steering(self, self._course, office, self._attempts, self._family)
-        self.limit = Limit(self._course, definition, self._halt)
+        self.limit = Limit(self._course, definition)
 
     def __str__(self) -> str:
         """Name the run."""
         return f"{self.row.workflow} {self.row.execution_id}"
+
+    # Most runs never need these: they are made when they are first asked for.
+
+    @cached_property
+    def _family(self) -> Family:
+        return Family(self._course, self._office, self._attempts)
+
+    @cached_property
+    def _withdrawals(self) -> Withdrawals:
+        return Withdrawals(self._course, self._office, self._attempts)
+
+    @cached_property
+    def _steering(self) -> Steering:
+        return Steering(self, self._course, self._office, self._attempts, self._family)
 
     @property
     def row(self) -> ExecutionRow:
@@ -112,10 +124,12 @@ class ExecutionActor(CoreActor):
         """Decide; what is returned is the caller's answer. Runs on the core."""
         course = self._course
         course.turn = self.turn
-        course.now = getattr(message, "at", 0) or clock.micros()
-        self.limit.check()
+        at = getattr(message, "at", -1)
+        course.now = at if at > 0 else clock.micros()
+        if self.limit.is_up:
+            self._expire()
         answer = self._heed(message)
-        if not self.actor_stopped.is_set():
+        if not self.is_gone:
             self._go_on()
         course.end_turn()
         return answer
@@ -168,9 +182,20 @@ class ExecutionActor(CoreActor):
         if not self._office.has_crashed(self.run_id):
             super().report(error, what)
 
+    def leave(self) -> None:
+        """Leave memory; from now on only late letters come.
+
+        It lets go of whatever refers back to it, and so of everything: what refers to itself in circles would stay
+        until the garbage collector finds it, which costs a tenth of what a run does.
+        """
+        self.is_gone = True
+        self.__dict__.pop("_steering", None)
+        self._attempts.forget_actor()
+        self._course.leave(self.turn)
+
     def crashed(self, error: BaseException) -> None:
         """Hear that the turn was dropped: give up what is in flight, and be restored from the store."""
-        if self.actor_stopped.is_set():  # it had left memory before, and its turn held nothing but late letters
+        if self.is_gone:  # it had left memory before, and its turn held nothing but late letters
             return
         super().crashed(error)
         self._attempts.abandon()
@@ -268,7 +293,8 @@ class ExecutionActor(CoreActor):
 
     def _go_on(self) -> None:
         """Ask for what the walk owes until it rests or ends."""
-        self.limit.check()
+        if self.limit.is_up:
+            self._expire()
         course = self._course
         while course.walk is not None:
             if course.walk.fresh and (not course.paused or self._bring_forward()):
@@ -409,7 +435,7 @@ class ExecutionActor(CoreActor):
         course = self._course
         if message.key == LIMIT:
             if message.due == self.limit.due:
-                self.limit.expire()
+                self._expire()
             return
         if message.key == RECOVER:
             self._tell_again()
@@ -449,8 +475,11 @@ class ExecutionActor(CoreActor):
         self._gates.accept(message)
         return None
 
-    def _halt(self, stop: Fact, reason: str) -> None:
-        self.halt(stop, msg.Cancel(stop.value == "true", reason))
+    def _expire(self) -> None:
+        """Stop the run: its time is up."""
+        if (stop := self.limit.expire()) is not None:
+            assert stop.error is not None
+            self.halt(stop, msg.Cancel(stop.value == "true", stop.error.message))
 
     def halt(self, stop: Fact, message: msg.Cancel | msg.Terminate) -> None:
         """Record why the run goes no further, and stop what is in flight; nobody waits for an operator any longer."""
@@ -545,7 +574,8 @@ class ExecutionActor(CoreActor):
             case _:
                 course.emit(ev.WorkflowFailed, error=error, rollback=rollback)
         course.announce_end()
-        self._family.tell_parent(undone=undone)
+        if self.row.parent_id is not None:
+            self._family.tell_parent(undone=undone)
 
     def _tell_again(self) -> None:
         """Tell of an end that is on disk: it may be there although its commit seemed to fail, and nobody was told."""
@@ -566,19 +596,20 @@ class ExecutionActor(CoreActor):
 
     def _settle_state(self) -> None:
         """Name what the run is doing, and leave memory if it only waits."""
+        if self.has_attempts:
+            return
         course = self._course
         if not course.rolling_back and self.row.state == State.RUNNING and self._only_waits():
             course.change_row(state=State.WAITING)
             course.emit(ev.WorkflowWaiting, waiting_for=tuple(self._gates.waiting_for()))
-        if not self.has_attempts:
-            if self.row.adoptions:  # nothing of the user's is in flight: it was not this run that killed the process
-                course.change_row(adoptions=0)
-            self._rest()
+        if self.row.adoptions:  # nothing of the user's is in flight: it was not this run that killed the process
+            course.change_row(adoptions=0)
+        self._rest()
 
     def _only_waits(self) -> bool:
         assert self._course.walk is not None
         waits = self._course.walk.open
-        return bool(waits) and not self.has_attempts and all(map(self._waits, waits))
+        return bool(waits) and all(map(self._waits, waits))
 
     def _waits(self, effect: Effect) -> bool:
         """Tell whether it takes time, a signal or an operator to make this go on."""

@@ -40,8 +40,13 @@ class Gates:
         self._course = course
         self._office = office
         self.accepted = len(signals)
-        self._untaken = [signal for signal in signals if signal.taken_by is None]
-        self._keys = {signal.dedup_key for signal in signals if signal.dedup_key is not None}
+        self._untaken: list[SignalRow] = []
+        self._keys: set[str] = set()
+        for signal in signals:
+            if signal.taken_by is None:
+                self._untaken.append(signal)
+            if signal.dedup_key is not None:
+                self._keys.add(signal.dedup_key)
 
     def knows(self, key: str | None) -> bool:
         """Tell whether a signal with this key was accepted before."""

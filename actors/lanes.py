@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -93,15 +94,15 @@ class ThreadLanes:
         self._turn = threading.Lock()
         self._wake = queue.SimpleQueue[bool]()
         self._awake = False
-        self.pool = Pool(threads, self._spawn)
+        self.pool = Pool(threads, self._run_job, self._spawn)
         self._starting = threading.Lock()
         self._local = threading.local()
         self._deliveries = queue.SimpleQueue[Thunk | None]()
         self._started: set[str] = set()
         self._alive: list[Task] = []
-        self._in_flight = 0
-        self._counting = threading.Lock()
-        self._count = threading.Condition(self._counting)
+        # One element for each thing in flight: a deque counts without a lock, which a number does not.
+        self._held: deque[None] = deque()
+        self._count = threading.Condition(threading.Lock())
         self._idle_waiters = 0
         self._due: int | None = None
         self._alarm = threading.Condition(threading.Lock())
@@ -123,27 +124,28 @@ class ThreadLanes:
 
     def hold(self) -> None:
         """Count one thing in flight."""
-        with self._counting:
-            self._in_flight += 1
+        self._held.append(None)
 
     def release(self, count: int = 1) -> None:
         """Count so many things as done."""
-        with self._counting:
-            self._in_flight -= count
-            if self._in_flight == 0 and self._idle_waiters:
+        for _ in range(count):
+            self._held.pop()
+        # Invariant: whoever waits has said so before it looks at the count, so that the end of the last is not missed.
+        if not self._held and self._idle_waiters:
+            with self._count:
                 self._count.notify_all()
 
     @property
     def in_flight(self) -> int:
         """How much is under way."""
-        return self._in_flight
+        return len(self._held)
 
     def wait_idle(self, deadline: float) -> bool:
         """Wait until nothing is in flight; False when the monotonic deadline passes first."""
-        with self._counting:
+        with self._count:
             self._idle_waiters += 1
             try:
-                while self._in_flight:
+                while self._held:
                     left = deadline - clock.monotonic()
                     if left <= 0:
                         return False
@@ -159,7 +161,7 @@ class ThreadLanes:
 
         In line only when alone: elsewhere it would break up the groups that share a commit.
         """
-        if self._in_flight > _ALONE:
+        if len(self._held) > _ALONE:
             self.wake()
             return
         if not self._turn.acquire(blocking=False):
@@ -213,8 +215,8 @@ class ThreadLanes:
 
     def crew(self, job: Thunk) -> None:
         """Give the job to the pool."""
-        self.hold()
-        self.pool.submit(lambda: self._run_job(job))
+        self._held.append(None)
+        self.pool.submit(job)
 
     def _run_job(self, job: Thunk) -> None:
         # Handlers are called through several frames of ours: freezegun leaves the clock real to callers whose last
@@ -388,7 +390,7 @@ class ThreadLanes:
 
     def _join(self) -> None:
         me = threading.current_thread()
-        deadline = clock.monotonic() + (_LONGEST_WAIT if self._in_flight == 0 else _FROZEN_POLL)
+        deadline = clock.monotonic() + (_FROZEN_POLL if self._held else _LONGEST_WAIT)
         for task in self._alive:
             if task.thread is not me:
                 task.join(max(0.0, deadline - clock.monotonic()))

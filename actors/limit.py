@@ -6,7 +6,6 @@ does anything for the run asks first whether its time is up.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -29,12 +28,11 @@ class Limit:
         due: When its time is up, or None.
     """
 
-    __slots__ = ("_course", "_halt", "_seconds", "due")
+    __slots__ = ("_course", "_seconds", "due")
 
-    def __init__(self, course: Course, definition: Definition | None, halt: Callable[[Fact, str], None]) -> None:
+    def __init__(self, course: Course, definition: Definition | None) -> None:
         self._course = course
         self._seconds = None if definition is None else definition.timeout
-        self._halt = halt
         fact = course.journal.facts.get(LIMIT)
         self.due = None if fact is None else fact.due_at
 
@@ -54,20 +52,20 @@ class Limit:
             self._course.record(self._course.journal.facts[LIMIT], due_at=self.due)
             self._course.arm(self.due, LIMIT)
 
-    def check(self) -> None:
-        """Stop the run if its time is up."""
-        if self.due is not None and self._course.now > self.due:
-            self.expire()
+    @property
+    def is_up(self) -> bool:
+        """Whether the run has taken as long as it may."""
+        return self.due is not None and self._course.now > self.due
 
-    def expire(self) -> None:
-        """Stop the run as a whole, as a cancel does; but it ends as failed."""
+    def expire(self) -> Fact | None:
+        """Return the fact that stops the whole run, as a cancel does, but as failed; None if it goes no further."""
         course = self._course
         if course.walk is None or course.halted or self._seconds is None:
-            return
+            return None
         fact = course.journal.facts[LIMIT]
         error = error_record(WorkflowTimeout(course.row.workflow, self._seconds))
         self.drop()
-        self._halt(replace(fact, status=FactStatus.FAILED, value="true", due_at=None, error=error), error.message)
+        return replace(fact, status=FactStatus.FAILED, value="true", due_at=None, error=error)
 
     def drop(self) -> None:
         """Forget the deadline: the run has ended, or is being undone."""

@@ -119,7 +119,6 @@ class OrderlyLanes(ThreadLanes):
             self.pool.about_to_report()  # the next may stay on this thread
             leave()
             self.pool.reported()
-            self.release()
 
     def loop(self, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run the coroutine on the engine's loop when its turn has come."""

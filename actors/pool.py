@@ -18,10 +18,17 @@ Job = Callable[[], None]
 
 
 class Pool:
-    """Up to so many daemon threads, each made when there is work that nobody is free for."""
+    """Up to so many daemon threads, each made when there is work that nobody is free for.
 
-    def __init__(self, size: int, spawn: Callable[[str, Callable[[], None]], None]) -> None:
+    Args:
+        size: How many.
+        run: Runs a job, on one of them.
+        spawn: Starts a thread of a name.
+    """
+
+    def __init__(self, size: int, run: Callable[[Job], None], spawn: Callable[[str, Callable[[], None]], None]) -> None:
         self._size = size
+        self._run = run
         self._spawn = spawn
         self._jobs: deque[Job] = deque()
         self._guard = threading.Lock()
@@ -92,7 +99,7 @@ class Pool:
                     self._wake_one()
                 while job is not None:
                     local.next, local.may_take = None, False
-                    job()
+                    self._run(job)
                     job = local.next
             with self._guard:
                 if self._jobs or self._closed:

@@ -38,8 +38,10 @@ class NoAnswer(pykka.Timeout, TimeoutError):
 class Reply(pykka.Future[Any]):
     """A future whose time-out is real time, also when a test has frozen the clock."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    _get_hook = None
+    """What pykka's initialiser sets for each future; here it is the class's."""
+
+    def __init__(self) -> None:  # one for each message that is answered
         self._done = threading.Lock()
         self._done.acquire()
         self._value: Any = None
@@ -118,8 +120,11 @@ class Errand:
     @staticmethod
     def consumed_by(replies: Iterable[tuple[Any, Any]]) -> list[int]:
         """Return the numbers of the messages that these answers are for, and that were acted on."""
-        inner = ((reply.reply if type(reply) is Instead else reply, answer) for reply, answer in replies)
-        return [reply.row for reply, answer in inner if type(reply) is Errand and reply.consumes(answer)]
+        return [
+            errand.row
+            for reply, answer in replies
+            if type(errand := reply.reply if type(reply) is Instead else reply) is Errand and errand.consumes(answer)
+        ]
 
     def set(self, value: Any = None) -> None:
         """Take the answer."""

@@ -12,7 +12,7 @@ This file decides what a start means; the supervisor knows which runs there are.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -42,6 +42,8 @@ class Start(msgspec.Struct, frozen=True):
         debounced: Whether a run of this key that is still put off begins later instead, with this input.
         signal: What the run is sent at once, be it new or not.
     """
+
+    at: ClassVar[int] = -1  # the moment of its arrival decides nothing
 
     workflow: str
     input: str
@@ -99,6 +101,8 @@ class Starting:
         if message.debounced and by_key is not None:
             put_off = office.is_put_off(by_key.id)
             found = by_key if put_off else Claim(freed=(by_key.id,))  # one that has begun minds no more calls
+        elif by_id is None and by_key is None:
+            found = _NEW
         else:
             found = claim(message, by_id, by_key, clock.micros())
         if isinstance(found, Claim):
@@ -141,6 +145,9 @@ class Claim(NamedTuple):
 
     replaced: tuple[int, ...] = ()
     freed: tuple[int, ...] = ()
+
+
+_NEW = Claim()
 
 
 def claim(

@@ -209,8 +209,19 @@ class Supervisor(CoreActor):
         else:
             self._hand(actor, msg.Confirm(), reply)
 
-    def new_row(self, definition: Definition, encoded_input: str, *, execution_id: str | None = None) -> ExecutionRow:
-        """Return the row of a run that begins."""
+    def new_row(
+        self,
+        definition: Definition,
+        encoded_input: str,
+        *,
+        execution_id: str | None = None,
+        idempotency_key: str | None = None,
+        key_until: int | None = None,
+        tags: str | None = None,
+        business_key: str | None = None,
+        priority: int = 0,
+    ) -> ExecutionRow:
+        """Return the row of a run that begins; from any thread."""
         now = clock.micros()
         return ExecutionRow(
             id=self.new_id(),
@@ -223,8 +234,8 @@ class Supervisor(CoreActor):
             result=None,
             error=None,
             rollback=None,
-            idempotency_key=None,
-            tags=None,
+            idempotency_key=idempotency_key,
+            tags=tags,
             parent_id=None,
             parent_key=None,
             owner=self.core.store.engine_id,
@@ -233,13 +244,17 @@ class Supervisor(CoreActor):
             created_at=now,
             updated_at=now,
             finished_at=None,
+            business_key=business_key,
+            key_until=key_until,
+            priority=priority,
         )
 
     def row_for(self, message: Start, definition: Definition) -> ExecutionRow:
         """Return the row of a run that a caller wants started; from any thread."""
-        row = self.new_row(definition, message.input, execution_id=message.execution_id or message.new_id)
-        return replace(
-            row,
+        return self.new_row(
+            definition,
+            message.input,
+            execution_id=message.execution_id or message.new_id,
             idempotency_key=message.key,
             key_until=message.key_until,
             priority=message.priority,
@@ -346,7 +361,7 @@ class Supervisor(CoreActor):
             self.schedules.run_ended(actor.row.execution_id)
 
     def _forget(self, actor: ExecutionActor) -> None:
-        actor.actor_stopped.set()
+        actor.leave()
         del self._live[actor.run_id]
         self._ids.pop(actor.row.execution_id, None)
         self._starting.left(actor.row)

@@ -48,12 +48,20 @@ class Invoke(msgspec.Struct, frozen=True):
     Yields a settled fact. ``kind`` is ``STEP`` or ``UNDO``.
     """
 
+    turn: ClassVar[None] = None
+    check: ClassVar[None] = None
+
     place: Place
     handler: Callable[..., Any]
     policy: AttemptPolicy
     scope: Scope
     kind: FactKind = FactKind.STEP
     undoes: Place | None = None
+
+    @property
+    def code(self) -> Callable[..., Any]:
+        """The user's function."""
+        return self.handler
 
 
 class Decide(msgspec.Struct, frozen=True):
@@ -63,12 +71,20 @@ class Decide(msgspec.Struct, frozen=True):
     answer must be: ``check`` raises when it is not, and may return a normalised answer.
     """
 
+    policy: ClassVar[None] = None
+    undoes: ClassVar[None] = None
+
     place: Place
     question: Callable[..., Any]
     scope: Scope
     kind: FactKind = FactKind.DECISION
     turn: int | None = None
     check: Callable[[Any], Any] | None = None
+
+    @property
+    def code(self) -> Callable[..., Any]:
+        """The user's function."""
+        return self.question
 
 
 class WaitFor(msgspec.Struct, frozen=True):
@@ -103,22 +119,41 @@ class WaitUntil(msgspec.Struct, frozen=True):
     """Wait for a point in time: so many seconds from now, an instant, or what the function says."""
 
     kind: ClassVar[FactKind] = FactKind.SLEEP
+    policy: ClassVar[None] = None
+    undoes: ClassVar[None] = None
+    turn: ClassVar[None] = None
 
     place: Place
     until: float | datetime | Callable[..., Any]
     scope: Scope
     check: Callable[[Any], Any] | None = None
 
+    @property
+    def code(self) -> Callable[..., Any]:
+        """The user's function, where there is one."""
+        assert callable(self.until)
+        return self.until
+
 
 class RunChild(msgspec.Struct, frozen=True):
     """Start another workflow as an execution of its own and wait for its end. Yields its steps' results."""
 
     kind: ClassVar[FactKind] = FactKind.CHILD
+    policy: ClassVar[None] = None
+    undoes: ClassVar[None] = None
+    turn: ClassVar[None] = None
+    check: ClassVar[None] = None
 
     place: Place
     workflow: str
     mapper: Callable[..., Any] | None
     scope: Scope
+
+    @property
+    def code(self) -> Callable[..., Any]:
+        """The user's function, where there is one."""
+        assert self.mapper is not None
+        return self.mapper
 
 
 class UndoChild(msgspec.Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -42,6 +42,8 @@ class Begin(msgspec.Struct, frozen=True):
         replaces: Finished runs whose id this one gets; they go to the archive.
         takes_key_of: Runs whose idempotency key this one gets.
     """
+
+    at: ClassVar[int] = -1  # the moment of its arrival decides nothing
 
     start_at: int | None = None
     replaces: tuple[int, ...] = ()

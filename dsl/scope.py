@@ -213,6 +213,10 @@ class Scope:
         """Owe nothing for the facts of these keys: they are another run's, which has to undo them if anybody must."""
         self._shared.borrowed = frozenset(keys)
 
+    def forget_debts(self) -> None:
+        """Owe nothing: nobody will ask any more, and what is owed knows the scope that owes it."""
+        self._debts.clear()
+
     def debts(self) -> list[Owed]:
         """Return what is to be undone, in the order in which it is to be undone."""
         if self._shared.pivoted:
