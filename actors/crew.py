@@ -311,8 +311,9 @@ class Crew:
 
     def _submit(self, attempt: Attempt) -> None:
         function = _function_of(attempt)
-        if attempt.number and (executor := attempt.effect.policy.executor) is not None:  # type: ignore[union-attr]  # only handlers have numbers
-            attempt.annex = annex = self.annexes[executor]
+        policy = attempt.effect.policy
+        if policy is not None and policy.executor is not None:
+            attempt.annex = annex = self.annexes[policy.executor]
             self._lanes.pool.grow()
             self._lanes.crew(lambda: self._run_elsewhere(attempt, annex))
         elif _is_async(function):
@@ -580,7 +581,8 @@ def failed(attempt: Attempt, error: BaseException) -> StepFailed:
 
 def lost(attempt: Attempt, error: NotSendable | WorkerLost) -> StepFailed:
     """Turn the loss of an attempt into a message; what must not be repeated after a crash is not tried again."""
-    policy, place = attempt.effect.policy, attempt.effect.place  # type: ignore[union-attr]  # only handlers are sent
+    policy, place = attempt.effect.policy, attempt.effect.place
+    assert policy is not None  # only handlers are sent
     gone = isinstance(error, WorkerLost)
     retryable = gone and policy.on_interrupted == "repeat" and policy.retry.allows(error)
     record = error_record(error, place.name)
