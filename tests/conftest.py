@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,12 @@ FIGURES = {"quick": Figures(150, 1, 15), "commit": Figures(2_000, 20, 300), "rel
 def checkout() -> Path:
     """The checkout's root."""
     return Path(__file__).resolve().parent.parent
+
+
+def pytest_configure() -> None:
+    """Have the tests' processes heed Ctrl-C: a shell that starts them in the background has them ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
