@@ -26,11 +26,15 @@ from .core import CoreActor
 from .course import MICROS, PARDON, Course
 from .crew import Attempt, error_record
 from .notes import QUIET, Notebook
+from .tokens import Tokens
 
 if TYPE_CHECKING:
     from .supervisor import Supervisor
 
 __all__ = ["Attempts"]
+
+_TO_BE_TRIED = (FactStatus.RETRYING, FactStatus.WAITING)
+"""Without a timer: an operator has it tried again, or a crash came before it was told when its token is due."""
 
 
 class Attempts:
@@ -40,7 +44,7 @@ class Attempts:
         in_flight: Attempts whose answer is waited for, by key.
     """
 
-    __slots__ = ("_actor", "_answered", "_course", "_notebook", "_office", "_run_facts", "in_flight")
+    __slots__ = ("_actor", "_answered", "_course", "_notebook", "_office", "_run_facts", "_tokens", "in_flight")
 
     def __init__(self, course: Course, office: Supervisor, actor: CoreActor) -> None:
         row = course.row
@@ -48,6 +52,7 @@ class Attempts:
         self._office = office
         self._actor = actor
         self._notebook = Notebook(course, office)
+        self._tokens: Tokens | None = None
         self._run_facts = RunFacts(row.execution_id, row.workflow, row.input, office.logger_for)
         self.in_flight: dict[str, Attempt] = {}
         self._answered: Attempt | None = None
@@ -71,7 +76,7 @@ class Attempts:
             fact = replace(fact, interruptions=fact.interruptions + 1)
             self._keep(fact, "interrupted", None)
             self._take_up(effect, fact)
-        elif fact.status is FactStatus.RETRYING and fact.due_at is None:  # an operator has it tried again
+        elif fact.status in _TO_BE_TRIED and fact.due_at is None:
             self.begin(effect, fact)
 
     def _take_up(self, effect: Invoke, fact: Fact) -> None:
@@ -89,7 +94,24 @@ class Attempts:
             self._give_up(effect, fact, error)
 
     def begin(self, effect: Invoke, fact: Fact) -> None:
-        """Begin the next attempt of a handler."""
+        """Begin the next attempt of a handler, as soon as it may."""
+        if effect.policy.rate is None or self._allows(effect, fact):
+            self._begin(effect, fact)
+
+    def _allows(self, effect: Invoke, fact: Fact) -> bool:
+        self._tokens = self._tokens or Tokens(self._course, self._office, self._actor)
+        return self._tokens.allow(effect, fact)
+
+    def token_given(self, message: msg.TokenGiven) -> None:
+        """Begin the attempt that has asked for a token, if it is due."""
+        assert self._tokens is not None  # it was this actor that has asked
+        if (fact := self._tokens.given(message)) is not None:
+            assert self._course.walk is not None
+            effect = self._course.walk.asks(message.key)
+            assert isinstance(effect, Invoke)
+            self._begin(effect, fact)
+
+    def _begin(self, effect: Invoke, fact: Fact) -> None:
         course = self._course
         course.wake()
         number = fact.attempts + 1
@@ -108,6 +130,8 @@ class Attempts:
         course.emit(started, **fields)
         if fact.due_at is not None:
             course.disarm(fact.key)
+        if fact.value is not None:  # which limit it has waited for
+            fact = replace(fact, value=None)
         course.record(fact, status=FactStatus.RUNNING, attempts=number, due_at=None)
         course.turn.acts.append(lambda: self._office.crew.run(attempt))
         if effect.policy.timeout is not None:

@@ -176,6 +176,10 @@ class Bell:
         """Say to all engines that schedules were changed; from any thread."""
         self._soon(lambda: self._say(None, wire.SchedulesChanged()))
 
+    def tell_slots_given(self, engine: int) -> None:
+        """Say to an engine that runs of its were given slots; from any thread."""
+        self._soon(lambda: self._say(engine, wire.SlotsGiven()))
+
     def runs_have_left(self) -> None:
         """Have the lookout see to those who wait for runs that this engine no longer drives; from any thread."""
         self._lookout.watch_all()
@@ -255,6 +259,8 @@ class Bell:
                 self._post(NeighbourKinds(engine, frozenset(kinds)))
             case wire.Look():
                 self._post(LookAgain())
+            case wire.SlotsGiven():
+                self._office.doorkeeper.look()
             case wire.SchedulesChanged():
                 self._core.post(self._office.schedules, Letter(Read()))
             case wire.TakenOver():

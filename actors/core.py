@@ -24,7 +24,16 @@ from pykka import messages as pykka_messages
 
 from ..dsl.errors import DuplicateRow, InternalError, OwnershipLost, StoreError
 from ..dsl.facts import Fact
-from ..persistence.records import AttemptRow, Batch, ExecutionRow, ScheduleChange, SignalRow, TagRow
+from ..persistence.records import (
+    AttemptRow,
+    Batch,
+    ExecutionRow,
+    ScheduleChange,
+    SignalRow,
+    SlotChange,
+    TagRow,
+    TokenAsk,
+)
 from . import clock
 from .reply import Errand, Reply
 from .wish import Wish
@@ -62,6 +71,8 @@ class Turn(msgspec.Struct, eq=False):
         acts: What to do once it is remembered.
         replies: Answers to callers, set once it is remembered.
         wish: What an operator's wish adds to what is remembered.
+        slots: Slots that are asked for, given back, or had in another number.
+        tokens: Tokens that attempts need.
     """
 
     actor: Any = None
@@ -81,6 +92,8 @@ class Turn(msgspec.Struct, eq=False):
     engine: int = 0
     error: BaseException | None = None
     wish: Wish | None = None
+    slots: tuple[SlotChange, ...] = ()
+    tokens: tuple[TokenAsk, ...] = ()
 
     def write_to(self, batch: Batch) -> None:
         """Add this turn's records to the commit."""
@@ -102,6 +115,8 @@ class Turn(msgspec.Struct, eq=False):
         batch.replaced += self.replaced
         batch.inputs += self.inputs
         batch.freed += self.freed
+        batch.slots += self.slots
+        batch.tokens += self.tokens
         if self.replies:
             # Invariant: a message leaves the inbox in the commit that holds what it has caused.
             batch.consumed += Errand.consumed_by(self.replies)

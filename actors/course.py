@@ -72,6 +72,7 @@ class Course:
         walk: The walk, forward or back; None in a run that has ended or cannot be driven.
         rolling_back: Whether the walk goes back.
         paused: Whether nothing may begin until an operator resumes the run.
+        questions: How many things were asked of the database that it answers with the commit.
         turn: What has been decided in the current cycle.
         now: When the message arrived that is being handled.
     """
@@ -85,6 +86,7 @@ class Course:
         "journal",
         "now",
         "paused",
+        "questions",
         "rolling_back",
         "row",
         "run_id",
@@ -102,6 +104,7 @@ class Course:
         self.walk: Walk | None = None
         self.rolling_back = False
         self.paused = (pause := self.journal.facts.get(PAUSE)) is not None and not pause.settled
+        self.questions = 0
         self.turn = turn
         self.now = 0
         self._order, self._sequence = 0, self.row.sequence

@@ -22,11 +22,23 @@ from typing import TYPE_CHECKING, Any
 
 from ..dsl import events as ev
 from ..dsl import messages as msg
-from ..dsl.effects import Conclude, Decide, Effect, Invoke, Remind, RunChild, UndoChild, WaitFor, WaitUntil, Withdraw
+from ..dsl.effects import (
+    Conclude,
+    Decide,
+    Effect,
+    Invoke,
+    Remind,
+    RunChild,
+    TakeSlot,
+    UndoChild,
+    WaitFor,
+    WaitUntil,
+    Withdraw,
+)
 from ..dsl.errors import DuplicateRow, ExecutionFinished, UnknownSignal, UnknownWorkflow
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus, Place
 from ..dsl.fitting import misfit
-from ..dsl.programs import DELAY, forward, roll_back
+from ..dsl.programs import DELAY, SLOT, forward, roll_back
 from ..dsl.states import FINAL, State
 from ..dsl.walk import Walk
 from ..persistence.codec import encode
@@ -38,11 +50,13 @@ from .course import BEHIND, CALLED, CANCEL, FORK, LIMIT, MICROS, RECOVER, Course
 from .family import Family
 from .gates import Gates
 from .limit import Limit
+from .slot import Slot
 from .steering import TERMINATED, Steering
 from .withdrawals import Withdrawals
 
 if TYPE_CHECKING:
     from ..dsl.definition import Definition
+    from ..dsl.limits import Pool
     from .supervisor import Supervisor
 
 __all__ = ["ExecutionActor"]
@@ -90,6 +104,21 @@ class ExecutionActor(CoreActor):
     def _steering(self) -> Steering:
         return Steering(self, self._course, self._office, self._attempts, self._family)
 
+    @cached_property
+    def slot(self) -> Slot:
+        """What it has of its workflow's limit."""
+        return Slot(self, self._course, self._office)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it needs, has or had a slot."""
+        return SLOT in self._course.journal.facts
+
+    @property
+    def pool(self) -> Pool | None:
+        """The slots of which it needs one before it goes on, if it does: it does not if it began without a limit."""
+        return None if self.definition is None or not self.is_limited else self.definition.pool
+
     @property
     def row(self) -> ExecutionRow:
         """The run's row as it will be after this turn."""
@@ -109,6 +138,11 @@ class ExecutionActor(CoreActor):
     def is_left_behind(self) -> bool:
         """Whether it could set out, and waits for room in memory."""
         return self._course.walk is None and self.definition is not None and self._course.is_behind
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether the run must not leave memory, since it is about to hear what it has asked of the database."""
+        return self._course.questions > 0
 
     @property
     def is_put_off(self) -> bool:
@@ -162,6 +196,12 @@ class ExecutionActor(CoreActor):
                 self._withdrawals.interrupted(message)
             case msg.Undo():
                 self._undo(message)
+            case msg.SlotGiven():
+                self._admit(message)
+            case msg.NoSlot():
+                self.slot.refused()
+            case msg.TokenGiven():
+                self._attempts.token_given(message)
             case msg.SetAside():
                 self._quarantine(message.error)
             case _:
@@ -215,7 +255,10 @@ class ExecutionActor(CoreActor):
         if (fork := self._course.journal.facts.get(FORK)) is not None:
             origin = self._course.journal.value(fork)
             self._course.emit(ev.WorkflowForked, source=origin["source"], step=origin["at"])
-        self.limit.begin(start_at)
+        if self.definition is not None and self.definition.pool is not None:
+            self.slot.begin()
+        else:
+            self.limit.begin(start_at)
         if start_at is None and not self._office.backlog.has_room_for(self.row):
             self._stay_behind()
         else:
@@ -278,10 +321,21 @@ class ExecutionActor(CoreActor):
         else:
             self._steering.pass_pause_on()
 
+    def _admit(self, message: msg.SlotGiven) -> None:
+        """Begin with a slot, or go on with one."""
+        if not self.slot.given(asked=message.asked):
+            return
+        if self.limit.due is None:
+            self.limit.begin()
+        if (changed := self._changed_definition()) is not None:
+            self._quarantine(changed)
+
     def _changed_definition(self) -> ErrorRecord | None:
         """Return what a walk over the recorded facts says against the registered definition, if anything."""
         course = self._course
         assert course.walk is not None
+        if self.is_limited and self.slot.is_awaited:  # the walk has not come to the graph yet
+            return None
         undoing = self.row.state == State.COMPENSATING and not course.halted
         return misfit(course.walk, course.journal, self.row.workflow, undoing=undoing)
 
@@ -289,7 +343,7 @@ class ExecutionActor(CoreActor):
         assert self.definition is not None
         course = self._course
         start = None if start_at is None else clock.from_micros(start_at)
-        course.walk = forward(self.definition.body, course.scope, start)
+        course.walk = forward(self.definition.body, course.scope, start, self.pool)
 
     def _go_on(self) -> None:
         """Ask for what the walk owes until it rests or ends."""
@@ -353,7 +407,7 @@ class ExecutionActor(CoreActor):
 
     # ---- asking
 
-    def _ask(self, effect: Effect) -> None:
+    def _ask(self, effect: Effect) -> None:  # noqa: C901 - one case an effect
         """Begin an effect, take it up where its fact says it stands, or end it."""
         fact = self._course.journal.answer(effect.place, effect.kind)
         self._course.keep_armed(fact)
@@ -368,6 +422,8 @@ class ExecutionActor(CoreActor):
                 self._ask_time(effect)
             case Decide():
                 self._ask_decision(effect)
+            case TakeSlot():
+                self.slot.ask(effect, fact)
             case RunChild():
                 self._family.ask(effect, fact)
             case UndoChild():
@@ -516,6 +572,8 @@ class ExecutionActor(CoreActor):
         state = State.COMPENSATING if rolling_back else State.RUNNING
         self._course.change_row(state=state, error=None, adoptions=0, finished_at=None)
         self._course.emit(ev.WorkflowResumed)
+        if self.is_limited and not rolling_back:
+            self.slot.again()
         self._course.start_over()
         self.restore()
         return None
@@ -565,6 +623,8 @@ class ExecutionActor(CoreActor):
         undone = self.row.result is not None  # it had completed before
         course.walk = None
         self.limit.drop()
+        if self.is_limited:
+            self.slot.leave()
         course.change_row(state=state, result=result, error=error, rollback=rollback, finished_at=course.now)
         match state:
             case State.COMPLETED:
@@ -588,6 +648,8 @@ class ExecutionActor(CoreActor):
 
     def _quarantine(self, error: ErrorRecord) -> None:
         self._course.walk = None
+        if self.is_limited:
+            self.slot.leave()
         self._course.change_row(state=State.QUARANTINED, error=error)
         self._course.emit(ev.WorkflowQuarantined, error=error)
         self._course.announce_end()
@@ -616,6 +678,8 @@ class ExecutionActor(CoreActor):
         if isinstance(effect, (WaitFor, Remind, WaitUntil)):
             return True
         fact = self._course.journal.facts.get(effect.place.key)
+        if fact is not None and fact.status is FactStatus.WAITING:  # for a slot, or for the time of its token
+            return isinstance(effect, TakeSlot) or fact.due_at is not None
         parked = fact is not None and fact.status is FactStatus.PARKED
         return parked or (self._course.paused and not self._family.lives(effect))
 

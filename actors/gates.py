@@ -20,6 +20,7 @@ from ..persistence.records import SignalRow
 from . import clock
 from .course import CALLED, MICROS, Course
 from .crew import error_record
+from .slot import wanted_of
 
 if TYPE_CHECKING:
     from .supervisor import Supervisor
@@ -164,6 +165,10 @@ def waits_of(fact: Fact, untaken: Mapping[str, int]) -> list[ev.WaitingFor]:
     deadline = None if fact.due_at is None else clock.from_micros(fact.due_at)
     if fact.kind is FactKind.REMINDER:
         return []
+    if fact.kind in (FactKind.SLOT, FactKind.STEP):
+        limited = wanted_of(fact) if fact.status is FactStatus.WAITING else None
+        limit, key = limited or (None, None)
+        return [ev.WaitingFor(fact.name, None, since, deadline, limit=limit, key=key or None)]
     wanted: Any = decode(fact.value) if fact.kind is FactKind.GATE and fact.value is not None else None
     if not isinstance(wanted, dict):
         return [ev.WaitingFor(fact.name, wanted, since, deadline)]

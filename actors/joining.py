@@ -22,7 +22,7 @@ from ..dsl.programs import DELAY
 from ..persistence.records import Batch
 from . import clock
 from .core import Core, Letter
-from .starting import Claim, Start, claim
+from .starting import Claim, Start, claim, of_singleton
 
 if TYPE_CHECKING:
     from ..dsl.definition import Definition
@@ -60,6 +60,7 @@ class Joining:
             DuplicateExecution: The id or key exists, and was to be rejected.
             StoreError: It could not be written.
         """
+        message = of_singleton(message, definition)
         with self._core.store.joined(tx) as joined:
             by_id = None if message.execution_id is None else joined.find(message.execution_id)
             by_key = None if message.key is None else joined.find_key(message.workflow, message.key)

@@ -69,6 +69,10 @@ class Reached(Protocol):
         """Say to all engines that schedules were changed."""
         ...
 
+    def tell_slots_given(self, engine: int) -> None:
+        """Say to an engine that runs of its were given slots."""
+        ...
+
     def runs_have_left(self) -> None:
         """Hear that runs somebody may wait for are driven by others now."""
         ...
@@ -91,6 +95,9 @@ class Neighbour:
         """Say nothing."""
 
     def tell_schedules_changed(self) -> None:
+        """Say nothing."""
+
+    def tell_slots_given(self, engine: int) -> None:
         """Say nothing."""
 
     def runs_have_left(self) -> None:
@@ -128,6 +135,7 @@ class Neighbours(CoreActor):
                 case NeighbourKinds(engine, kinds):
                     self._kinds[engine] = kinds
                     self._hand_over(engine)
+                    self._office.doorkeeper.look()  # it may have given slots before it could say so
                 case LookAgain():
                     self._office.take_up()
                 case Fenced():
@@ -143,6 +151,7 @@ class Neighbours(CoreActor):
 
     def _gone(self, engine: int) -> bool:
         self._inherit()
+        self._office.doorkeeper.look()  # it may have given slots and died before it could say so
         if engine in self.core.store.inbox.living():
             return False
         self._kinds.pop(engine, None)

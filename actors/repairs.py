@@ -104,7 +104,10 @@ class Repairs:
         course.change_row(state=State.RUNNING, result=None, error=None, rollback=None, adoptions=0, finished_at=None)
         course.emit(ev.WorkflowRetried, reason=message.reason, by=message.by)
         course.start_over()
-        self._actor.limit.begin()
+        if self._actor.is_limited:
+            self._actor.slot.again()
+        if self._actor.pool is None:  # else its time counts from when it has a slot
+            self._actor.limit.begin()
         self._actor.restore()
 
     def _ask_anew(self, fact: Fact) -> None:
@@ -156,8 +159,7 @@ class Repairs:
         if standing is Standing.FAILED:
             self._revive(message, broken)
             assert course.walk is not None
-            effect = course.walk.asks(effect.place.key)
-            assert effect is not None
+            effect = course.walk.asks(effect.place.key) or effect  # it need not be asked for yet, for want of a slot
         course.note(verb, message.by, message.reason, message.step, result=self._office.codec.decode(message.value))
         self._settle(effect, message)
         return None

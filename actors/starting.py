@@ -23,11 +23,13 @@ from ..dsl.states import FINAL, State
 from ..persistence.records import ExecutionRow
 from . import clock
 from .reply import Instead
+from .slot import SINGLETON
 
 if TYPE_CHECKING:
+    from ..dsl.definition import Definition
     from .supervisor import Supervisor
 
-__all__ = ["Claim", "IfExists", "Start", "Starting", "ToRun", "claim", "execution_id_of"]
+__all__ = ["Claim", "IfExists", "Start", "Starting", "ToRun", "claim", "execution_id_of", "of_singleton"]
 
 IfExists = Literal["return", "reject", "replace_if_finished"]
 
@@ -40,6 +42,7 @@ class Start(msgspec.Struct, frozen=True):
         key_until: When the key may be used for another run, whatever this one does.
         priority: How much it matters beside others that queue.
         debounced: Whether a run of this key that is still put off begins later instead, with this input.
+        singleton: Whether a run that has ended gives up its key in any case.
         signal: What the run is sent at once, be it new or not.
     """
 
@@ -58,6 +61,7 @@ class Start(msgspec.Struct, frozen=True):
     if_exists: IfExists = "return"
     priority: int = 0
     debounced: bool = False
+    singleton: bool = False
     signal: msg.Signalled | None = None
 
     def for_existing(self) -> msg.Signalled | msg.Postpone:
@@ -93,6 +97,7 @@ class Starting:
     def start(self, message: Start, reply: Any) -> None:
         """Start a run, or answer for the one that is there already."""
         office = self._office
+        message = of_singleton(message, office.find_definition(message.workflow, message.version))
         by_id = None if message.execution_id is None else office.row_of(message.execution_id)
         by_key = None if message.key is None else self._find_key(message.workflow, message.key)
         found: Claim | ExecutionRow | DuplicateExecution
@@ -133,6 +138,14 @@ class Starting:
     def _find_key(self, workflow: str, key: str) -> ExecutionRow | None:
         run = self._keys.get((workflow, key))  # a run started in this very cycle is not on disk yet
         return self._office.live_row(run) if run is not None else self._office.core.store.find_key(workflow, key)
+
+
+def of_singleton(message: Start, definition: Definition | None) -> Start:
+    """Return a start as it is meant where there is one unfinished run at a time: with a key, which an end frees."""
+    if definition is None or not definition.is_singleton:
+        return message
+    key = SINGLETON if message.key is None else message.key
+    return msgspec.structs.replace(message, key=key, singleton=True)
 
 
 class Claim(NamedTuple):
@@ -182,7 +195,8 @@ def _may_be_replaced(row: ExecutionRow, message: Start) -> bool:
 
 def _gives_key_up(row: ExecutionRow, message: Start, now: int) -> bool:
     expired = row.key_until is not None and row.key_until <= now
-    return expired or (message.if_exists == "replace_if_finished" and row.state in FINAL)
+    is_free = message.singleton or message.if_exists == "replace_if_finished"
+    return expired or (is_free and row.state in FINAL)
 
 
 def execution_id_of(now: int, random_bits: Callable[[int], int]) -> str:

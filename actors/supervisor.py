@@ -31,6 +31,7 @@ from . import clock
 from .backlog import Adopt, Backlog
 from .core import Core, CoreActor, Letter, Mail
 from .course import BEHIND, RECOVER
+from .doorkeeper import Doorkeeper
 from .execution import ExecutionActor
 from .family import child_ended
 from .joining import Revive
@@ -38,6 +39,7 @@ from .neighbours import Fenced, Neighbours
 from .reader import CodecReader
 from .reply import Elsewhere
 from .schedules import Read, Schedules
+from .slot import pool_row
 from .starting import Start, Starting, ToRun, execution_id_of
 from .timekeeper import Timekeeper
 from .tray import Collect, Tray
@@ -91,6 +93,7 @@ class Supervisor(CoreActor):
         schedules: Starts runs when their time comes.
         tray: Takes messages from other processes in.
         neighbours: Has to do with other engines on the database.
+        doorkeeper: Tells runs of the slots they were given.
         seed: What jitter and ids are drawn from.
     """
 
@@ -106,6 +109,7 @@ class Supervisor(CoreActor):
         self._starting = Starting(self)
         self.tray = Tray(core, self)
         self.neighbours = Neighbours(core, self)
+        self.doorkeeper = Doorkeeper(core, self)
         self.seed = random.Random(seed).getrandbits(64)  # noqa: S311 - jitter is no secret
         # Not from the seed alone: an engine opened again, at the same frozen time, would draw the same ids again.
         self._random = random.Random(f"{self.seed} {core.store.engine_id}")  # noqa: S311 - ids are unique, not secret
@@ -154,6 +158,9 @@ class Supervisor(CoreActor):
     def _read_again(self) -> None:
         self.timekeeper.reload()
         self.backlog.begin_again()
+        for definition in self._definitions.values():
+            self._limit(definition)
+        self.doorkeeper.look()
 
     def _register(self, definition: Definition) -> Any:
         key = (definition.name, definition.version)
@@ -169,9 +176,16 @@ class Supervisor(CoreActor):
             self._latest[definition.name] = definition
             # A run is left untouched until everything it may start is known: it would fail for want of its children.
             self._drivable = {each: one for each, one in self._definitions.items() if self._is_whole(one, set())}
+            self._limit(definition)
             self.take_up()
             self.turn.acts.append(self.neighbours.reach.tell_kinds)
         return None
+
+    def _limit(self, definition: Definition) -> None:
+        """Have a workflow's limit count as it is said now, for those too that wait in line already."""
+        if definition.pool is not None:
+            self.turn.slots += (pool_row(definition, definition.pool),)
+            self.turn.acts.append(self.doorkeeper.look)
 
     def take_up(self) -> None:
         """Take up what this engine can drive and does not yet: workflows were registered, or runs have come to it."""
@@ -181,6 +195,7 @@ class Supervisor(CoreActor):
         self._instruct()
         self.backlog.begin_again()
         self.core.post(self.schedules, Letter(Read()))
+        self.doorkeeper.look()
 
     def _instruct(self) -> None:
         """Let the runs go on that are in memory without a definition: something came for them before it did."""
@@ -350,7 +365,7 @@ class Supervisor(CoreActor):
     def rest(self, actor: ExecutionActor) -> None:
         """Let an actor leave memory, unless there is mail for it."""
         # Invariant: a message that arrives while an actor is being put to rest is never lost.
-        if actor.ready or actor.has_attempts or self._live.get(actor.run_id) is not actor:
+        if actor.ready or actor.has_attempts or actor.is_asking or self._live.get(actor.run_id) is not actor:
             return
         self._crashes.pop(actor.run_id, None)
         if actor.is_stormed and actor.row.state not in _ENDS:

@@ -33,6 +33,7 @@ __all__ = [
     "Line",
     "Look",
     "SchedulesChanged",
+    "SlotsGiven",
     "Spoken",
     "Take",
     "TakenOver",
@@ -108,11 +109,17 @@ class SchedulesChanged(msgspec.Struct, frozen=True, tag=True):
     """An engine to another: schedules were changed."""
 
 
+class SlotsGiven(msgspec.Struct, frozen=True, tag=True):
+    """An engine to another: runs of yours were given slots."""
+
+
 class TakenOver(msgspec.Struct, frozen=True, tag=True):
     """An engine to another: you were taken for dead, and your runs are mine now."""
 
 
-Spoken: TypeAlias = Take | Answer | Failure | Left | Watch | Changed | Hello | Look | SchedulesChanged | TakenOver
+Spoken: TypeAlias = (
+    Take | Answer | Failure | Left | Watch | Changed | Hello | Look | SchedulesChanged | SlotsGiven | TakenOver
+)
 """Any of the above."""
 
 _encode: Final = msgspec.json.Encoder().encode

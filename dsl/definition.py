@@ -17,6 +17,7 @@ from typing import Any
 
 from .errors import DefinitionError
 from .graph import Body, Node
+from .limits import Pool
 from .nodes.branch import BranchNode
 from .nodes.for_each import ForEachNode
 from .policies import OnExhausted
@@ -36,6 +37,7 @@ class Definition:
         input_type: Type of its input, or None.
         types: Every type whose values may have to be revived from the database.
         timeout: Seconds a run may take as a whole, or None.
+        pool: The slots of which each run needs one, or None.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Definition:
     input_type: Any
     types: tuple[Any, ...] = ()
     timeout: float | None = None
+    pool: Pool | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -65,6 +68,11 @@ class Definition:
     def children(self) -> frozenset[str]:
         """Names of all workflows it starts."""
         return frozenset(child for node in self.body.every() for child in node.children())
+
+    @property
+    def is_singleton(self) -> bool:
+        """Whether there is one unfinished run at a time, of each idempotency key."""
+        return self.pool is not None and self.pool.is_singleton
 
     def namespaces(self) -> list[Mapping[str, Any]]:
         """Return the names that its functions can see, of their modules and of the functions around them."""
@@ -102,6 +110,7 @@ def define(
     types: Iterable[Any],
     timeout: float | None = None,
     on_exhausted: OnExhausted = "fail",
+    pool: Pool | None = None,
 ) -> Definition:
     """Check the nodes as a whole and return the definition.
 
@@ -116,7 +125,7 @@ def define(
         body = body.parking()
     body, taken = _settle(body, {}, f"workflow {name!r}")
     _check_items(body, taken, name)
-    return Definition(name, version, body, input_type, tuple(types), timeout)
+    return Definition(name, version, body, input_type, tuple(types), timeout, pool)
 
 
 def _settle(body: Body, taken: dict[str, str], where: str) -> tuple[Body, dict[str, str]]:

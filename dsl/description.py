@@ -30,6 +30,7 @@ def describe(definition: Definition) -> dict[str, Any]:
         "fingerprint": definition.fingerprint,
         "input": None if definition.input_type is None else _name_of(definition.input_type),
         "timeout": definition.timeout,
+        **({} if definition.pool is None else {"concurrency": _plain(definition.pool)}),
         "nodes": describe_body(definition.body),
     }
 

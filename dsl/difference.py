@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from .definition import Definition
-from .description import options_of
+from .description import describe, options_of
 from .graph import Body, Node
 
 __all__ = ["Change", "Difference", "What", "compare"]
@@ -95,6 +95,14 @@ def _of_the_whole(old: Definition, new: Definition) -> Iterator[Change]:
         was, now = getattr(old, what), getattr(new, what)
         if was != now:
             yield Change(What.CHANGED, "", f"{what}: {_shown(was)} → {_shown(now)}")
+    before, after = _limits(old), _limits(new)
+    for what in sorted(before.keys() | after.keys()):
+        if before.get(what) != after.get(what):
+            yield Change(What.CHANGED, "", f"{what}: {_shown(before.get(what))} → {_shown(after.get(what))}")
+
+
+def _limits(definition: Definition) -> dict[str, Any]:
+    return _flat({"concurrency": describe(definition).get("concurrency", {})})
 
 
 def _by_name(definition: Definition) -> dict[str, _Placed]:

@@ -17,6 +17,7 @@ from .errors import DefinitionError
 from .gate import GateNode, check_reminder
 from .graph import Body, Node
 from .joining import Tolerance, check_tolerance
+from .limits import Concurrency, pool_of
 from .names import check_name
 from .nodes.branch import BranchNode
 from .nodes.for_each import ForEachNode
@@ -45,6 +46,7 @@ class Draft:
         version: Version of the definition, or None.
         timeout: Seconds a run may take as a whole, or None.
         on_exhausted: What becomes of steps that have failed for good and do not say so themselves.
+        pool: The slots of which each run needs one, or None.
         nodes: The nodes added so far.
         types: Types whose values may have to be revived from the database.
     """
@@ -56,6 +58,9 @@ class Draft:
         input_type: Any,
         timeout: Duration | None = None,
         on_exhausted: OnExhausted = "fail",
+        *,
+        concurrency: int | Concurrency | None = None,
+        singleton: bool = False,
     ) -> None:
         self.name = check_name(name, "workflow")
         if version is not None:
@@ -63,6 +68,9 @@ class Draft:
         self.version = version
         self.timeout = None if timeout is None else seconds(timeout, f"workflow {name!r}: timeout", positive=True)
         self.on_exhausted = check_choice(on_exhausted, OnExhausted, f"workflow {name!r}: on_exhausted")
+        self.pool = pool_of(concurrency, f"workflow {name!r}", singleton=singleton)
+        if self.pool is not None and self.pool.question is not None:
+            check_handler(self.pool.question, f"workflow {name!r}: concurrency: key")
         self._input_type = input_type
         self.nodes: list[Node] = []
         self.types: list[Any] = [] if input_type is None else [input_type]
@@ -94,6 +102,7 @@ class Draft:
             types=self.types,
             timeout=self.timeout,
             on_exhausted=self.on_exhausted,
+            pool=self.pool,
         )
 
     def redefined(self, definition: Definition) -> Draft:
@@ -293,10 +302,11 @@ class Draft:
         if fragment is self:
             msg = f"workflow {self.name!r}: {what} cannot hold the workflow itself"
             raise DefinitionError(msg)
-        if fragment.timeout is not None:
+        own = {"a timeout": fragment.timeout, "a limit of concurrency": fragment.pool}
+        for option in (option for option, value in own.items() if value is not None):
             msg = (
-                f"workflow {self.name!r}: {what} has a timeout, which is for runs of its own; "
-                "add it as a sub_workflow, or leave the timeout out"
+                f"workflow {self.name!r}: {what} has {option}, which is for runs of its own; "
+                "add it as a sub_workflow, or leave that out"
             )
             raise DefinitionError(msg)
         fragment.check_complete()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .demands import Demand
+    from .limits import Pool
     from .policies import AttemptPolicy
     from .scope import Scope
 
@@ -34,6 +35,7 @@ __all__ = [
     "Joined",
     "Remind",
     "RunChild",
+    "TakeSlot",
     "UndoChild",
     "WaitFor",
     "WaitUntil",
@@ -45,7 +47,8 @@ __all__ = [
 class Invoke(msgspec.Struct, frozen=True):
     """Run a handler under its policy: a step going forward, or its compensation going back.
 
-    Yields a settled fact. ``kind`` is ``STEP`` or ``UNDO``.
+    Yields a settled fact. ``kind`` is ``STEP`` or ``UNDO``. ``bucket_key`` tells whose tokens each attempt takes, where
+    the policy has a rate.
     """
 
     turn: ClassVar[None] = None
@@ -57,6 +60,7 @@ class Invoke(msgspec.Struct, frozen=True):
     scope: Scope
     kind: FactKind = FactKind.STEP
     undoes: Place | None = None
+    bucket_key: str = ""
 
     @property
     def code(self) -> Callable[..., Any]:
@@ -133,6 +137,16 @@ class WaitUntil(msgspec.Struct, frozen=True):
         """The user's function, where there is one."""
         assert callable(self.until)
         return self.until
+
+
+class TakeSlot(msgspec.Struct, frozen=True):
+    """Take one of the slots of a workflow, or wait in line for one. Yields a settled fact."""
+
+    kind: ClassVar[FactKind] = FactKind.SLOT
+
+    place: Place
+    pool: Pool
+    key: str
 
 
 class RunChild(msgspec.Struct, frozen=True):
@@ -227,7 +241,7 @@ class Joined(msgspec.Struct, frozen=True):
     errors: dict[int, ErrorRecord]
 
 
-Effect = Invoke | Decide | WaitFor | Remind | WaitUntil | RunChild | UndoChild | Conclude | Withdraw
+Effect = Invoke | Decide | WaitFor | Remind | WaitUntil | TakeSlot | RunChild | UndoChild | Conclude | Withdraw
 """What is handed out to be carried out; a ``Join`` is the walk's own business."""
 
 Walker = Generator[Effect | Join, Any, Any]

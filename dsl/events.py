@@ -34,9 +34,11 @@ __all__ = [
     "StepRetry",
     "StepSkipped",
     "StepStarted",
+    "StepThrottled",
     "StepTimedOut",
     "TimerFired",
     "WaitingFor",
+    "WorkflowAdmitted",
     "WorkflowCancelled",
     "WorkflowCompensating",
     "WorkflowCompleted",
@@ -44,6 +46,7 @@ __all__ = [
     "WorkflowForked",
     "WorkflowPaused",
     "WorkflowQuarantined",
+    "WorkflowQueued",
     "WorkflowResumed",
     "WorkflowRetried",
     "WorkflowStarted",
@@ -61,6 +64,8 @@ class WaitingFor(NamedTuple):
         deadline: When it ends by itself, or None.
         needed: How many signals of this event open the gate.
         received: How many have come that no gate has taken; told where a gate wants more than one signal.
+        limit: Name of the limit that the run, or an attempt of the step, waits for.
+        key: Whose run or attempt it is, where the limit has keys.
     """
 
     name: str
@@ -69,6 +74,8 @@ class WaitingFor(NamedTuple):
     deadline: datetime | None
     needed: int = 1
     received: int = 0
+    limit: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +111,25 @@ class WorkflowWaiting(Event):
 
     type: ClassVar[str] = "workflow:waiting"
     waiting_for: Sequence[WaitingFor] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowQueued(Event):
+    """There is no slot for the run: it waits in line."""
+
+    type: ClassVar[str] = "workflow:queued"
+    limit: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowAdmitted(Event):
+    """The run has a slot of its workflow's limit, after so many seconds in line, and goes on."""
+
+    type: ClassVar[str] = "workflow:admitted"
+    limit: str
+    key: str = ""
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,6 +285,17 @@ class StepRetry(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepThrottled(Event):
+    """An attempt waits until it may begin by the step's rate."""
+
+    type: ClassVar[str] = "step:throttled"
+    step: str
+    limit: str
+    key: str = ""
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepTimedOut(Event):
     """An attempt did not finish in time; ``step:retry`` or ``step:failed`` follows."""
 
@@ -373,6 +410,8 @@ EVENT_TYPES: dict[str, type[Event]] = {
     for cls in (
         WorkflowStarted,
         WorkflowWaiting,
+        WorkflowQueued,
+        WorkflowAdmitted,
         WorkflowPaused,
         WorkflowResumed,
         WorkflowRetried,
@@ -387,6 +426,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         StepFailed,
         StepProgress,
         StepRetry,
+        StepThrottled,
         StepParked,
         StepSkipped,
         StepTimedOut,
@@ -408,6 +448,8 @@ EVENT_TYPES: dict[str, type[Event]] = {
 EventName = Literal[
     "workflow:started",
     "workflow:waiting",
+    "workflow:queued",
+    "workflow:admitted",
     "workflow:paused",
     "workflow:resumed",
     "workflow:retried",
@@ -422,6 +464,7 @@ EventName = Literal[
     "step:failed",
     "step:progress",
     "step:retry",
+    "step:throttled",
     "step:parked",
     "step:skipped",
     "step:timeout",

@@ -55,6 +55,8 @@ class FactKind(StrEnum):
     PROGRESS = "progress"
     CHECKPOINT = "checkpoint"
     CONTROL = "control"
+    SLOT = "slot"
+    KEY = "key"
 
 
 class FactStatus(StrEnum):

@@ -8,11 +8,19 @@ Rules:
 
 from __future__ import annotations
 
+from typing import Final
+
 from .facts import ErrorRecord, Fact, FactKind
 from .journal import Journal
 from .walk import Walk
 
 __all__ = ["misfit"]
+
+
+_BESIDE: Final = frozenset(
+    {FactKind.UNDO, FactKind.CONTROL, FactKind.PROGRESS, FactKind.CHECKPOINT, FactKind.SLOT, FactKind.KEY}
+)
+"""The last two are of limits, which may come and go as any other option."""
 
 
 def misfit(walk: Walk, journal: Journal, workflow: str, *, undoing: bool) -> ErrorRecord | None:
@@ -43,4 +51,4 @@ def misfit(walk: Walk, journal: Journal, workflow: str, *, undoing: bool) -> Err
 
 def _is_beside_the_way(fact: Fact) -> bool:
     """Tell whether a walk forward does not ask for facts of this kind."""
-    return fact.kind in (FactKind.UNDO, FactKind.CONTROL, FactKind.PROGRESS, FactKind.CHECKPOINT)
+    return fact.kind in _BESIDE

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from .errors import UsageError, did_you_mean
 from .facts import UNDO, Fact, FactKind, FactStatus
 from .journal import Journal, ValueReader
-from .programs import DELAY
+from .limits import RATE_KEY
+from .programs import DELAY, SLOT_KEY
 from .scope import Scope
 from .walk import Walk
 
@@ -71,7 +72,7 @@ def cut(
     if walk.stray is not None:
         msg = f"the run cannot be taken up at {at!r}, since {walk.stray.name!r} was decided with it; fork at the group"
         raise UsageError(msg)
-    if at is not None and not any(begins(effect.place.name) for effect in walk.open):
+    if at is not None and not any(begins(effect.place.name.removeprefix(RATE_KEY)) for effect in walk.open):
         msg = f"the run has not come to {at!r}; it can be forked at what it has recorded, or where it stands"
         raise UsageError(msg)
     if at is None and walk.ended:
@@ -94,8 +95,8 @@ def _not_undone(facts: Iterable[Fact]) -> list[Fact]:
         for fact in facts
         if fact.kind is FactKind.UNDO and fact.status is not FactStatus.SKIPPED
     }
-    outside = (FactKind.UNDO, FactKind.CONTROL)
-    return [fact for fact in facts if fact.kind not in outside and fact.key != DELAY and fact.key not in undone]
+    outside = (FactKind.UNDO, FactKind.CONTROL, FactKind.SLOT)
+    return [fact for fact in facts if fact.kind not in outside and fact.key not in (DELAY, SLOT_KEY, *undone)]
 
 
 def _begins_with(definition: Definition, at: str, facts: Iterable[Fact]) -> Callable[[str], bool]:

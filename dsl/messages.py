@@ -15,6 +15,7 @@ __all__ = [
     "Confirm",
     "Fork",
     "Message",
+    "NoSlot",
     "Pause",
     "Postpone",
     "Resolve",
@@ -24,12 +25,14 @@ __all__ = [
     "SetAside",
     "Settle",
     "Signalled",
+    "SlotGiven",
     "StepCompleted",
     "StepFailed",
     "StepInterrupted",
     "StepNoted",
     "Terminate",
     "Timeout",
+    "TokenGiven",
     "Undo",
 ]
 
@@ -255,6 +258,24 @@ class Resume(msgspec.Struct, frozen=True):
     reason: str | None = None
     by: str | None = None
     by_parent: bool = False
+
+
+class SlotGiven(msgspec.Struct, frozen=True):
+    """The doorkeeper, or the run to itself when it has asked: it has a slot."""
+
+    asked: bool = False
+
+
+class NoSlot(msgspec.Struct, frozen=True):
+    """The run to itself: there was no slot; it stands in line."""
+
+
+class TokenGiven(msgspec.Struct, frozen=True):
+    """The run to itself: an attempt has a token, to be used when it is due."""
+
+    key: str
+    turn: tuple[int, ...]
+    due: int
 
 
 class SetAside(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Required, TypedDict, TypeVar
 
 from .context import Context
+from .limits import Rate
 from .policies import Compensation, Duration, OnExhausted, OnInterrupted, Retry
 
 __all__ = [
@@ -37,6 +38,7 @@ class StepOptions:
     transactional: bool = False
     on_exhausted: OnExhausted | None = None
     executor: str | None = None
+    rate: Rate | None = None
 
 
 class _Policy(TypedDict, total=False):
@@ -49,6 +51,7 @@ class _Policy(TypedDict, total=False):
     transactional: bool
     on_exhausted: OnExhausted | None
     executor: str | None
+    rate: Rate | None
 
 
 class _Joining(TypedDict, total=False):

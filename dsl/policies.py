@@ -6,9 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .errors import DefinitionError
+
+if TYPE_CHECKING:
+    from .limits import Bucket
 
 __all__ = [
     "AttemptPolicy",
@@ -200,6 +203,7 @@ class AttemptPolicy:
         transactional: Whether what the handler writes to the database and its result are one commit.
         on_exhausted: What becomes of it when it has failed for good; None is for the workflow to say.
         executor: Name of the executor that runs it, or None for a thread or the event loop of this process.
+        rate: The tokens that its attempts take, if any.
     """
 
     retry: Retry = Retry()
@@ -211,6 +215,7 @@ class AttemptPolicy:
     transactional: bool = False
     on_exhausted: OnExhausted | None = None
     executor: str | None = None
+    rate: Bucket | None = None
 
     @property
     def parks(self) -> bool:

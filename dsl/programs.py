@@ -1,34 +1,44 @@
-"""What stands around a workflow's own graph: a start that is put off, and the way back."""
+"""What stands around a workflow's own graph: a start that is put off, the line for a slot, and the way back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from .effects import WaitUntil, Walker
-from .facts import Place
+from .effects import Decide, TakeSlot, WaitUntil, Walker
+from .facts import FactKind, Place
 from .graph import Body
+from .limits import Pool, check_key
 from .scope import Owed, Scope
 from .walk import Broken, Walk
 
-__all__ = ["DELAY", "forward", "roll_back"]
+__all__ = ["DELAY", "SLOT", "SLOT_KEY", "forward", "roll_back"]
 
 DELAY = "__start"
 """Key of the fact that a put-off start waits for."""
+
+SLOT = "__slot"
+"""Key of the fact that a run of a limited workflow has a slot, or waits in line for one."""
+
+SLOT_KEY = "__slot_key"
+"""Key of the fact that tells whose run it is, where the keys of a limit take turns."""
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 """Stands for the time of a start that is on record: the fact knows it."""
 
 
-def forward(body: Body, scope: Scope, start: datetime | None = None) -> Walk:
-    """Walk a workflow's graph until the facts end; a start that was put off stands before it.
+def forward(body: Body, scope: Scope, start: datetime | None = None, pool: Pool | None = None) -> Walk:
+    """Walk a workflow's graph until the facts end; a start that was put off, and the line, stand before it.
 
     Args:
         body: The graph.
         scope: What the walk sees; its journal holds the facts.
         start: When a run that begins now may ask for its first node, if that is put off.
+        pool: The slots of which the run needs one, if it needs one.
     """
     walker = body.walk(scope)
+    if pool is not None:
+        walker = _in_line(pool, walker, scope)
     if start is not None or DELAY in scope.journal.facts:
         walker = _after(start or _LONG_AGO, walker, scope)
     return Walk(walker, scope.journal)
@@ -37,6 +47,17 @@ def forward(body: Body, scope: Scope, start: datetime | None = None) -> Walk:
 def _after(moment: datetime, walker: Walker, scope: Scope) -> Walker:
     """Wait until a point in time, then walk."""
     yield WaitUntil(Place(DELAY, DELAY), moment, scope)
+    return (yield from walker)
+
+
+def _in_line(pool: Pool, walker: Walker, scope: Scope) -> Walker:
+    """Take a slot, then walk."""
+    key = ""
+    if pool.question is not None:
+        place = Place(SLOT_KEY, SLOT_KEY)
+        fact = yield Decide(place, pool.question, scope, FactKind.KEY, check=check_key)
+        key = scope.journal.value(fact)
+    yield TakeSlot(Place(SLOT, SLOT), pool, key)
     return (yield from walker)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from .context import Context
 from .errors import DefinitionError, NotSendable
+from .limits import Rate, bucket_of
 from .names import check_name
 from .nodes.step import StepNode
 from .options import StepOptions
@@ -90,6 +91,9 @@ def make_step(name: str, handler: Callable[..., Any], options: StepOptions) -> S
         check_choice(options.on_exhausted, OnExhausted, f"{what}: on_exhausted")
     if options.transactional:
         _check_transactional(handler, timeout, options.executor, what)
+    bucket = bucket_of(options.rate, what)
+    if bucket is not None and bucket.question is not None:
+        check_handler(bucket.question, f"{what}: rate: key")
     policy = AttemptPolicy(
         retry=retry_policy(options.retry, what),
         timeout=timeout or None,
@@ -100,6 +104,7 @@ def make_step(name: str, handler: Callable[..., Any], options: StepOptions) -> S
         transactional=options.transactional,
         on_exhausted=options.on_exhausted,
         executor=_check_executor(options.executor, handler, what),
+        rate=bucket,
     )
     compensation, undo_policy = _make_compensation(options, policy, what)
     return StepNode(name, handler, policy, compensation, undo_policy, options.compensate_on_failure)
@@ -238,6 +243,7 @@ def step(
     transactional: bool = False,
     on_exhausted: OnExhausted | None = None,
     executor: str | None = None,
+    rate: Rate | None = None,
 ) -> _Decorator: ...
 def step(
     name: Any = None,
@@ -253,6 +259,7 @@ def step(
     transactional: bool = False,
     on_exhausted: OnExhausted | None = None,
     executor: str | None = None,
+    rate: Rate | None = None,
 ) -> Any:
     """Make a step of a function: ``@step``, ``@step("name")`` or ``@step(retry=5, timeout=15)``.
 
@@ -271,6 +278,7 @@ def step(
             to resolve; what the workflow says when left out.
         executor: Where the handler runs: ``"process"`` for processes of the engine's own, or the name of one of the
             engine's ``executors``; in this process when left out.
+        rate: How often the step may be attempted, in all engines together; an attempt too many waits for its time.
 
     Raises:
         DefinitionError: an option is wrong; the message names the step.
@@ -293,6 +301,7 @@ def step(
         transactional,
         on_exhausted,
         executor,
+        rate,
     )
     if callable(name):
         return Step(getattr(name, "__name__", ""), name, options)

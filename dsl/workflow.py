@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar, overlo
 
 from .definition import Definition
 from .draft import Draft
+from .limits import Concurrency
 from .policies import Duration, OnExhausted
 from .steps import Step
 from .verbs.children import ChildVerbs
@@ -63,6 +64,8 @@ class Workflow(
         version: str | None = None,
         timeout: Duration | None = None,
         on_exhausted: OnExhausted = "fail",
+        concurrency: int | Concurrency | None = None,
+        singleton: bool = False,
     ) -> None: ...
     @overload
     def __init__(
@@ -73,6 +76,8 @@ class Workflow(
         version: str | None = None,
         timeout: Duration | None = None,
         on_exhausted: OnExhausted = "fail",
+        concurrency: int | Concurrency | None = None,
+        singleton: bool = False,
     ) -> None: ...
     @overload
     def __init__(
@@ -83,6 +88,8 @@ class Workflow(
         version: str | None = None,
         timeout: Duration | None = None,
         on_exhausted: OnExhausted = "fail",
+        concurrency: int | Concurrency | None = None,
+        singleton: bool = False,
     ) -> None: ...
     def __init__(
         self,
@@ -92,6 +99,8 @@ class Workflow(
         version: str | None = None,
         timeout: Duration | None = None,
         on_exhausted: OnExhausted = "fail",
+        concurrency: int | Concurrency | None = None,
+        singleton: bool = False,
     ) -> None:
         """Begin a workflow.
 
@@ -103,11 +112,15 @@ class Workflow(
                 it is stopped and undone, and ends as failed.
             on_exhausted: What becomes of a step that has failed for good and does not say so itself: ``"fail"`` the
                 run, or ``"park"`` the step, for an operator to resolve.
+            concurrency: How many runs may be under way at once, in all engines together: a number, or a
+                `Concurrency` that tells whose runs they are. Others wait in line before their first node.
+            singleton: Whether there is one unfinished run at a time, of each key that is given to `Engine.start`. A
+                start while it is unfinished gives that run.
 
         Raises:
-            DefinitionError: the name, version, timeout or on_exhausted cannot be used.
+            DefinitionError: the name or an option cannot be used.
         """
-        self._draft = Draft(name, version, input, timeout, on_exhausted)
+        self._draft = Draft(name, version, input, timeout, on_exhausted, concurrency=concurrency, singleton=singleton)
         self.name = name
         self.version = version
         self.timeout = self._draft.timeout

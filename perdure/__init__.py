@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .dsl.events import Event, WaitingFor
     from .dsl.facts import ErrorRecord
     from .dsl.findings import Finding
+    from .dsl.limits import Concurrency, Rate
     from .dsl.policies import Compensation, Retry
     from .dsl.signals import Signal
     from .dsl.states import State
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from .persistence.codec import register_type
     from .run import Run
     from .schedule import Schedule
-    from .stats import Load, Stats, StepStats
+    from .stats import LimitStats, Load, Stats, StepStats
     from .steering import AuditEntry, Incident
     from .upgrade import Upgrade
 
@@ -69,6 +70,8 @@ __all__ = [
     "RetryAfter",
     "NonRetryable",
     "Compensation",
+    "Concurrency",
+    "Rate",
     "register_type",
     "Finding",
     "Difference",
@@ -84,6 +87,7 @@ __all__ = [
     "look_at",
     "Stats",
     "StepStats",
+    "LimitStats",
     "Load",
     "Schedule",
     "Upgrade",
@@ -157,6 +161,7 @@ _HOMES = {
     ".dsl.events": ("Event", "WaitingFor"),
     ".dsl.facts": ("ErrorRecord",),
     ".dsl.findings": ("Finding",),
+    ".dsl.limits": ("Concurrency", "Rate"),
     ".dsl.policies": ("Compensation", "Retry"),
     ".dsl.signals": ("Signal",),
     ".dsl.states": ("State",),
@@ -169,7 +174,7 @@ _HOMES = {
     ".persistence.codec": ("register_type",),
     ".run": ("Run",),
     ".schedule": ("Schedule",),
-    ".stats": ("Load", "Stats", "StepStats"),
+    ".stats": ("LimitStats", "Load", "Stats", "StepStats"),
     ".upgrade": ("Upgrade",),
     ".steering": ("AuditEntry", "Incident"),
 }

@@ -10,7 +10,7 @@ from .actors.clock import from_micros
 from .dsl.states import State
 from .persistence.figures import Figures, StepFigures
 
-__all__ = ["Load", "Stats", "StepStats", "stats_of"]
+__all__ = ["LimitStats", "Load", "Stats", "StepStats", "stats_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,27 @@ class StepStats:
     p95: timedelta
     p99: timedelta
     longest: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class LimitStats:
+    """How far one limit of concurrency is used, by all engines on the database.
+
+    Attributes:
+        name: Its name: that of the workflow, unless it was given one.
+        limit: How many runs may be under way at once, or None.
+        per_key: How many runs of each key may, or None.
+        held: How many runs are under way.
+        waiting: How many wait in line.
+        keys: How many keys have runs that are under way or wait.
+    """
+
+    name: str
+    limit: int | None
+    per_key: int | None
+    held: int
+    waiting: int
+    keys: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +97,7 @@ class Stats:
         overdue: How many timers are due and have not been fired; more than a few means that engines cannot keep up.
         steps: Each step of the newest runs, by workflow and name.
         load: What the engine is busy with; None where a database is looked at without one.
+        limits: The limits of concurrency that were ever used, by name.
     """
 
     at: datetime
@@ -86,6 +108,7 @@ class Stats:
     overdue: int
     steps: tuple[StepStats, ...]
     load: Load | None
+    limits: tuple[LimitStats, ...] = ()
 
     @property
     def running(self) -> int:
@@ -94,7 +117,7 @@ class Stats:
 
     @property
     def waiting(self) -> int:
-        """How many runs wait for a signal or a time."""
+        """How many runs wait for a signal, a time or a slot."""
         return self.executions.get(State.WAITING, 0)
 
     @property
@@ -119,6 +142,7 @@ def stats_of(found: Figures, now: int, window: int, load: Load | None) -> Stats:
         overdue=found.overdue,
         steps=tuple(map(_step, found.steps)),
         load=load,
+        limits=tuple(LimitStats(*pool) for pool in found.pools),
     )
 
 

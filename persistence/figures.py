@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from .connection import Connection
+from .limits import POOLS, PoolFigures, pool_figures
 
 __all__ = ["STATEMENTS", "Figures", "StepFigures", "figures"]
 
@@ -35,8 +36,8 @@ _STEPS: Final = f"""
     WHERE step.kind = 'step' AND step.completed_at IS NOT NULL
     LIMIT {_STEPS_SAMPLED}
 """
-STATEMENTS: Final = (_STATES, _STARTED, _ENDED, _OVERDUE, _STEPS)
-"""What is asked: each is answered from an index, or from so many rows."""
+STATEMENTS: Final = (_STATES, _STARTED, _ENDED, _OVERDUE, _STEPS, POOLS)
+"""What is asked: each is answered from an index, from so many rows, or from those of the limits that are in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class Figures(NamedTuple):
         ended: How many ended since then, by final state.
         overdue: How many timers are due and have not been fired.
         steps: Each step of the newest runs.
+        pools: Slots that runs take, as they are used.
     """
 
     states: dict[str, int]
@@ -82,6 +84,7 @@ class Figures(NamedTuple):
     ended: dict[str, int]
     overdue: int
     steps: list[StepFigures]
+    pools: list[PoolFigures]
 
 
 def figures(connection: Connection, *, since: int, now: int) -> Figures:
@@ -92,6 +95,7 @@ def figures(connection: Connection, *, since: int, now: int) -> Figures:
         dict(connection.execute(_ENDED, (since,)).fetchall()),
         int(connection.execute(_OVERDUE, (now,)).fetchone()[0]),
         _steps(connection.execute(_STEPS)),
+        pool_figures(connection),
     )
 
 

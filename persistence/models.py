@@ -27,12 +27,16 @@ __all__ = [
     "ArchiveModel",
     "AttemptModel",
     "AuditModel",
+    "BucketModel",
     "EngineModel",
     "ExecutionModel",
     "InboxModel",
     "MigrationModel",
+    "PoolKeyModel",
+    "PoolModel",
     "ScheduleModel",
     "SignalModel",
+    "SlotModel",
     "StepModel",
     "TagModel",
     "columns",
@@ -258,6 +262,60 @@ class InboxModel(_Table):
         table_name = "workflow_inbox"
 
 
+class PoolModel(_Table):
+    """Slots that runs take: how many there are, how many are taken, and whose turn it was last."""
+
+    name = TextField(primary_key=True)
+    total = IntegerField(null=True)
+    per_key = IntegerField(null=True)
+    held = IntegerField()
+    turn = BigIntegerField()
+
+    class Meta:
+        table_name = "workflow_pools"
+
+
+class PoolKeyModel(_Table):
+    """One key of a pool that has runs with slots or in line; ``ready`` if one of its runs may be given a slot."""
+
+    pool = TextField()
+    key = TextField()
+    held = IntegerField()
+    waiting = IntegerField()
+    turn = BigIntegerField()
+    ready = IntegerField()
+
+    class Meta:
+        table_name = "workflow_pool_keys"
+        primary_key = CompositeKey("pool", "key")
+
+
+class SlotModel(_Table):
+    """A run's slot, or its place in line: ``waiting``; ``given``, and the run does not know yet; ``held``."""
+
+    execution = BigIntegerField(primary_key=True)
+    pool = TextField()
+    key = TextField()
+    status = TextField()
+    priority = IntegerField()
+    since = BigIntegerField()
+
+    class Meta:
+        table_name = "workflow_slots"
+
+
+class BucketModel(_Table):
+    """Tokens that attempts take: when there will be as many as there may be."""
+
+    name = TextField()
+    key = TextField()
+    full_at = BigIntegerField()
+
+    class Meta:
+        table_name = "workflow_buckets"
+        primary_key = CompositeKey("name", "key")
+
+
 MODELS: Final = (
     MigrationModel,
     EngineModel,
@@ -270,6 +328,10 @@ MODELS: Final = (
     AuditModel,
     ScheduleModel,
     InboxModel,
+    PoolModel,
+    PoolKeyModel,
+    SlotModel,
+    BucketModel,
 )
 
 

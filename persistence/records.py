@@ -20,12 +20,18 @@ __all__ = [
     "ExecutionRow",
     "InboxRow",
     "IncidentRow",
+    "PoolRow",
     "ScheduleChange",
     "ScheduleRow",
     "SignalRow",
+    "SlotAsk",
+    "SlotChange",
+    "SlotGivenBack",
+    "SlotHeld",
     "Stored",
     "TagRow",
     "TimerRow",
+    "TokenAsk",
 ]
 
 
@@ -264,6 +270,89 @@ class InboxRow(NamedTuple):
     accepted_at: int
 
 
+class PoolRow(NamedTuple):
+    """The slots that runs take, and how many there are from now on.
+
+    Attributes:
+        name: Their name.
+        total: How many there are, or None.
+        per_key: How many of them a key may have, or None.
+    """
+
+    name: str
+    total: int | None
+    per_key: int | None
+
+    @property
+    def pool_name(self) -> str:
+        """Its name, as every change of slots has it."""
+        return self.name
+
+
+@dataclass(slots=True)
+class SlotAsk:
+    """A run that needs a slot; asking again does no harm.
+
+    Attributes:
+        pool: Of which, and how many there are if nobody has said so yet.
+        run: Integer key of the run.
+        key: Whose run it is.
+        priority: How much it matters beside others of its key.
+        since: When it came, which is its place among equals.
+        given: The answer, once it was written: whether the run has a slot.
+    """
+
+    pool: PoolRow
+    run: int
+    key: str
+    priority: int
+    since: int
+    given: bool = False
+
+    @property
+    def pool_name(self) -> str:
+        """Name of the pool."""
+        return self.pool.name
+
+
+class SlotHeld(NamedTuple):
+    """A run knows of the slot that it was given."""
+
+    pool_name: str
+    run: int
+
+
+class SlotGivenBack(NamedTuple):
+    """A run needs no slot any longer, whether it has one or waits for it."""
+
+    pool_name: str
+    run: int
+
+
+SlotChange = PoolRow | SlotAsk | SlotHeld | SlotGivenBack
+
+
+@dataclass(slots=True)
+class TokenAsk:
+    """An attempt that needs a token.
+
+    Attributes:
+        bucket: Of which bucket.
+        key: Whose attempt it is.
+        interval: Microseconds in which one token comes back.
+        most: How many tokens the bucket holds.
+        now: When it is asked for.
+        due: The answer, once it was written: when the token is the attempt's.
+    """
+
+    bucket: str
+    key: str
+    interval: int
+    most: int
+    now: int
+    due: int = 0
+
+
 class EngineRow(NamedTuple):
     """An engine that has, or had, this database open."""
 
@@ -298,6 +387,8 @@ class Batch:
         consumed: Numbers of messages in the inbox that the rest of the batch comes from.
         forgotten: Facts to delete, before others are written.
         audit: What operators have asked.
+        slots: Slots that are asked for, given back, or had in another number.
+        tokens: Tokens that attempts need.
     """
 
     executions: dict[int, ExecutionRow] = field(default_factory=dict)
@@ -312,8 +403,10 @@ class Batch:
     consumed: list[int] = field(default_factory=list)
     forgotten: set[tuple[int, str]] = field(default_factory=set)
     audit: list[AuditRow] = field(default_factory=list)
+    slots: tuple[SlotChange, ...] = ()
+    tokens: tuple[TokenAsk, ...] = ()
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to write."""
         records = self.executions or self.facts or self.signals or self.schedules
-        return bool(records or self.consumed or self.forgotten or self.audit)
+        return bool(records or self.consumed or self.forgotten or self.audit or self.slots)

@@ -22,6 +22,7 @@ from .connection import Connection
 from .database import BUSY_SECONDS
 from .inbox import Inbox, consume
 from .kind import Durability
+from .limits import GIVEN, change_slots, take_tokens
 from .models import AttemptModel, ExecutionModel, SignalModel, StepModel, TagModel
 from .oversight import write_oversight
 from .ownership import Membership
@@ -257,6 +258,10 @@ class Store(Reader):
             write_schedules(connection, batch.schedules)
         if batch.consumed:
             consume(connection, batch.consumed)
+        if batch.slots:
+            change_slots(connection, batch.slots)
+        if batch.tokens:
+            take_tokens(connection, batch.tokens)
         _write_the_rare(connection, batch)
 
     @contextlib.contextmanager
@@ -387,6 +392,10 @@ class Store(Reader):
             ).fetchall()
         )
         return list(map(TimerRow._make, rows))
+
+    def given_slots(self) -> list[tuple[int, int | None]]:
+        """Return the runs that were given a slot and do not know yet, each with the engine that drives it."""
+        return self._database.consult(lambda connection: connection.execute(GIVEN).fetchall())
 
     def schedule(self, name: str) -> ScheduleRow | None:
         """Return the schedule of this name."""

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from ..effects import Invoke, Walker
+from ..effects import Decide, Invoke, Walker
 from ..facts import UNDO, Fact, FactKind, FactStatus, Place
 from ..graph import Node
+from ..limits import RATE_KEY, check_key
 from ..policies import AttemptPolicy
 from ..scope import Owed, Scope
 from ..walk import Broken, Withdrawn
@@ -40,8 +41,12 @@ class StepNode(Node):
     def walk(self, scope: Scope) -> Walker:
         """Ask for the handler to be run; owe its undo once it has completed."""
         place = scope.place(self.name)
+        bucket_key = ""
+        if self.policy.rate is not None and (question := self.policy.rate.question) is not None:
+            whose = scope.place(f"{RATE_KEY}{self.name}")
+            bucket_key = scope.journal.value((yield Decide(whose, question, scope, FactKind.KEY, check=check_key)))
         try:
-            fact = yield Invoke(place, self.handler, self.policy, scope)
+            fact = yield Invoke(place, self.handler, self.policy, scope, bucket_key=bucket_key)
         except Broken:
             self._owe_what_may_have_happened(scope, place)
             raise

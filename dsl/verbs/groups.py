@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Unpack, cast, overload
 
 from ..joining import Tolerance
+from ..limits import Rate
 from ..options import BlindItemOptions, ItemOptions, Repetition, StepOptions
 from ..policies import Duration, OnExhausted, OnInterrupted, Retry
 from ..steps import Step
@@ -136,6 +137,7 @@ class GroupVerbs(Verbs[InputT]):
         transactional: bool = False,
         on_exhausted: OnExhausted | None = None,
         executor: str | None = None,
+        rate: Rate | None = None,
     ) -> Any:
         """Add a body that runs once for every item of a list.
 
@@ -160,6 +162,7 @@ class GroupVerbs(Verbs[InputT]):
             transactional: See ``retry``.
             on_exhausted: See ``retry``.
             executor: See ``retry``.
+            rate: See ``retry``.
 
         Raises:
             DefinitionError: a name or option is wrong.
@@ -175,6 +178,7 @@ class GroupVerbs(Verbs[InputT]):
             transactional,
             on_exhausted,
             executor,
+            rate,
         )
         fragment = None if block is None else self._fragment(block, f"for_each {name!r}")
         self._draft.add_for_each(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
+from ..limits import Rate
 from ..options import BlindOptions, Options, StepOptions
 from ..policies import Duration, OnExhausted, OnInterrupted, Retry
 from ..steps import Step
@@ -68,6 +69,7 @@ class StepVerbs(Verbs[InputT]):
         transactional: bool = False,
         on_exhausted: OnExhausted | None = None,
         executor: str | None = None,
+        rate: Rate | None = None,
     ) -> Any:
         """Add a step: ``.step(charge)``, or ``.step("charge", fn, retry=5)``. The options are those of `perdure.step`.
 
@@ -85,6 +87,7 @@ class StepVerbs(Verbs[InputT]):
             transactional,
             on_exhausted,
             executor,
+            rate,
         )
         self._draft.add_step(name, handler, options)
         return self

@@ -16,7 +16,19 @@ from typing import Any
 
 from ..actors.reader import CodecReader
 from ..dsl.definition import Definition
-from ..dsl.effects import Conclude, Decide, Effect, Invoke, Remind, RunChild, UndoChild, WaitFor, WaitUntil, Withdraw
+from ..dsl.effects import (
+    Conclude,
+    Decide,
+    Effect,
+    Invoke,
+    Remind,
+    RunChild,
+    TakeSlot,
+    UndoChild,
+    WaitFor,
+    WaitUntil,
+    Withdraw,
+)
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus
 from ..dsl.journal import Journal
 from ..dsl.programs import roll_back
@@ -123,6 +135,8 @@ class Journey:
                 self._at(self.now, lambda: self._settle(effect, value))
             case WaitFor():
                 self._wait(effect)
+            case TakeSlot():
+                pass  # runs are simulated one by one, and each walks its graph alone
             case WaitUntil():
                 self._at(max(self.now, self._end_of_sleep(effect)), lambda: self._settle(effect))
             case RunChild():

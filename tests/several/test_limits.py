@@ -1,0 +1,157 @@
+"""Limits are those of the database: no more runs are at work in all engines together, and no death loses a slot."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perdure import Client, Context, Engine, Rate, State, Workflow
+from perdure.testing import close_cleanly, freeze
+from perdure.testing.leaks import unique_name
+
+
+def gated(**limits: Any) -> Workflow[str, Any]:
+    return Workflow("gated", input=str, **limits).wait_for("go").step("work", lambda ctx: ctx.input)
+
+
+@pytest.fixture
+def opened(path: Path) -> Iterator[Callable[..., Engine]]:
+    """Opens engines of this process."""
+    engines: list[Engine] = []
+
+    def open_one(*workflows: Workflow[Any, Any]) -> Engine:
+        engines.append(Engine(path, *workflows, durability="normal", queue_name=unique_name()))
+        return engines[-1]
+
+    yield open_one
+    for engine in engines:
+        close_cleanly(engine)
+
+
+def test_a_slot_that_one_engine_frees_is_given_to_a_run_of_another(opened: Callable[..., Engine]) -> None:
+    one, other = opened(gated(concurrency=1)), opened(gated(concurrency=1))
+    first = one.start("gated", "a")
+    one.settle()
+    second = other.start("gated", "b")
+    other.settle()
+    second.signal("go")
+    other.settle()
+    assert second.state is State.WAITING
+    first.signal("go")
+
+    assert second.result(timeout=30) == "b"
+
+
+def test_runs_of_several_engines_take_their_turns_in_order(opened: Callable[..., Engine]) -> None:
+    engines = [opened(gated(concurrency=1)) for _ in range(3)]
+    runs = []
+    for number in range(9):
+        engine = engines[number % 3]
+        runs.append(engine.start("gated", str(number)))
+        engine.settle()
+    for run in runs:
+        run.signal("go")
+    results = [run.result(timeout=30) for run in runs]
+    ends = sorted(engines[0].list_executions(), key=lambda run: (run.finished_at, run.created_at))
+
+    assert results == [str(number) for number in range(9)]
+    assert [run.input for run in ends] == results
+
+
+def test_the_slot_of_an_engine_that_dies_goes_on_with_its_run(opened: Callable[..., Engine]) -> None:
+    one, other = opened(gated(concurrency=1)), opened(gated(concurrency=1))
+    first = one.start("gated", "a")
+    one.settle()
+    second = other.start("gated", "b")
+    other.settle()
+    one.abandon()
+    second.signal("go")
+    other.settle()
+    assert other.run(second.id).state is State.WAITING
+    other.signal(first.id, "go")
+
+    assert second.result(timeout=30) == "b"
+
+
+@pytest.mark.parametrize("leave", [Engine.close, Engine.abandon])
+def test_those_in_line_of_an_engine_that_leaves_keep_their_places(
+    opened: Callable[..., Engine], leave: Callable[[Engine], None]
+) -> None:
+    one, other = opened(gated(concurrency=1)), opened(gated(concurrency=1))
+    first = other.start("gated", "a")
+    other.settle()
+    second = one.start("gated", "b")
+    one.settle()
+    third = other.start("gated", "c")
+    leave(one)
+    for run in (second, third):
+        other.signal(run.id, "go")
+    other.signal(first.id, "go")
+    results = [other.run(run.id).result(timeout=30) for run in (first, second, third)]
+    ends = sorted(other.list_executions(), key=lambda run: (run.finished_at, run.created_at))
+
+    assert [run.input for run in ends] == results == ["a", "b", "c"]
+
+
+def test_a_rate_is_that_of_all_engines_together(path: Path) -> None:
+    times: list[float] = []
+
+    def call(_: Context[Any]) -> None:
+        times.append((datetime.now(UTC) - begin).total_seconds())
+
+    calling = Workflow("calling").step("call", call, rate=Rate(1, per=10, burst=2))
+    with freeze() as clock:
+        begin = datetime.now(UTC)
+        with (
+            Engine(path, calling, durability="normal", queue_name=unique_name()) as one,
+            Engine(path, calling, durability="normal", queue_name=unique_name()) as other,
+        ):
+            for engine in (one, other, one, other, one):
+                engine.start(calling)
+                engine.settle()
+            for seconds in range(0, 40, 5):
+                clock.move_to(begin + timedelta(seconds=seconds))
+                one.settle()
+                other.settle()
+
+    assert times == [0, 0, 10, 20, 30]
+
+
+# ---- in processes of their own, some of which die
+
+
+RUNS = 24
+KILLS = 2
+
+
+def test_limits_hold_while_engines_die_and_every_run_has_its_turn(spawn: Any, path: Path, tmp_path: Path) -> None:
+    chance = random.Random(6)
+    workers = [spawn(path, tmp_path, script="limits_worker.py") for _ in range(3)]
+    try:
+        for worker in workers:
+            worker.hear("open")
+        names = [f"{chance.choice('aaab')}-{number}" for number in range(RUNS)]
+        for number, worker in enumerate(workers):
+            worker.ask(*names[number::3], answer="started")
+        with Client(path, durability="normal") as client:
+            for kill in range(KILLS):
+                client.run(names[kill * 3]).wait(timeout=120)  # there has been some progress since the last one
+                victim = workers.pop(0)
+                workers.append(spawn(path, tmp_path, script="limits_worker.py"))
+                workers[-1].hear("open")
+                victim.kill()
+            ends = {name: client.run(name).wait(timeout=120).state for name in names}
+    finally:
+        for worker in workers:
+            worker.kill()
+    ledger = Counter((tmp_path / "ledger").read_text().splitlines())
+
+    assert set(ends.values()) == {State.COMPLETED}
+    assert [line for line in ledger if line.startswith("exceeded")] == []
+    assert {ledger[f"place {place}"] > 0 for place in ("all 2", "key-a 1", "key-b 0")} == {True}, "it was never tight"
