@@ -206,6 +206,10 @@ class Bell:
         assert self._listener is not None
         try:
             line = self._listener.accept()
+            if line is None:  # meanwhile messages may have come, or this engine may have been taken for dead
+                self._post(Fenced())
+                self._post(LookAgain())
+                return
         except OSError:  # whoever called has hung up, or there are too many open files
             return
         self._keep(line)

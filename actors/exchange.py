@@ -23,8 +23,8 @@ class Listener(Protocol):
         """Return the descriptor to wait on for a call."""
         ...
 
-    def accept(self) -> Line:
-        """Return the line on which somebody calls.
+    def accept(self) -> Line | None:
+        """Return the line on which somebody calls; None when nobody could call for a while, and now can again.
 
         Raises:
             OSError: Whoever called has hung up.

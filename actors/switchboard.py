@@ -84,7 +84,7 @@ class _Calls:
 
     def __init__(self, board: Switchboard) -> None:
         self._board = board
-        self._waiting: queue.SimpleQueue[_Trunk] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Trunk | None] = queue.SimpleQueue()
         self._near, self._far = socket.socketpair()
         self._near.settimeout(0)
         self._far.settimeout(0)
@@ -92,12 +92,12 @@ class _Calls:
     def fileno(self) -> int:
         return self._near.fileno()
 
-    def put(self, trunk: _Trunk) -> None:
+    def put(self, trunk: _Trunk | None) -> None:
         self._waiting.put(trunk)
         with contextlib.suppress(OSError):
             self._far.send(b"!")
 
-    def accept(self) -> Line:
+    def accept(self) -> Line | None:
         self._near.recv(1)
         return self._waiting.get_nowait()
 
@@ -156,7 +156,7 @@ class Switchboard:
         trunk = _Trunk(self, key, peer)
         with self._guard:
             self._trunks[key] = trunk
-        self._notices.ask_after(peer, True)  # noqa: FBT003
+        self._notices.ask_after(peer, wanted=True)
         return trunk
 
     def send(self, key: _Key, peer: int, text: str) -> bool:
@@ -179,7 +179,7 @@ class Switchboard:
             trunk = self._trunks.pop(key, None)
             last = trunk is not None and all(other.peer != trunk.peer for other in self._trunks.values())
         if trunk is not None and last:
-            self._notices.ask_after(trunk.peer, False)  # noqa: FBT003
+            self._notices.ask_after(trunk.peer, wanted=False)
         return trunk
 
     # ---- what the database tells
@@ -213,3 +213,13 @@ class Switchboard:
         for key in keys:
             if (trunk := self._drop(key)) is not None:
                 trunk.cut()
+
+    def regained(self) -> None:
+        """Hear that notices may have been lost: hang up everywhere, so that everybody looks."""
+        with self._guard:
+            peers = {trunk.peer for trunk in self._trunks.values()}
+            calls = self._calls
+        for peer in peers:
+            self.gone(peer)
+        if calls is not None:
+            calls.put(None)

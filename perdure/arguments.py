@@ -9,7 +9,8 @@ import os
 from collections.abc import Collection, Mapping
 from concurrent.futures import Executor
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote, urlencode
 
 from .actors import clock
 from .actors.bus import Listener
@@ -19,6 +20,7 @@ from .dsl.names import check_name
 from .dsl.policies import Duration, seconds
 from .dsl.states import FINAL, State
 from .persistence import codec
+from .persistence.places import is_server
 
 __all__ = [
     "check_count",
@@ -135,12 +137,17 @@ def locate(
     embedded: bool,
 ) -> str | None:
     """Return where the database is, under whichever name it was given; None for a temporary file."""
-    if path is not None and data_path is not None:
-        msg = "give the database as path or as data_path, not both"
+    if sum(given is not None for given in (path, data_path, connection)) > 1:
+        msg = "give the database once: as path, as data_path or as connection"
         raise UsageError(msg)
-    location = path if path is not None else data_path
-    if connection is not None or not embedded or (isinstance(location, str) and "://" in location):
-        msg = "this version keeps runs in a SQLite file; database servers are not supported yet"
+    location = _server(connection) if connection is not None else path if path is not None else data_path
+    if is_server(location if isinstance(location, str) else None):
+        return str(location)
+    if isinstance(location, str) and "://" in location:
+        msg = f"runs are kept in a SQLite file or on a PostgreSQL server, postgresql://…, not in {location!r}"
+        raise UsageError(msg)
+    if not embedded:
+        msg = "embedded=False needs a server: give it as postgresql://… or as connection={'host': …, 'database': …}"
         raise UsageError(msg)
     if location is None or location == ":memory:":
         return None
@@ -149,6 +156,19 @@ def locate(
     except TypeError:
         msg = f"the database must be a path, not {location!r}"
         raise UsageError(msg) from None
+
+
+_SERVER_KEYS: Final = {"db": "dbname", "database": "dbname", "username": "user"}
+
+
+def _server(connection: Mapping[str, Any]) -> str:
+    """Return the URL of a server that was given in parts."""
+    if not isinstance(connection, Mapping) or not all(isinstance(key, str) for key in connection):
+        msg = "connection must be a mapping such as {'host': 'db', 'port': 5432, 'database': 'app', 'user': 'app'}"
+        raise UsageError(msg)
+    parts = {_SERVER_KEYS.get(key, key): str(value) for key, value in connection.items() if value is not None}
+    user, database = (quote(parts.pop(key, ""), safe="") for key in ("user", "dbname"))
+    return f"postgresql://{user}{'@' if user else ''}/{database}?{urlencode(parts, quote_via=quote)}"
 
 
 def state_named(name: str) -> State:

@@ -11,7 +11,6 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -35,15 +34,21 @@ class Apart:
         connection: The connection whose transaction it is.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Any) -> None:
         self.connection = connection
 
     @property
     def link(self) -> Connection:
         """The connection as the statements of this room know it."""
-        return self.connection
+        link: Connection = self.connection
+        return link
 
-    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> sqlite3.Cursor:
+    @property
+    def is_open(self) -> bool:
+        """Whether the transaction is open."""
+        return bool(self.connection.in_transaction)
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
         """Execute a statement and return its cursor."""
         return self.connection.execute(sql, parameters)
 
@@ -56,13 +61,19 @@ class Apart:
         """
         if not isinstance(database, peewee.SqliteDatabase) or database.in_transaction():
             raise UsageError(f"using takes a peewee SqliteDatabase that is in no transaction, not {database!r}")
-        lent: Any = database
+        with self._lent(database):
+            yield database
+
+    @contextlib.contextmanager
+    def _lent(self, database: Any) -> Iterator[None]:
+        """Lend a peewee database this connection."""
+        lent = database
         state = lent._state  # noqa: SLF001 - of this thread; peewee has no other way to lend a connection
         own = None if state.closed else state.conn
         state.set_connection(self.connection)
         state.transactions.append(self)  # so that atomic() makes savepoints
         try:
-            yield database
+            yield
         finally:
             state.reset()
             if own is not None:
@@ -75,9 +86,9 @@ class Apart:
             UsageError: The handler has ended the transaction by itself.
             OwnershipLost: The attempt was given up.
         """
-        if not self.connection.in_transaction:
+        if not self.is_open:
             raise UsageError("the handler has ended the step's transaction: leave commit and rollback to the engine")
-        written = self.connection.execute(_RECORD, (value, now, run, key, attempt)).rowcount
+        written = self.link.execute(_RECORD, (value, now, run, key, attempt)).rowcount
         if written != 1:
             raise OwnershipLost("the attempt was given up meanwhile; nothing that it wrote was committed")
 

@@ -6,7 +6,7 @@ A comment that begins ``/*lock`` says what must not change under a statement: SQ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 __all__ = ["Connection", "Rows"]
@@ -50,6 +50,6 @@ class Connection(Protocol):
         """Execute a statement."""
         ...
 
-    def executemany(self, sql: str, parameters: Iterable[Any], /) -> Rows:
+    def executemany(self, sql: str, parameters: Any, /) -> Rows:
         """Execute a statement once for each row of parameters."""
         ...

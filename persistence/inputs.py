@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["holds", "parts_of"]
+__all__ = ["encoded_parts", "holds", "parts_of"]
 
 _from_json: Final = msgspec.json.Decoder().decode
 _PART: Final = re.compile(r'\.?(?:"(?P<quoted>(?:[^"\\]|\\.)+)"|(?P<plain>[^."\[\]]+))|\[(?P<index>\d+)\]')
@@ -41,13 +41,23 @@ def parts_of(path: str) -> tuple[str | int, ...]:
     return tuple(parts)
 
 
+def encoded_parts(path: str) -> str:
+    """Return the parts of a path as JSON, in which databases get it."""
+    return msgspec.json.encode(parts_of(path)).decode()
+
+
+@lru_cache(maxsize=1024)
+def _decoded_parts(text: str) -> tuple[str | int, ...]:
+    return tuple(_from_json(text))
+
+
 def holds(text: str, path: str, wanted: str) -> bool:
     """Tell whether the encoded value at a path in an encoded input is this one; SQLite calls it for each row."""
     try:
         tree = _from_json(text)
     except msgspec.DecodeError:
         return False
-    for part in parts_of(path):
+    for part in _decoded_parts(path):
         tree = _step(tree, part)
         if tree is _NOTHING:
             return False

@@ -15,7 +15,7 @@ import sqlite3
 from typing import Any, Final, Literal, NamedTuple
 
 from ..dsl.states import State
-from .inputs import holds
+from .inputs import encoded_parts, holds
 from .models import ExecutionModel, columns
 
 __all__ = ["By", "Cursor", "Filter", "Order", "count_statement", "list_statement", "teach"]
@@ -150,7 +150,7 @@ def _conditions(chosen: Filter) -> list[tuple[str, list[Any]]]:
         said = "lower(json_extract(run.error, '$.type') || ': ' || json_extract(run.error, '$.message'))"
         ask(f"run.error IS NOT NULL AND instr({said}, lower(?)) > 0", chosen.error)
     for path, value in chosen.inputs:
-        ask(f"{_INPUT_HOLDS}(run.input, ?, ?)", path, value)
+        ask(f"{_INPUT_HOLDS}(run.input, ?, ?)", encoded_parts(path), value)
     return found
 
 

@@ -1,12 +1,11 @@
 """Notices: how the users of a database call each other through the database, where they may be on many machines.
 
-A notice is a few bytes of text that is pushed to an address, and lost when nobody is there. An address is a number: an
-engine's own, or a negative one for anybody else.
+A notice is a short text that is pushed to an address, and lost when nobody is there. An address is a number: an
+engine's own, or for anybody else one that nobody has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 __all__ = ["Notices", "Post"]
@@ -20,7 +19,11 @@ class Post(Protocol):
         ...
 
     def gone(self, address: int) -> None:
-        """Hear that whoever had an address that was `asked after` has died, or cannot be reached any more."""
+        """Hear that whoever had an address that was asked after has died, or cannot be reached any more."""
+        ...
+
+    def regained(self) -> None:
+        """Hear that the database could not be reached for a while: notices may have been lost."""
         ...
 
 
@@ -32,15 +35,15 @@ class Notices(Protocol):
         """Where this process is called: an engine by its number."""
         ...
 
-    def attend(self, post: Post) -> Callable[[], None]:
-        """Have a post told of everything that arrives from now on; return what ends that."""
+    def attend(self, post: Post) -> None:
+        """Have a post told of everything that arrives from now on, and has arrived while there was none."""
         ...
 
     def send(self, address: int, text: str) -> bool:
         """Send some text; tell whether it is on its way. From any thread."""
         ...
 
-    def ask_after(self, address: int, wanted: bool) -> None:  # noqa: FBT001
+    def ask_after(self, address: int, *, wanted: bool) -> None:
         """Have the post told when whoever has this address is gone, or no longer."""
         ...
 

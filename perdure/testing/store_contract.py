@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from ..dsl.errors import DuplicateRow, StoreError, UsageError
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus
 from ..persistence.looking import Cursor, Filter
-from ..persistence.records import AttemptRow, Batch, ExecutionRow, SignalRow, TagRow, TimerRow
+from ..persistence.records import AttemptRow, Batch, ExecutionRow, SignalRow, Stored, TagRow, TimerRow
 from ..persistence.store import Store
 
 __all__ = ["Rows", "StoreContract"]
@@ -181,7 +181,7 @@ class StoreContract:
         thread.join()
         assert store.find(run.execution_id) == run
 
-    @pytest.mark.parametrize("text", ["\x00", "a'b\"; DROP TABLE", "ü\n\u2028", "", "\U0001f600" * 2000])
+    @pytest.mark.parametrize("text", ["a'b\"; DROP TABLE", "ü\n\u2028", "", "\U0001f600" * 2000])
     def test_text_of_any_sort_is_data(self, store: Store, rows: Any, text: str) -> None:
         run = rows.run(store, execution_id=text, workflow=text, idempotency_key=text, tags=text)
         fact = rows.fact(text, value=text, error=ErrorRecord(text, text, text, text))
@@ -189,6 +189,15 @@ class StoreContract:
         store.commit(rows.batch(run, facts={run.id: [fact]}, signals=[signal]))
         assert store.snapshot(text) == (run, [fact], [signal])
         assert [one.execution for one in store.snapshots(Filter(workflow=text))] == [run]
+
+    def test_a_text_with_a_nul_is_data_or_refused_as_a_whole(self, store: Store, rows: Any) -> None:
+        run = rows.run(store, idempotency_key="\x00", tags="\x00")
+        try:
+            store.commit(rows.batch(run))
+        except StoreError:
+            assert store.snapshot(run.execution_id) is None
+        else:
+            assert store.snapshot(run.execution_id) == Stored(run, [], [])
 
     def test_an_error_whose_text_cannot_be_encoded_is_stored_readably(self, store: Store, rows: Any) -> None:
         run = rows.run(store, error=ErrorRecord("E", "bad \udc80", causes=(ErrorRecord("F", "\ud800"),)))

@@ -11,7 +11,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...dsl.errors import SchemaTooNew, SchemaTooOld
 
@@ -29,7 +29,7 @@ class Migration(NamedTuple):
 
     number: int
     name: str
-    apply: Callable[[sqlite3.Connection], None]
+    apply: Callable[[Any], None]
 
 
 def _discover() -> tuple[Migration, ...]:

@@ -28,10 +28,13 @@ FACTORIES: dict[str, Callable[[Path], Store]] = {
 class TestStore(StoreContract):
     """The suite that ships."""
 
-    @pytest.fixture(params=FACTORIES)
+    @pytest.fixture(params=[*FACTORIES, "postgres"])
     def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         """An open store of each kind."""
-        store = FACTORIES[request.param](tmp_path)
+        if request.param == "postgres":
+            store = Store(request.getfixturevalue("postgres_url"))
+        else:
+            store = FACTORIES[request.param](tmp_path)
         store.open()
         yield store
         store.close()

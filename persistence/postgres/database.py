@@ -1,0 +1,361 @@
+"""One database on a PostgreSQL server, and this process's sessions with it.
+
+Rules:
+
+1. One session writes, for whoever holds the core. Others are lent, one use at a time, to readers and to transactions of
+   their own; one more says that this engine lives (see `presence`).
+2. Every transaction that writes for an engine first locks the engine's own row, as it is read, against changes: so who
+   takes it over waits for the end of that transaction, and the next one finds that it has lost its right.
+3. A session that fell silent inside a transaction is ended by the server, so that a stopped engine holds up nobody.
+4. A session that broke before anything was asked of it is made anew without a word; later, the outcome is unknown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, TypeVar
+
+import psycopg
+
+from ...dsl.errors import StoreError, UsageError
+from ..connection import Connection
+from ..faults import NOTHING_WRITTEN, OUTCOME_UNKNOWN
+from ..health import Ground
+from ..kind import Durability, Progress
+from ..migrations import check_newest, check_version
+from .apart import ServerApart
+from .faults import explain
+from .hold import Other, Own
+from .joining import Joined, identity_of, part_of
+from .link import Link
+from .notices import ServerNotices
+from .presence import Presence, keyspace_of, there
+from .schema import migrate, version_of
+from .server import Server, Session
+
+__all__ = ["ServerDatabase"]
+
+T = TypeVar("T")
+
+_IDLE: Final = 4
+_STALLED: Final = 3000
+"""Milliseconds after which the server ends a transaction in which nothing is said."""
+
+_MIGRATING: Final = 0
+"""Number of the lock under which the schema is changed: no engine has it."""
+
+_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_EXPLAINED: Final = (psycopg.Error, UnicodeEncodeError, OverflowError)
+# Engines that were there before the server was started are given time to come back to it.
+_TAKE: Final = """
+    SELECT pg_try_advisory_lock($1, $2) WHERE NOT EXISTS (
+        SELECT 1 FROM workflow_engines WHERE id = $2
+        AND to_timestamp(started_at / 1000000.0) < pg_postmaster_start_time()
+        AND clock_timestamp() < pg_postmaster_start_time() + interval '3 seconds'
+    )
+"""
+_END_SESSIONS: Final = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = $1 AND pid <> pg_backend_pid()
+"""
+
+
+class ServerDatabase:
+    """The database and its sessions."""
+
+    def __init__(self, url: str, *, durability: Durability, busy_timeout: float) -> None:
+        self._server = Server(url)
+        self._durability = durability
+        self._busy_seconds = busy_timeout
+        self._process = os.getpid()
+        self._engine = 0
+        self._keyspace = 0
+        self._writer: Link | None = None
+        self._may_read = self._may_write = False
+        self._idle: list[Session] = []
+        self._guard = threading.Lock()
+        self._joined = Joined()
+        self.notices = ServerNotices(self._server, self._lent)
+
+    @property
+    def path(self) -> str:
+        """The URL that opens it again."""
+        return self._server.url
+
+    @property
+    def name(self) -> str:
+        """The URL without its password."""
+        return self._server.name
+
+    # ---- life
+
+    def open(self, prepare: Callable[[Connection], T]) -> T:
+        """Create or migrate the schema, and prepare it, while no other engine can."""
+        self._process = os.getpid()
+        self._may_write = True
+        try:
+            writer = self.writer
+            with self._explained(NOTHING_WRITTEN):
+                writer.execute("SELECT pg_advisory_lock(?, ?)", (self._keyspace, _MIGRATING))
+                try:
+                    migrate(writer, self.name)
+                    self._may_read = True
+                    return prepare(writer)
+                finally:
+                    writer.execute("SELECT pg_advisory_unlock(?, ?)", (self._keyspace, _MIGRATING))
+        except BaseException:
+            self.close()
+            raise
+
+    def open_to_read(self) -> None:
+        """Open it for reading alone: nothing is made or migrated."""
+        self._process = os.getpid()
+        self._may_read = True
+        try:
+            version = self.read(version_of)
+            check_version(version, self.name)
+            check_newest(version, self.name)
+        except BaseException:
+            self.close()
+            raise
+
+    def attach(self) -> None:
+        """Open it for reading, and for writing when it comes to that."""
+        self.open_to_read()
+        self._may_write = True
+
+    def abandon(self) -> None:
+        """Close as `close` does: there is nothing that only a death would leave."""
+        self.close()
+
+    def close(self) -> None:
+        """Close all sessions; harmless the second time, and in a forked child."""
+        if os.getpid() != self._process:
+            return
+        self._may_read = self._may_write = False
+        self.notices.close()
+        self._disconnect()
+
+    # ---- sessions
+
+    @property
+    def _settings(self) -> dict[str, object]:
+        waiting = {"lock_timeout": round(self._busy_seconds * 1000), "client_min_messages": "warning"}
+        # The server's own setting may be more than `on`, which is not for us to lessen.
+        return {**waiting, "synchronous_commit": "off"} if self._durability == "normal" else waiting
+
+    @property
+    def _purpose(self) -> str:
+        return f"perdure engine {self._engine} {self._keyspace:08x}" if self._engine else "perdure"
+
+    def _connect(self, **settings: object) -> Session:
+        self._check_process()
+        session = self._server.connect(purpose=self._purpose, settings={**self._settings, **settings})
+        try:
+            if not self._keyspace:
+                self._keyspace = keyspace_of(session)
+        except psycopg.Error as error:
+            session.close()
+            raise explain(error, self.name, NOTHING_WRITTEN) from error
+        return session
+
+    @property
+    def writer(self) -> Link:
+        """The session that writes, made anew if it has broken; for one thread at a time."""
+        self._check_process()
+        if not self._may_write:
+            raise self._closed()
+        if self._writer is None or self._writer.session.closed:
+            self._writer = Link(self._connect(idle_in_transaction_session_timeout=_STALLED))
+        return self._writer
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise StoreError(f"the store of {self.name!r} belongs to the parent process: open one after the fork")
+
+    def _closed(self) -> StoreError:
+        return StoreError(f"the store of {self.name!r} is not open")
+
+    def _disconnect(self) -> None:
+        writer, self._writer = self._writer, None
+        with self._guard:
+            idle, self._idle = self._idle, []
+        for session in idle if writer is None else [*idle, writer.session]:
+            session.close()
+
+    @contextmanager
+    def _lent(self) -> Iterator[Session]:
+        """Lend a session in which no transaction is open, from any thread."""
+        with self._guard:
+            session = self._idle.pop() if self._idle else None
+        if session is not None and not _is_sound(session):
+            session.close()
+            session = None
+        session = session or self._connect()
+        try:
+            yield session
+        except BaseException:
+            session.close()
+            raise
+        with self._guard:
+            if (self._may_read or self._may_write) and len(self._idle) < _IDLE:
+                self._idle.append(session)
+                return
+        session.close()
+
+    @contextmanager
+    def _explained(self, outcome: str) -> Iterator[None]:
+        try:
+            yield
+        except _EXPLAINED as error:
+            raise explain(error, self.name, outcome) from error
+
+    # ---- work
+
+    def prepare(self, work: Callable[[Connection], T]) -> T:
+        """Do some writing that brings its own transaction."""
+        with self._explained(NOTHING_WRITTEN):
+            return work(self.writer)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Do some writing in one transaction: all of it is on disk when this returns, or none after an error."""
+        writer = self._begin()
+        outcome = NOTHING_WRITTEN
+        try:
+            result = work(writer)
+            outcome = OUTCOME_UNKNOWN
+            writer.execute("COMMIT")
+        except BaseException as error:
+            self._undo(writer)
+            if isinstance(error, _EXPLAINED):
+                raise explain(error, self.name, outcome) from error
+            raise
+        return result
+
+    def _begin(self) -> Link:
+        writer = self.writer
+        try:
+            writer.execute("BEGIN")
+        except psycopg.Error:  # it broke while nobody used it
+            writer.session.close()
+            writer = self.writer
+            with self._explained(NOTHING_WRITTEN):
+                writer.execute("BEGIN")
+        return writer
+
+    @staticmethod
+    def _undo(writer: Link) -> None:
+        try:
+            if not writer.session.closed and writer.in_transaction:
+                writer.execute("ROLLBACK")
+        except psycopg.Error:
+            writer.session.close()
+
+    def consult(self, work: Callable[[Connection], T]) -> T:
+        """Read on the writing session; once more if it broke, since reading does no harm."""
+        writer = self.writer
+        try:
+            return work(writer)
+        except psycopg.Error as error:
+            if not writer.session.closed:
+                raise explain(error, self.name, NOTHING_WRITTEN) from error
+        with self._explained(NOTHING_WRITTEN):
+            return work(self.writer)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Read from any thread, all of it as of one moment."""
+        if not self._may_read or os.getpid() != self._process:
+            raise self._closed()
+        with self._explained(NOTHING_WRITTEN), self._lent() as session:
+            link = Link(session)
+            link.execute(_READ)
+            result = work(link)
+            link.execute("COMMIT")
+        return result
+
+    @contextmanager
+    def apart(self) -> Iterator[ServerApart]:
+        """Give a transaction of its own, from any thread; what is not committed is undone."""
+        with self._lent() as session:
+            with self._explained(NOTHING_WRITTEN):
+                session.execute("BEGIN")
+            try:
+                yield ServerApart(session, self.name)
+            finally:
+                if not session.closed:
+                    session.rollback()
+
+    @contextmanager
+    def joined(self, tx: object) -> Iterator[Connection]:
+        """Give the connection on which a caller's transaction is open, for one part of it: all of it, or nothing."""
+        with self._explained(NOTHING_WRITTEN), part_of(tx, self.read(identity_of), self.name) as link:
+            self._joined.note(link)
+            yield link
+
+    def wait_for_writers(self, seconds: float) -> bool:
+        """Wait until the transactions that were joined have ended; tell whether that came to pass in time."""
+        return self._joined.wait(self.read, seconds)
+
+    # ---- who lives
+
+    def hold(self, engine: int) -> Own:
+        """Be there as this engine, from now on."""
+        presence = Presence(self._server, engine)
+        self._engine = engine
+        self.notices.use(presence)
+        self.writer.execute("SELECT set_config('application_name', ?, false)", (self._purpose,))
+        with self._guard:
+            idle, self._idle = self._idle, []
+        for session in idle:
+            session.close()
+        return Own(presence, self.notices)
+
+    def try_hold(self, engine: int) -> Other | None:
+        """Take the lock of another engine, which is possible only when that is dead; end what is left of it."""
+        if self.notices.is_patient:
+            return None
+        session = self.writer.session
+        found = session.execute(_TAKE, (self._keyspace, engine)).fetchone()
+        if found is None or not found[0]:
+            return None
+        session.execute(_END_SESSIONS, (f"perdure engine {engine} {self._keyspace:08x}",))
+        return Other(session, self._keyspace, engine)
+
+    def is_held(self, engine: int) -> bool:
+        """Tell whether an engine lives."""
+        with self._explained(NOTHING_WRITTEN), self._lent() as session:
+            return engine in there(session, self._keyspace)
+
+    # ---- looking after it
+
+    def verify(self) -> None:
+        """Ask for an answer: a server looks after its own files."""
+        self.read(version_of)
+
+    def ground(self, connection: Connection, alive: set[int]) -> Ground:
+        """Tell the schema's version and how large the database is."""
+        size = connection.execute("SELECT pg_database_size(current_database())").fetchone()[0]
+        return Ground(damage=None, schema=version_of(connection), size=int(size))
+
+    def backup(self, path: str, progress: Progress | None = None) -> None:
+        """Refuse: a server has tools of its own.
+
+        Raises:
+            UsageError: Always.
+        """
+        del progress
+        raise UsageError(f"{self.name!r} is on a server, which is copied by its own tools: pg_dump --file {path}")
+
+
+def _is_sound(session: Session) -> bool:
+    """Tell whether a session that nobody used is still there, without asking the server."""
+    if session.closed:
+        return False
+    with contextlib.suppress(psycopg.Error):
+        session.pgconn.consume_input()
+        return not session.closed
+    return False
