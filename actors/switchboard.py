@@ -103,6 +103,9 @@ class _Calls:
 
     def close(self) -> None:
         self._board.close(self)
+        while not self._waiting.empty():
+            if (trunk := self._waiting.get()) is not None:
+                trunk.hang_up()
         self._near.close()
         self._far.close()
 

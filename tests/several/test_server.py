@@ -1,0 +1,157 @@
+"""Engines that share a PostgreSQL server: whoever dies, freezes or is cut off loses its runs within seconds, and writes
+nothing after that; and a server that was away takes nothing with it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from perdure import Client, Engine, State, Workflow, look_at
+from perdure.testing.postgres_server import PostgresServer, programs
+
+FAILOVER = 5.0
+"""Seconds from a death, a freeze or a cut to the interrupted step running elsewhere: the promise."""
+
+
+def now() -> float:
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+@pytest.fixture
+def served(postgres_url: str, tmp_path: Path, held: Any, spawn: Any) -> Iterator[Callable[..., Any]]:
+    """Opens an engine in a process of its own, with these workflows; waits until it is open."""
+    workers: list[Any] = []
+
+    def begin(*names: str) -> Any:
+        one = spawn(postgres_url, tmp_path / "hold", *names)
+        workers.append(one)
+        one.engine = int(one.hear("open")[0])
+        return one
+
+    yield begin
+    for one in workers:
+        one.kill()
+
+
+def cut(url: str, engine: int) -> None:
+    """End all sessions of an engine, as a network that breaks does, or an operator."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND (application_name LIKE %s OR application_name = %s)",
+            (f"perdure engine {engine} %", f"perdure presence {engine}"),
+        )
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_an_engine_that_is_killed_or_frozen_loses_its_runs_within_seconds(
+    served: Any, postgres_url: str, held: Any, how: str
+) -> None:
+    heir, owner = served("held"), served("held", "quick")
+    owner.ask("start", "held", "h", answer="started")
+    owner.hear("begin")
+    begin = now()
+    getattr(owner, how)()
+    key, at = heir.hear("begin")
+    assert (key, float(at) - begin < FAILOVER) == ("h:hold", True)
+    held()
+    with Client(postgres_url) as client:
+        assert client.run("h").result(timeout=30) == "held"
+        if how == "stop":
+            owner.go_on()
+            assert owner.ask("start", "quick", "q", answer="started") == ["q"]
+            client.run("q").wait(timeout=30)
+            assert client.run("h").wait(timeout=30).steps["hold"].attempts == 2, "what it had in hand did not count"
+
+
+def test_an_engine_whose_sessions_are_cut_joins_again_and_keeps_its_runs(
+    served: Any, postgres_url: str, held: Any
+) -> None:
+    served("held")
+    owner = served("held", "quick")
+    owner.ask("start", "held", "h", answer="started")
+    owner.hear("begin")
+    cut(postgres_url, owner.engine)
+    assert owner.ask("start", "quick", "q", answer="started") == ["q"]
+    held()
+    with Client(postgres_url) as client:
+        assert client.run("h").result(timeout=30) == "held"
+        client.run("q").wait(timeout=30)
+
+
+def test_an_engine_takes_over_what_was_left_when_it_opens(served: Any, postgres_url: str) -> None:
+    owner = served("gate")
+    owner.ask("start", "gate", "g", answer="started")
+    owner.kill()
+    heir = served("gate")
+    with Client(postgres_url) as client:
+        client.signal("g", "go", "now")
+        assert client.run("g").result(timeout=30) == "now"
+    assert heir.close() == 0
+
+
+def test_clients_and_engines_reach_each_other_through_the_server(served: Any, postgres_url: str) -> None:
+    one, other = served("gate"), served("gate", "quick")
+    with Client(postgres_url) as client, look_at(postgres_url) as looking:
+        run = client.start("gate", id="g")
+        assert client.start("quick", id="q").result(timeout=30) is None
+        other.ask("signal", "g", "x", answer="signalled")
+        assert run.result(timeout=30) == "x"
+        assert {found.id: found.state for found in looking.list_executions()} == {
+            "g": State.COMPLETED,
+            "q": State.COMPLETED,
+        }
+    assert [one.close(), other.close()] == [0, 0]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[PostgresServer]:
+    """Start a server of the test's own, which it may stop, with what it writes on disk."""
+    home = programs()
+    if home is None:
+        pytest.skip("there is no PostgreSQL server here")
+    import tempfile  # noqa: PLC0415
+
+    one = PostgresServer(Path(tempfile.mkdtemp(prefix="perdure-pg-")) / "s", home, settings={"fsync": "on"})
+    one.folder.parent.chmod(0o755)
+    one.start()
+    yield one
+    one.remove()
+    one.folder.parent.rmdir()
+
+
+@pytest.mark.parametrize("how", ["fast", "immediate"])
+def test_a_restart_of_the_server_pauses_runs_and_loses_nothing(server: PostgresServer, how: str) -> None:
+    url = server.borrow()
+    gate = Workflow("gate").step("first", lambda: 1).wait_for("go").step("after", lambda ctx: ctx.signals["go"])
+    with Engine(url, gate) as one, Engine(url, gate) as other:
+        ids = [engine.start("gate").id for engine in (one, other) for _ in range(5)]
+        for id in ids:
+            one.run(id).wait(until="waiting", timeout=30)
+        server.stop(how)
+        server.start()
+        for id in ids:
+            signal_when_it_can_be(one, id)
+        assert [other.run(id).result(timeout=30) for id in ids] == ids
+        numbers = {one._machine.store.engine_id, other._machine.store.engine_id}
+        assert numbers == {1, 2}, "nobody was taken for dead"
+
+
+def signal_when_it_can_be(engine: Engine, id: str) -> None:
+    """Signal as a caller should who was told that the database could not be had: the key makes it count once."""
+    from perdure import StoreError  # noqa: PLC0415
+
+    until = now() + 20
+    while True:
+        try:
+            engine.signal(id, "go", id, key="once")
+        except StoreError:
+            assert now() < until
+        else:
+            return
