@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, TypeVar, Unpack, overload
 
 import msgspec
+from msgspec import structs
 
 from . import arguments
 from .actors import clock
@@ -42,12 +43,14 @@ from .execution import Execution
 from .extension import Extension, Extensions
 from .looking import Looking
 from .persistence.inbox import Begun
-from .persistence.records import ExecutionRow, InboxRow
+from .persistence.records import ExecutionRow, InboxRow, ScheduleRow
 from .persistence.store import Store
 from .registry import Registry, make_types_known
 from .run import Run
 from .starting import ClientStartOptions, IfExists, request_for
+from .timetable import Timetable
 from .verbs.face import Face
+from .verbs.timetables import TimetableVerbs
 
 __all__ = ["Client"]
 
@@ -67,7 +70,7 @@ _STANDINGS: Final = {
 """Where a run may stand, as far as its row tells; all the rest is told by the engine that drives it."""
 
 
-class Client(Face[int | None]):
+class Client(TimetableVerbs, Face[int | None]):
     """Talks to the engines on a database, and runs nothing.
 
     What it starts, signals and cancels is on disk when the call returns, in the database's inbox. An engine that is
@@ -126,6 +129,7 @@ class Client(Face[int | None]):
         self._lookout = Lookout(self._store, self._endings, exchange, name="perdure-client")
         self._looking = Looking(self._read, self._registry.definition)
         self._courier = Courier(exchange, self._store.inbox)
+        self._timetable = Timetable(self._store, exchange, self._start_of)
         try:
             self._extensions.opened(self)
         except BaseException:
@@ -233,6 +237,22 @@ class Client(Face[int | None]):
             why = "under this id" if by_id else f"with the idempotency key {request.key!r}"
             raise DuplicateExecution(begun.execution_id, f"{why}, of workflow {begun.workflow!r}")
         return self._handle(begun.execution_id, begun.workflow)
+
+    # ---- schedules
+
+    def _ask_schedules(self, message: Any, verb: str) -> Any:
+        self._check_open(verb)
+        arguments.check_text(message.name, "the name of a schedule")
+        return self._timetable.change(message)
+
+    def _start_of(self, schedule: ScheduleRow) -> str:
+        """Have a run of a schedule started, as it is when it ticks."""
+        workflow, tags = schedule.workflow, {"schedule": schedule.name}
+        request = request_for(workflow, None, self._new_id(), input_type=None, version=schedule.version, tags=tags)
+        with self._writing:
+            sent = self._store.inbox.send_start(pack_start(structs.replace(request, input=schedule.input)))
+        assert isinstance(sent, int)  # the id is new, and there is no key
+        return self._courier.deliver(sent) or request.new_id
 
     # ---- what the verbs rest on
 

@@ -27,7 +27,7 @@ from .models import AttemptModel, ExecutionModel, SignalModel, StepModel, TagMod
 from .oversight import write_oversight
 from .ownership import Membership
 from .reader import RUN, RUN_BY_NAME, Reader
-from .records import Batch, ExecutionRow, ScheduleRow, Stored, TimerRow
+from .records import Batch, ExecutionRow, ScheduleChange, ScheduleRow, Stored, TimerRow
 from .rows import attempt_parameters, execution_parameters, fact_parameters, upsert
 from .schedules import read_one, read_schedules, write_schedules
 
@@ -400,6 +400,15 @@ class Store(Reader):
     def schedule(self, name: str) -> ScheduleRow | None:
         """Return the schedule of this name."""
         return self._database.consult(lambda connection: read_one(connection, name))
+
+    def change_schedule(self, name: str, change: ScheduleChange) -> None:
+        """Write one schedule by itself, for whoever drives nothing; an engine writes it with the run it starts.
+
+        Raises:
+            DuplicateRow: It has been changed since it was read; nothing was written.
+            StoreError: As for `commit`.
+        """
+        self._database.write(lambda connection: write_schedules(connection, {name: change}))
 
     def schedules(self) -> list[ScheduleRow]:
         """Return all schedules, by name."""

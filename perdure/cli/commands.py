@@ -10,11 +10,12 @@ from click.shell_completion import get_completion_class
 from ..dsl.errors import EngineError
 from .authoring import check, graph, init, run
 from .doctor import doctor
-from .keeping import archive, backup, cleanup, export, schedules
+from .keeping import archive, backup, cleanup, export
 from .looking import list_, show, tail
 from .page import dashboard, mcp
 from .printing import clean
 from .repairing import fork, incidents, pause, resolve, resume, retry, skip
+from .scheduling import schedules
 from .steering import cancel, signal
 
 __all__ = ["perdure"]

@@ -1,4 +1,4 @@
-"""Commands that keep a database in order: ``archive``, ``cleanup``, ``export``, ``backup``, ``doctor``, ``schedules``.
+"""Commands that keep a database in order: ``archive``, ``cleanup``, ``export``, ``backup``.
 
 Those that write do so beside a running engine, and take nothing over from one that has died.
 """
@@ -23,12 +23,11 @@ from ..looking import look_at
 from ..persistence.looking import Filter
 from ..persistence.reader import Reader
 from ..persistence.store import Store
-from ..schedule import Schedule
 from .options import DURATION, as_json, database
-from .printing import console, plain, print_json, print_line, print_table, when
+from .printing import console, print_json, print_line
 from .timeline import run_data
 
-__all__ = ["archive", "backup", "cleanup", "export", "schedules"]
+__all__ = ["archive", "backup", "cleanup", "export"]
 
 _AT_ONCE = 1000
 _PAGE = 100
@@ -154,60 +153,3 @@ def backup(database: str, *, target: str, as_json: bool) -> None:
         print_json({"backup": target, "bytes": Path(target).stat().st_size})
     else:
         print_line(f"copied to {target}: {Path(target).stat().st_size:,} bytes")
-
-
-@click.command()
-@as_json
-@database
-def schedules(database: str, *, as_json: bool) -> None:
-    """List schedules: when each starts a run next, and how it went so far."""
-    with Reader(database) as reader:
-        found = list(map(Schedule, reader.list_schedules()))
-    if as_json:
-        print_json({"schedules": list(map(_schedule_data, found))})
-        return
-    if not found:
-        print_line("there are no schedules")
-        return
-    print_table(
-        ("schedule", "workflow", "when", "next", "last run", "runs", "skipped"),
-        [
-            (
-                schedule.name,
-                schedule.workflow_name,
-                _times(schedule),
-                ("paused", "cyan") if schedule.paused else when(schedule.next_at),
-                schedule.last_run or "",
-                str(schedule.runs),
-                str(schedule.skipped),
-            )
-            for schedule in found
-        ],
-    )
-
-
-def _times(schedule: Schedule) -> str:
-    return f"every {schedule.every}" if schedule.cron is None else f"{schedule.cron} ({schedule.tz})"
-
-
-def _schedule_data(schedule: Schedule) -> object:
-    return plain(
-        {
-            "name": schedule.name,
-            "workflow": schedule.workflow_name,
-            "version": schedule.version,
-            "cron": schedule.cron,
-            "tz": schedule.tz,
-            "every": schedule.every,
-            "overlap": schedule.overlap,
-            "catch_up": schedule.catch_up,
-            "paused": schedule.paused,
-            "next_at": schedule.next_at,
-            "last_at": schedule.last_at,
-            "last_run": schedule.last_run,
-            "runs": schedule.runs,
-            "skipped": schedule.skipped,
-            "queued": schedule.queued,
-            "input": schedule.input,
-        }
-    )

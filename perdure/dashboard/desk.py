@@ -6,13 +6,15 @@ A client knows fewer verbs than an engine: the page offers what there is. This f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
-from ..dsl.errors import ExecutionNotFound, UnknownWorkflow, UsageError
+from ..dsl.errors import ExecutionNotFound, MissingExtra, UnknownWorkflow, UsageError
 from ..dsl.legality import LEGAL_VERBS, Standing, Verb
 from ..dsl.states import State
 from ..dsl.workflow import Workflow
 from ..execution import Execution
+from ..schedule import Schedule
 from ..shown import Redact, Shower, moment
 from .forms import form_of
 
@@ -21,6 +23,9 @@ __all__ = ["Desk"]
 _PAGE: Final = 50
 _MOST_INBOX: Final = 200
 _BY: Final = "dashboard"
+
+_OF_SCHEDULES: Final = ("pause_schedule", "resume_schedule", "trigger", "unschedule")
+_NEXT_TIMES: Final = 3
 
 _STANDINGS: Final[Mapping[str, frozenset[Standing]]] = {
     "running": frozenset({Standing.RUNNING, Standing.PAUSED, Standing.PARKED, Standing.STOPPING}),
@@ -155,7 +160,7 @@ class Desk:
                 "workflow": one.workflow_name,
                 "when": one.cron or f"every {one.every}",
                 "tz": one.tz,
-                "next": moment(one.next_at),
+                "next": list(map(moment, _upcoming(one))),
                 "paused": one.paused,
                 "runs": one.runs,
                 "skipped": one.skipped,
@@ -175,9 +180,9 @@ class Desk:
         verb, run = str(asked.get("verb")), asked.get("id")
         if verb == "start":
             return self._start(asked)
-        if verb in ("pause_schedule", "resume_schedule", "trigger") and self._can(verb):
-            getattr(self._source, verb)(asked.get("name"))
-            return {"done": verb}
+        if verb in _OF_SCHEDULES and self._can(verb):
+            run = getattr(self._source, verb)(asked.get("name"))
+            return {"done": verb} if run is None else {"done": verb, "run": run.id}
         if not isinstance(run, str):
             msg = "say which run: id"
             raise UsageError(msg)
@@ -259,3 +264,11 @@ class Desk:
             "reason": entry.reason,
             "step": entry.step,
         }
+
+
+def _upcoming(schedule: Schedule) -> list[datetime]:
+    """Return when a schedule ticks next; where a cron expression cannot be read, only what is on disk."""
+    try:
+        return schedule.upcoming(_NEXT_TIMES)
+    except MissingExtra:
+        return [] if schedule.next_at is None else [schedule.next_at]

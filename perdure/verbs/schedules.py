@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
+from typing import Any, TypeVar, Unpack, overload
 from zoneinfo import ZoneInfo
 
 from .. import arguments
-from ..actors.schedules import Pause, ResumeTicks, SetSchedule, Trigger, Unschedule
+from ..actors.schedules import SetSchedule
 from ..dsl.policies import Duration
 from ..dsl.workflow import Workflow
 from ..schedule import CatchUp, Overlap, Schedule, ScheduleOptions, wanted_row
 from .driving import DrivingVerbs
-from .looking import LookingVerbs
-
-if TYPE_CHECKING:
-    from ..run import Run
+from .timetables import TimetableVerbs
 
 __all__ = ["ScheduleVerbs"]
 
 InputT = TypeVar("InputT")
 
 
-class ScheduleVerbs(DrivingVerbs, LookingVerbs):
+class ScheduleVerbs(DrivingVerbs, TimetableVerbs):
     """What makes runs begin by the clock."""
 
     @overload
@@ -94,52 +91,6 @@ class ScheduleVerbs(DrivingVerbs, LookingVerbs):
             catch_up=catch_up,
         )
         return Schedule(self._ask_schedules(SetSchedule(wanted, replace), "schedule"))
-
-    def schedules(self) -> list[Schedule]:
-        """Return all schedules, by name, each with its next times and its last run.
-
-        Raises:
-            EngineClosed: the engine is closed.
-        """
-        self._machine.check_open("list schedules")
-        return list(map(Schedule, self._machine.store.list_schedules()))
-
-    def pause_schedule(self, name: str) -> None:
-        """Pass over a schedule's ticks, and leave its queue alone, until `resume_schedule`.
-
-        Raises:
-            UnknownSchedule: there is none of this name.
-            EngineClosed: the engine is closed.
-        """
-        self._ask_schedules(Pause(name), "pause a schedule")
-
-    def resume_schedule(self, name: str) -> None:
-        """Go on with a schedule that was paused; the ticks of the meantime are not made up for.
-
-        Raises:
-            UnknownSchedule: there is none of this name.
-            EngineClosed: the engine is closed.
-        """
-        self._ask_schedules(ResumeTicks(name), "resume a schedule")
-
-    def trigger(self, name: str) -> Run[Any]:
-        """Start a run of a schedule now, paused or not and whatever else runs.
-
-        Raises:
-            UnknownSchedule: there is none of this name.
-            UnknownWorkflow: its workflow is not registered.
-            EngineClosed: the engine is closed.
-        """
-        return self.run(self._ask_schedules(Trigger(name), "trigger a schedule"))
-
-    def unschedule(self, name: str) -> None:
-        """Forget a schedule; the runs it has started go on, the ticks in its queue are dropped.
-
-        Raises:
-            UnknownSchedule: there is none of this name.
-            EngineClosed: the engine is closed.
-        """
-        self._ask_schedules(Unschedule(name), "unschedule")
 
     def _ask_schedules(self, message: Any, verb: str) -> Any:
         self._machine.check_open(verb)

@@ -1,4 +1,4 @@
-"""`archive`, `cleanup`, `export`, `backup`, `doctor` and `schedules` keep a database in order beside its engine."""
+"""`archive`, `cleanup`, `export`, `backup` and `doctor` keep a database in order beside its engine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -186,27 +185,3 @@ def test_a_damaged_file_is_an_error(run: Perdure, runs: Path) -> None:
 
     assert result.exit_code == 1
     assert "restore a backup" in result.output
-
-
-# ---- schedules
-
-
-def test_schedules_are_listed_with_their_next_start(run: Perdure, ask: Ask, folder: Path) -> None:
-    with Engine(folder / "perdure.db", Workflow("w").step("s", lambda: 1)) as engine:
-        engine.schedule("hourly", "w", every=timedelta(hours=1))
-        engine.schedule("never", "w", every=60)
-        engine.pause_schedule("never")
-
-    shown = run("schedules").stdout.splitlines()
-
-    assert shown[0].split()[:4] == ["schedule", "workflow", "when", "next"]
-    assert shown[1].split()[:4] == ["hourly", "w", "every", "1:00:00"]
-    assert "paused" in shown[2]
-    assert [(one["name"], one["every"], one["paused"]) for one in ask("schedules")["schedules"]] == [
-        ("hourly", 3600.0, False),
-        ("never", 60.0, True),
-    ]
-
-
-def test_no_schedules_is_said(run: Perdure, runs: Path) -> None:
-    assert run("schedules").stdout == "there are no schedules\n"

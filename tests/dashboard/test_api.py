@@ -191,7 +191,13 @@ def test_schedules_are_shown_and_steered(client: Visitor, engine: Engine) -> Non
 
     assert (shown["name"], shown["paused"]) == ("hourly", True)
     client.act(verb="resume_schedule", name="hourly")
-    assert client.get("/api/schedules").json()[0]["paused"] is False
+    [shown] = client.get("/api/schedules").json()
+    assert (shown["paused"], len(shown["next"])) == (False, 3)
+    triggered = client.act(verb="trigger", name="hourly").json()["run"]
+    assert client.get("/api/schedules").json()[0]["last_run"] == triggered
+    client.act(verb="unschedule", name="hourly")
+    assert client.get("/api/schedules").json() == []
+    assert "hourly" in client.act(verb="unschedule", name="hourly").json()["error"]["message"]
 
 
 class Answer(BaseModel):

@@ -77,6 +77,23 @@ def test_an_incident_is_resolved_in_the_inbox(page: Any, address: str, engine: E
     assert engine.run("p-1").result(timeout=10) == "paid"
 
 
+def test_a_schedule_is_paused_run_and_forgotten_by_buttons(page: Any, address: str, engine: Engine) -> None:
+    engine.schedule("hourly", orders, every=3600, input=Order("lamp", 1))
+    page.goto(f"{address}#/schedules")
+    row = page.get_by_role("row", name="hourly")
+    row.get_by_role("button", name="Pause").click()
+    row.get_by_text("paused", exact=True).wait_for()
+    row.get_by_role("button", name="Resume").click()
+    expect(row.get_by_role("time")).to_have_count(3)
+    row.get_by_role("button", name="Run now").click()
+    row.get_by_role("link").wait_for()
+    row.get_by_role("button", name="Unschedule").click()
+    page.get_by_role("dialog").get_by_role("button", name="Unschedule").click()
+    page.get_by_text("There are no schedules.").wait_for()
+
+    assert engine.schedules() == []
+
+
 def test_what_happens_appears_by_itself(page: Any, address: str, engine: Engine) -> None:
     page.goto(address)
     page.get_by_text("live", exact=True).wait_for()

@@ -358,11 +358,17 @@ function drawWorkflows(found) {
 }
 
 function drawSchedules(found) {
-  const button = (one, verb, label) => el("button", { onclick: () => act({ verb, name: one.name }, `${one.name}: ${label}`) }, label);
-  const rows = found.map((one) => el("tr", {}, cell(one.name), cell(one.workflow), cell(el("code", {}, one.when + (one.tz ? ` ${one.tz}` : ""))), cell(one.paused ? state("paused") : when(one.next)),
-    cell(String(one.runs), "num"), cell(one.last_run && link(one.last_run)),
-    cell(overview.read_only ? "" : el("div", { class: "buttons" }, one.paused ? button(one, "resume_schedule", "Resume") : button(one, "pause_schedule", "Pause"), button(one, "trigger", "Run now")))));
-  return [el("h1", {}, "Schedules"), card(null, rows.length ? table([["Name"], ["Workflow"], ["When"], ["Next"], ["Runs", "num"], ["Last run"], [""]], rows, "Schedules") : empty("There are no schedules."))];
+  const button = (one, verb, label, done) => el("button", { onclick: () => act({ verb, name: one.name }, `${one.name} ${done}`) }, label);
+  const forget = async (one) => {
+    if (await dialog(`Unschedule: ${one.name}`, [], "Unschedule", true)) await act({ verb: "unschedule", name: one.name }, `${one.name} is unscheduled`);
+  };
+  const buttons = (one) => el("div", { class: "buttons" },
+    one.paused ? button(one, "resume_schedule", "Resume", "is resumed") : button(one, "pause_schedule", "Pause", "is paused"),
+    button(one, "trigger", "Run now", "was triggered"), el("button", { class: "danger", onclick: () => forget(one) }, "Unschedule"));
+  const next = (one) => one.paused ? state("paused") : one.next.map((at, index) => el("div", { class: index > 0 && "quiet" }, when(at)));
+  const rows = found.map((one) => el("tr", {}, cell(one.name), cell(one.workflow), cell(el("code", {}, one.when + (one.tz ? ` ${one.tz}` : ""))), cell(next(one)),
+    cell(String(one.runs), "num"), cell(one.last_run && link(one.last_run), "wide"), cell(overview.read_only ? "" : buttons(one))));
+  return [el("h1", {}, "Schedules"), card(null, rows.length ? table([["Name"], ["Workflow"], ["When"], ["Next"], ["Runs", "num"], ["Last run", "wide"], [""]], rows, "Schedules") : empty("There are no schedules."))];
 }
 
 function drawFigures(figures) {
