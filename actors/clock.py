@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import time
 
-__all__ = ["computed", "from_micros", "is_frozen", "micros", "monotonic", "to_micros"]
+__all__ = ["computed", "from_micros", "give_way", "is_frozen", "micros", "monotonic", "to_micros"]
 
 _MICROS = 1_000_000
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -41,6 +41,11 @@ def from_micros(instant: int) -> datetime.datetime:
 def monotonic() -> float:
     """Return seconds that never freeze and never go back; for guards and busy waits only."""
     return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def give_way() -> None:
+    """Let the threads that wait for the interpreter have it; returns at once when there are none."""
+    time.sleep(0)
 
 
 def computed() -> float:
