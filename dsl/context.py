@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from .errors import OutOfReach, UsageError
+from .errors import OutOfReach, UsageError, did_you_mean
 from .facts import ErrorRecord, Fact, Place
 from .scope import Scope
 from .signals import Signal
@@ -71,9 +71,16 @@ class _View(Mapping[str, Any]):
             return self._cache[name]
         value = self._look_up(name)
         if value is _MISSING:
-            raise KeyError(name)
+            msg = f"there is no {name!r} here{did_you_mean(name, self)}"
+            raise KeyError(msg)
         self._cache[name] = value
         return value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._cache or (isinstance(name, str) and self._look_up(name) is not _MISSING)
+
+    def get(self, name: str, default: Any = None, /) -> Any:
+        return self[name] if name in self else default  # noqa: SIM401 - it is defined here
 
     def _look_up(self, name: str) -> Any:
         fact = self._find(name)

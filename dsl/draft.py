@@ -124,6 +124,13 @@ class Draft:
                 raise DefinitionError(msg)
             node = name.node()
         else:
+            if handler is None and callable(name):
+                given = getattr(name, "__name__", type(name).__name__)
+                label = given if given.isidentifier() else "name"
+                msg = (
+                    f"workflow {self.name!r}: a step needs a name: .step({label!r}, {given}); or decorate it with @step"
+                )
+                raise DefinitionError(msg)
             if isinstance(handler, Step):
                 msg = f"step {name!r}: {handler!r} has a name of its own; write .step({handler.name})"
                 raise DefinitionError(msg)

@@ -30,7 +30,7 @@ import difflib
 from collections.abc import Iterable
 from datetime import timedelta
 
-from .facts import ErrorRecord
+from .facts import ITEMS, ErrorRecord
 
 __all__ = [
     "ChildFailed",
@@ -203,13 +203,17 @@ class StepNotOpen(UsageError):
 class UnknownWorkflow(UsageError):
     """No workflow of this name is registered with the engine."""
 
-    def __init__(self, name: str, known: Iterable[str], *, version: str | None = None) -> None:
+    def __init__(
+        self, name: str, known: Iterable[str], *, version: str | None = None, parent: str | None = None
+    ) -> None:
         known = set(known)
         if name in known:
             which = "definition without a version" if version is None else f"version {version!r}"
             what = f"no {which} of workflow {name!r} is registered; register it, or name another version"
         else:
-            what = f"no workflow {name!r} is registered{did_you_mean(name, known)}"
+            needed = "" if parent is None else f"workflow {parent!r} needs a sub-workflow that is missing: "
+            what = f"{needed}no workflow {name!r} is registered{did_you_mean(name, known)}"
+            what += "; engine.register(...) makes one known"
         super().__init__(what)
 
 
@@ -319,7 +323,9 @@ class RunError(EngineError):
         super().__init__(self._describe())
 
     def _describe(self) -> str:
-        where = f" in step {self.step!r}" if self.step else ""
+        step = self.step or ""
+        items = step.removeprefix(ITEMS)
+        where = f" in the items of {items!r}" if items != step else f" in step {step!r}" if step else ""
         why = f": {self.error}" if self.error else ""
         return f"workflow {self.workflow!r} ({self.execution_id}) {self._verb}{where}{why}"
 

@@ -16,6 +16,7 @@ import msgspec
 
 __all__ = [
     "CHECKPOINT",
+    "ITEMS",
     "PROGRESS",
     "UNDO",
     "ErrorRecord",
@@ -33,6 +34,9 @@ PROGRESS = "__progress:"
 
 CHECKPOINT = "__checkpoint:"
 """What the key of the fact begins with that holds what a handler's next attempt should begin with."""
+
+ITEMS = "__items:"
+"""What the name of the question for a `for_each`'s items begins with; the rest is the name of the loop."""
 
 UNDO = "__undo:"
 """What the key of a fact on the way back begins with; the rest is the key of what is undone."""

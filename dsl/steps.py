@@ -43,7 +43,8 @@ def check_handler(handler: Callable[..., Any], what: str, *, arguments: int = 1)
         DefinitionError: it is no callable, a generator, or wants other arguments.
     """
     if not callable(handler):
-        msg = f"{what}: expected a function, got {handler!r}"
+        called = " (was it called? Give the function itself)" if handler is None else ""
+        msg = f"{what}: expected a function, got {handler!r}{called}"
         raise DefinitionError(msg)
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
         msg = f"{what}: {handler.__name__!r} is a generator function; a handler returns its result"

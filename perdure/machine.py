@@ -274,14 +274,14 @@ class Machine:
         if self.closing:
             raise EngineClosed(verb)
 
-    def check_may_wait(self, id: str | None) -> None:
+    def check_may_wait(self, id: str | None, everything: str = "everything to be done") -> None:
         """Raise `WouldDeadlock` where waiting for this run, or for everything, could never end."""
         attempt = running_attempt()
         if self.lanes.on_bus():
             msg = "a listener cannot wait: what it waits for is announced by the thread it runs on"
             raise WouldDeadlock(msg)
         if attempt is not None and (id is None or attempt.facts.execution_id == id):
-            what = "everything to be done" if id is None else "its own run to end"
+            what = everything if id is None else "its own run to end"
             msg = f"a handler of run {attempt.facts.execution_id} cannot wait for {what}"
             raise WouldDeadlock(msg)
 
@@ -341,7 +341,7 @@ class Machine:
         if os.getpid() != self._pid:
             return
         if not force:
-            self.check_may_wait(None)
+            self.check_may_wait(None, "the engine to close; close(force=True) does not wait")
         if not self._begin_to_close():
             return
         self.crew.close()

@@ -83,7 +83,7 @@ class Registry:
         for child in definition.children - seen:
             seen.add(child)
             if child not in self._latest:
-                raise UnknownWorkflow(child, self._latest)
+                raise UnknownWorkflow(child, self._latest, parent=definition.name)
             self._check_children(self._latest[child], seen)
 
     def payload_type(self, event: str, workflow_of_run: Callable[[], str | None]) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ..effects import Decide, Join, Joined, Walker
 from ..errors import MaxIterationsExceeded, NotEnoughItems, NotIterable
-from ..facts import Fact, FactKind
+from ..facts import ITEMS, Fact, FactKind
 from ..graph import Body, Inside, Node
 from ..joining import ALL, Tolerance
 from ..scope import Scope
@@ -94,7 +94,7 @@ class ForEachNode(Node):
 
     @property
     def _items_name(self) -> str:
-        return f"__items:{self.name}"
+        return f"{ITEMS}{self.name}"
 
     @property
     def _decision(self) -> str:
@@ -102,9 +102,8 @@ class ForEachNode(Node):
 
     def _check(self, items: Any) -> Any:
         if not isinstance(items, (list, tuple)):
-            msg = (
-                f"the items of {self.name!r} must be a list or a tuple, got {type(items).__qualname__}: {items!r:.100}"
-            )
+            shown = f": {items!r:.100}" if isinstance(items, (str, bytes, dict, set, type(None))) else ""
+            msg = f"the items of {self.name!r} must be a list or a tuple, got {type(items).__qualname__}{shown}"
             raise NotIterable(msg)
         if len(items) > self.max_iterations:
             msg = f"{self.name!r} was given {len(items)} items, more than max_iterations={self.max_iterations}"

@@ -63,7 +63,16 @@ class Verbs(Generic[InputT]):
             raise DefinitionError(msg) from None
         except ValueError:  # a builtin without a signature
             pass
-        left = block(fresh)
+        try:
+            left = block(fresh)
+        except AttributeError as error:
+            if error.obj is not fresh:
+                raise
+            msg = (
+                f"workflow {self._draft.name!r}: {what}: {block.__qualname__!r} asks the builder it is given for "
+                f"{error.name!r}, which it does not have; {hint}"
+            )
+            raise DefinitionError(msg) from None
         if left is not None and not isinstance(left, Verbs):
             close = getattr(left, "close", None)
             if callable(close):  # what an async handler returns: it must not warn that nobody awaits it

@@ -95,6 +95,18 @@ HANDLED: dict[str, Callable[[Any], Any]] = {
 
 BUILDING = {
     "step without a handler": wrong(lambda _: flow().step("a"), DefinitionError, "'a'", "expected a function"),
+    "a step that was called": wrong(
+        lambda _: flow().step("a", None), DefinitionError, "'a'", "was it called? Give the function itself"
+    ),
+    "a function without a name": wrong(
+        lambda _: flow().step(act), DefinitionError, "'w'", "a step needs a name: .step('act', act)", "@step"
+    ),
+    "a lambda without a name": wrong(
+        lambda _: flow().step(lambda: 1), DefinitionError, "a step needs a name: .step('name', <lambda>)"
+    ),
+    "a handler that asks the builder for its input": wrong(
+        lambda _: flow().parallel(lambda ctx: ctx.input), DefinitionError, "parallel", "'input'", "w.step("
+    ),
     "a step object with options": wrong(
         lambda _: flow().step(step("a")(act), retry=3), DefinitionError, "'a'", "@step"
     ),

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 import pytest
 
 from perdure import (
+    Context,
     DefinitionError,
     DuplicateExecution,
     Engine,
@@ -26,6 +27,7 @@ from perdure import (
     UsageError,
     WaitTimeout,
     Workflow,
+    WorkflowFailed,
 )
 
 from .wrongs import PAST_A_YEAR, act, check, wrong
@@ -104,7 +106,9 @@ ENGINE = {
 
 START = {
     "a misspelt name": wrong(lambda s: s.engine.start("ordr"), UnknownWorkflow, "'ordr'", "did you mean 'order'"),
-    "a name nothing is like": wrong(lambda s: s.engine.start("zzz"), UnknownWorkflow, "'zzz'", "'gated'", "'order'"),
+    "a name nothing is like": wrong(
+        lambda s: s.engine.start("zzz"), UnknownWorkflow, "'zzz'", "'gated'", "'order'", "engine.register(...)"
+    ),
     "a number": wrong(lambda s: s.engine.start(cast("Any", 5)), UsageError, "workflow", "its name", "5"),
     "a list": wrong(lambda s: s.engine.start(cast("Any", [])), UsageError, "workflow", "its name", "[]"),
     "None": wrong(lambda s: s.engine.start(cast("Any", None)), UsageError, "workflow", "its name", "None"),
@@ -390,3 +394,51 @@ def test_an_engine_whose_workflows_are_wrong_is_closed_again(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir() if "engine" in path.name] == []
     with Engine(tmp_path / "runs.db", order()) as engine:
         assert engine.start("order", Order(1)).result(10) == 1
+
+
+BADLY_ASKED: dict[str, tuple[Callable[[Engine], Workflow[Any, Any]], str]] = {
+    "a result that is not there": (
+        lambda _: Workflow("w").step("reserve", act).step("b", lambda ctx: ctx.steps["resrve"], retry=1),
+        "there is no 'resrve' here; did you mean 'reserve'?",
+    ),
+    "items that are no list": (
+        lambda _: Workflow("w").for_each(cast("Any", lambda: {"a": 1}), "it", act),
+        "failed in the items of 'it': perdure.NotIterable: the items of 'it' must be a list or a tuple, got dict: {",
+    ),
+    "items of a generator": (
+        lambda _: Workflow("w").for_each(lambda: cast("Any", iter([1])), "it", act),
+        "must be a list or a tuple, got list_iterator",
+    ),
+    "a handler that closes the engine": (
+        lambda engine: Workflow("w").step("a", lambda: engine.close(10), retry=1),
+        "cannot wait for the engine to close; close(force=True) does not wait",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BADLY_ASKED)
+def test_a_run_that_fails_for_a_wrong_use_says_what_it_was(what: str, tmp_path: Path) -> None:
+    build, says = BADLY_ASKED[what]
+    with Engine(tmp_path / "runs.db", durability="normal") as engine:
+        run = engine.register(build(engine)).start("w")
+        with pytest.raises(WorkflowFailed) as failure:
+            run.result(10)
+
+    assert says in str(failure.value)
+    assert " at 0x" not in str(failure.value), "an address tells nobody anything"
+
+
+def test_a_sub_workflow_that_is_missing_is_named_with_its_parent(stage: Stage) -> None:
+    stage.engine.register(Workflow("parent").sub_workflow("nobody"))
+
+    with pytest.raises(UnknownWorkflow, match=r"'parent' needs a sub-workflow .*: no workflow 'nobody' is registered"):
+        stage.engine.start("parent")
+
+
+def test_what_is_not_there_may_be_asked_for_with_a_default(tmp_path: Path) -> None:
+    def look(ctx: Context[Any]) -> list[Any]:
+        return [ctx.steps.get("x", 7), "x" in ctx.steps, "go" in ctx.signals]
+
+    flow = Workflow("w").step("a", look)
+    with Engine(tmp_path / "runs.db", flow, durability="normal") as engine:
+        assert engine.start("w").result(10) == [7, False, False]
