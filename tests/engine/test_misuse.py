@@ -89,13 +89,13 @@ ENGINE = {
     "queue_name=5": wrong(lambda s: Engine(queue_name=cast("Any", 5)), UsageError, "queue_name", "5"),
     "a path that is a number": wrong(lambda s: Engine(cast("Any", 5)), UsageError, "path", "5"),
     "a path and a data_path": wrong(
-        lambda s: Engine(s.folder / "a", data_path=s.folder / "b"), UsageError, "path", "data_path", "not both"
+        lambda s: Engine(s.folder / "a", data_path=s.folder / "b"), UsageError, "path", "data_path", "once"
     ),
-    "a server's URL": wrong(lambda s: Engine("postgresql://host/db"), UsageError, "SQLite", "not supported"),
+    "a server's URL": wrong(lambda s: Engine("mysql://host/db"), UsageError, "mysql"),
     "busy_timeout=None": wrong(
         lambda s: Engine(s.folder / "x.db", busy_timeout=cast("Any", None)), UsageError, "busy_timeout", "None"
     ),
-    "a connection": wrong(lambda s: Engine(connection={"host": "h"}), UsageError, "SQLite", "not supported"),
+    "a connection": wrong(lambda s: Engine(connection={"hots": "h"}), UsageError, "hots"),
     "a workflow's class": wrong(lambda s: Engine(None, cast("Any", Workflow)), UsageError, "register", "workflows"),
     "an empty workflow": wrong(lambda s: Engine(None, Workflow("empty")), DefinitionError, "'empty'", "at least one"),
     "register(5)": wrong(lambda s: s.engine.register(cast("Any", 5)), UsageError, "register takes workflows", "5"),

@@ -1,9 +1,12 @@
-"""Engines that share a PostgreSQL server: whoever dies, freezes or is cut off loses its runs within seconds, and writes
-nothing after that; and a server that was away takes nothing with it.
+"""Engines that share a PostgreSQL server.
+
+Whoever dies, freezes or is cut off loses its runs within seconds, and writes nothing after that; and a server that was
+away takes nothing with it.
 """
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from perdure import Client, Engine, State, Workflow, look_at
+from perdure import Client, Engine, State, StoreError, Workflow, look_at
 from perdure.testing.postgres_server import PostgresServer, programs
 
 FAILOVER = 5.0
@@ -116,8 +119,6 @@ def server(tmp_path: Path) -> Iterator[PostgresServer]:
     home = programs()
     if home is None:
         pytest.skip("there is no PostgreSQL server here")
-    import tempfile  # noqa: PLC0415
-
     one = PostgresServer(Path(tempfile.mkdtemp(prefix="perdure-pg-")) / "s", home, settings={"fsync": "on"})
     one.folder.parent.chmod(0o755)
     one.start()
@@ -132,21 +133,19 @@ def test_a_restart_of_the_server_pauses_runs_and_loses_nothing(server: PostgresS
     gate = Workflow("gate").step("first", lambda: 1).wait_for("go").step("after", lambda ctx: ctx.signals["go"])
     with Engine(url, gate) as one, Engine(url, gate) as other:
         ids = [engine.start("gate").id for engine in (one, other) for _ in range(5)]
-        for id in ids:
-            one.run(id).wait(until="waiting", timeout=30)
+        for run in ids:
+            one.run(run).wait(until="waiting", timeout=30)
         server.stop(how)
         server.start()
-        for id in ids:
-            signal_when_it_can_be(one, id)
-        assert [other.run(id).result(timeout=30) for id in ids] == ids
+        for run in ids:
+            signal_when_it_can_be(one, run)
+        assert [other.run(run).result(timeout=30) for run in ids] == ids
         numbers = {one._machine.store.engine_id, other._machine.store.engine_id}
         assert numbers == {1, 2}, "nobody was taken for dead"
 
 
 def signal_when_it_can_be(engine: Engine, id: str) -> None:
     """Signal as a caller should who was told that the database could not be had: the key makes it count once."""
-    from perdure import StoreError  # noqa: PLC0415
-
     until = now() + 20
     while True:
         try:
