@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 from .actors import clock
 from .actors.aside import AsideQueue
+from .actors.interrupts import next_of
 from .arguments import check_patience, states_named
 from .dsl.errors import (
     ExecutionNotFound,
@@ -131,7 +132,7 @@ class Run(Generic[R_co]):
                     msg = f"run {self.id} is {execution.state} and will not become {' or '.join(sorted(wanted))}"
                     raise WaitTimeout(msg)
             try:
-                row = changes.get(timeout=None if deadline is None else max(0.0, deadline - clock.monotonic()))
+                row = next_of(changes, None if deadline is None else max(0.0, deadline - clock.monotonic()))
             except queue.Empty:
                 msg = f"run {self.id} is still {self.state} after {timeout:g} s; the run itself goes on"
                 raise WaitTimeout(msg) from None
@@ -287,7 +288,7 @@ class Run(Generic[R_co]):
 
 def _until_the_last(received: queue.SimpleQueue[Event | None], *stops: Callable[[], None]) -> Iterator[Event]:
     try:
-        while (event := received.get()) is not None:
+        while (event := next_of(received)) is not None:
             yield event
     finally:
         for stop in stops:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import queue
 import signal
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from perdure import Context, Workflow
+from perdure.actors.interrupts import next_of
 from perdure.testing import watch_points
 
 PATIENCE = 20
@@ -68,8 +72,10 @@ def test_a_program_that_sigterm_kills_is_gone_on_with(process: Any, open_engine:
     assert_that_it_goes_on(open_engine(*workflows()), attempt=2)
 
 
-def test_ctrl_c_gets_through_to_whoever_waits_and_makes_no_noise_of_ours(process: Any, open_engine: Any) -> None:
-    wait = "engine.run('gate').result()"
+@pytest.mark.parametrize("wait", ["engine.run('gate').result()", "list(engine.run('gate').events())"])
+def test_ctrl_c_gets_through_to_whoever_waits_and_makes_no_noise_of_ours(
+    process: Any, open_engine: Any, wait: str
+) -> None:
     child = process(f"{WORK}\ntry:\n    say('ready')\n    {wait}\nexcept KeyboardInterrupt:\n    say('interrupted')")
     assert child.line() == "ready"
     child.send(signal.SIGINT)
@@ -94,18 +100,65 @@ began.wait(10)
     assert engine.run("work").result(PATIENCE) == "attempt 2"
 
 
-def test_an_interrupt_in_the_middle_of_a_commit_is_put_off_until_the_engine_is_done(open_engine: Any) -> None:
+@pytest.fixture(params=["SIGINT", "SIGTERM", "SIGALRM"])
+def raising(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A signal on which the main thread raises `KeyboardInterrupt`."""
+    number = getattr(signal, request.param)
+    before = signal.signal(number, signal.default_int_handler)
+    yield number
+    signal.signal(number, before)
+
+
+def test_an_interrupt_in_the_middle_of_a_commit_is_put_off_until_the_engine_is_done(
+    open_engine: Any, raising: int
+) -> None:
     engine = open_engine(Workflow("gate").wait_for("go"))
     seen: list[str] = []
 
     def interrupt(moment: Any) -> None:
         seen.append(moment.point)
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(raising)
 
     with watch_points(interrupt), pytest.raises(KeyboardInterrupt):
         engine.start("gate", id="x")
     assert seen
+    assert signal.getsignal(raising) is signal.default_int_handler
     assert engine.run("x").wait(PATIENCE, until="waiting").state == "waiting"
     engine.signal("x", "go", "on")
     assert engine.run("x").result(PATIENCE) == "on"
     engine.settle(timeout=PATIENCE)
+
+
+class Deaf(queue.SimpleQueue[Any]):
+    """A queue on which the main thread falls asleep, the first time, just after a signal came: it hears nothing."""
+
+    naps = 0
+
+    def get(self, *, timeout: float | None = None) -> Any:
+        self.naps += 1
+        if self.naps == 1:
+            assert timeout is not None
+            raise queue.Empty  # as after a nap
+        signal.raise_signal(signal.SIGINT)
+        return super().get(timeout=timeout)
+
+
+def test_who_waits_on_the_main_thread_looks_up_now_and_then_for_a_signal_that_came_too_early() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        next_of(Deaf())
+
+
+def test_who_waits_on_another_thread_sleeps_until_there_is_news() -> None:
+    heard: list[float | None] = []
+
+    class Heard(queue.SimpleQueue[Any]):
+        def get(self, *, timeout: float | None = None) -> Any:
+            heard.append(timeout)
+            return super().get(timeout=timeout)
+
+    news = Heard()
+    waiting = threading.Thread(target=next_of, args=(news,))
+    waiting.start()
+    news.put("news")
+    waiting.join(PATIENCE)
+    assert heard == [None]
