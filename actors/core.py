@@ -267,6 +267,7 @@ class Core:
         self._mail = threading.Lock()
         self._closed = False
         self.on_fenced: Callable[[], None] = lambda: None
+        self.on_unsure: Callable[[], None] = lambda: None
 
     def has_mail(self) -> bool:
         """Tell whether any actor has mail."""
@@ -396,6 +397,8 @@ class Core:
                     reply, error if isinstance(error, StoreError) else InternalError(f"{error!r}; please report this")
                 )
         turns[0].actor.crashed(error)
+        if any(turn.rows for turn in turns):  # they may be on disk all the same, and nobody has begun them
+            self.on_unsure()
 
 
 def _by_actor(turns: list[Turn]) -> list[list[Turn]]:

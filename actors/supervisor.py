@@ -153,6 +153,10 @@ class Supervisor(CoreActor):
 
     def crashed(self, error: BaseException) -> None:
         """Read the rows again in a while: the dropped turn may have been about to fire a timer or restore a run."""
+        self.read_again_soon()
+
+    def read_again_soon(self) -> None:
+        """Have all rows looked at in a while: there may be some that nobody drives; called by the core."""
         self.timekeeper.arm_blindly(clock.micros() + _REREAD, _MYSELF, RECOVER)
 
     def _read_again(self) -> None:

@@ -141,6 +141,7 @@ class Machine:
         self.joining = Joining(self.core, self.supervisor, self.lanes)
         self.passing = Passing(self.lanes, self.supervisor.timekeeper, self.joining, self.ask)
         self.core.on_fenced = self._fenced
+        self.core.on_unsure = self.supervisor.read_again_soon
         self.on_closed: Callable[[], None] = _nothing
         self.lookout = Lookout(self.store, self.endings, exchange, name=name)
         self.bell = Bell(self.core, self.supervisor, self.endings, self.bus, self.lookout, name=name)

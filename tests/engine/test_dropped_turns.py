@@ -64,6 +64,10 @@ def ends(workflow: str, state: State) -> Callable[[Batch], bool]:
     return lambda batch: any((row.workflow, row.state) == (workflow, state) for row in batch.executions.values())
 
 
+def begins(id: str) -> Callable[[Batch], bool]:
+    return lambda batch: any(row.execution_id == id for row in batch.executions.values())
+
+
 @pytest.mark.parametrize("written", [False, True])
 def test_a_retry_comes_though_the_commit_that_was_to_begin_it_failed(lab: Engine, written: bool) -> None:  # noqa: FBT001
     def fails_once(ctx: Context[Any]) -> str:
@@ -133,6 +137,21 @@ def test_a_child_that_was_undone_says_so_though_its_commit_was_said_to_have_fail
     execution = lab.get_execution("it")
     assert execution is not None
     assert (execution.state, execution.rollback) == (State.FAILED, "complete")
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_fork_begins_if_it_is_on_disk_though_its_commit_was_said_to_have_failed(
+    lab: Engine,
+    written: bool,  # noqa: FBT001
+) -> None:
+    lab.register(Workflow("w").step("a", lambda: 1).step("b", lambda: 2))
+    begin(lab, "w")
+    with one_commit_fails(begins("fork"), written=written) as failed, pytest.raises(StoreUnavailable):
+        lab.fork("it", at="b", new_id="fork")
+    go_on(lab)
+    assert failed
+    fork = lab.get_execution("fork")
+    assert (fork is not None and fork.state) == (written and State.COMPLETED)
 
 
 def test_a_question_asked_anew_is_not_answered_by_what_was_asked_before(lab: Engine) -> None:
