@@ -29,7 +29,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..dsl.context import Context, RunFacts
-from ..dsl.errors import EngineError, NonRetryable, NotSendable, NotStorable, RetryAfter, SchemaError, WorkerLost
+from ..dsl.errors import (
+    EngineError,
+    NonRetryable,
+    NotSendable,
+    NotStorable,
+    RetryAfter,
+    SchemaError,
+    StoreError,
+    WorkerLost,
+)
 from ..dsl.facts import ErrorRecord
 from ..dsl.messages import StepCompleted, StepFailed, StepInterrupted
 from ..persistence.classes import home_of
@@ -151,6 +160,7 @@ class Crew:
         self.on_lent: Callable[[], None] = lambda: None
         lanes.describe = self._describe
         self.transactions: Callable[[], AbstractContextManager[Apart]]
+        self.has_recorded: Callable[[int, str, int], bool]
         self.around: Around | None = None
         self.annexes: Annexes
 
@@ -397,6 +407,7 @@ class Crew:
     def _call_within(self, attempt: Attempt, function: Callable[..., Any]) -> Any:
         """Call a handler whose writes and whose result are one commit."""
         ending = attempt.ending = threading.Lock()
+        decided: StepCompleted | None = None
         try:
             with self.transactions() as own:
                 attempt.transaction = own
@@ -408,12 +419,22 @@ class Crew:
                 with ending:
                     if attempt.abandoned:
                         return _not_begun(attempt)
+                    decided = outcome
                     own.commit()
         except (KeyboardInterrupt, SystemExit) as error:
             return _interrupted(attempt, error)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            if decided is not None and self._is_on_disk(attempt):
+                return decided
             return failed(attempt, error)
         return outcome
+
+    def _is_on_disk(self, attempt: Attempt) -> bool:
+        """Tell whether a transaction was committed though the disk said that it was not."""
+        try:
+            return self.has_recorded(attempt.run, attempt.key, attempt.number)
+        except StoreError:
+            return False
 
     async def _run_async(self, attempt: Attempt, function: Callable[..., Any]) -> None:
         if self._is_unwanted(attempt):

@@ -135,6 +135,7 @@ class Machine:
         self.supervisor = Supervisor(self.core, seed=seed, most=most, logger_for=run_logger)
         self.crew = Crew(self.lanes, codec.encode, concurrency=concurrency)
         self.crew.transactions = self.store.apart
+        self.crew.has_recorded = self.store.has_recorded
         self.crew.annexes = Annexes(executors or {})
         self.supervisor.crew = self.crew
         self.crew.on_lent = self.supervisor.backlog.look

@@ -31,6 +31,7 @@ _OF_WORKFLOW: Final = f"{RUN} WHERE workflow = ? AND finished_at IS NULL AND id 
 _UNFINISHED_BY_NAME: Final = (
     "SELECT workflow, version, count(*) FROM workflow_executions WHERE finished_at IS NULL GROUP BY 1, 2 ORDER BY 1, 2"
 )
+_OUTCOME: Final = "SELECT status, attempts FROM workflow_steps WHERE execution = ? AND key = ?"
 _FACTS: Final = f"SELECT {listed(StepModel)} FROM workflow_steps WHERE execution = ? ORDER BY position, key"
 _SIGNALS: Final = f"SELECT {listed(SignalModel)} FROM workflow_signals WHERE execution = ? ORDER BY id"
 _ATTEMPTS: Final = (
@@ -192,6 +193,11 @@ class Reader:
             return [self._complete(connection, row) for row in rows]
 
         return self._database.read(look)
+
+    def has_recorded(self, execution: int, key: str, attempt: int) -> bool:
+        """Tell whether it is on disk that this attempt of a step has completed."""
+        found = self._database.read(lambda connection: connection.execute(_OUTCOME, (execution, key)).fetchone())
+        return found is not None and tuple(found) == ("completed", attempt)
 
     def count_unfinished(self) -> dict[tuple[str, str | None], int]:
         """Return how many unfinished runs there are, by workflow and version."""

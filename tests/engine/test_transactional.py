@@ -127,6 +127,24 @@ def test_a_death_right_after_the_commit_repeats_nothing(lab: Engine, ledger: Any
     assert entries(lab.path) == [("Ada", 5)]
 
 
+def test_a_commit_that_was_made_is_not_repeated_though_the_disk_says_that_it_failed(
+    lab: Engine, ledger: Any, monkeypatch: Any
+) -> None:
+    commit = Apart.commit
+
+    def commit_and_fail(self: Apart) -> None:
+        commit(self)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(Apart, "commit", commit_and_fail)
+    lab.register(booking)
+    run = lab.start(booking, 5)
+    lab.settle()
+    assert run.result() == "told"
+    assert run.wait().steps["book"].attempts == 1
+    assert entries(lab.path) == [("Ada", 5)]
+
+
 def test_an_attempt_whose_run_was_taken_over_commits_nothing(lab: Engine, ledger: Any) -> None:
     entered, hold, ended = threading.Event(), threading.Event(), threading.Event()
 
