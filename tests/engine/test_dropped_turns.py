@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from perdure import Context, Engine, Retry, State, Workflow
+from perdure.actors import core
 from perdure.actors.core import Letter
 from perdure.actors.reply import Reply
 from perdure.actors.starting import Start
@@ -143,7 +144,9 @@ def test_a_child_that_was_undone_says_so_though_its_commit_was_said_to_have_fail
 def test_a_fork_begins_if_it_is_on_disk_though_its_commit_was_said_to_have_failed(
     lab: Engine,
     written: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(core, "_TURNS_PER_COMMIT", 1)  # the supervisor, who reads again what it had a turn in, has none
     lab.register(Workflow("w").step("a", lambda: 1).step("b", lambda: 2))
     begin(lab, "w")
     with one_commit_fails(begins("fork"), written=written) as failed, pytest.raises(StoreUnavailable):
