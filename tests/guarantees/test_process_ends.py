@@ -134,13 +134,13 @@ class Deaf(queue.SimpleQueue[Any]):
 
     naps = 0
 
-    def get(self, *, timeout: float | None = None) -> Any:
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002 - as it is
         self.naps += 1
         if self.naps == 1:
             assert timeout is not None
             raise queue.Empty  # as after a nap
         signal.raise_signal(signal.SIGINT)
-        return super().get(timeout=timeout)
+        return super().get(block, timeout)
 
 
 def test_who_waits_on_the_main_thread_looks_up_now_and_then_for_a_signal_that_came_too_early() -> None:
@@ -152,9 +152,9 @@ def test_who_waits_on_another_thread_sleeps_until_there_is_news() -> None:
     heard: list[float | None] = []
 
     class Heard(queue.SimpleQueue[Any]):
-        def get(self, *, timeout: float | None = None) -> Any:
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002 - as it is
             heard.append(timeout)
-            return super().get(timeout=timeout)
+            return super().get(block, timeout)
 
     news = Heard()
     waiting = threading.Thread(target=next_of, args=(news,))
