@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from ..dsl import events as ev
 from ..dsl import messages as msg
-from ..dsl.effects import Decide, Effect, Invoke, RunChild, UndoChild
+from ..dsl.effects import Decide, Effect, Invoke, RunChild, TakeSlot, UndoChild
 from ..dsl.errors import DuplicateExecution, InvalidPayload, StepNotOpen, UsageError
 from ..dsl.facts import UNDO, ErrorRecord, Fact, FactKind, FactStatus
 from ..dsl.forking import broken_by, cut, way_forward
@@ -150,9 +150,10 @@ class Repairs:
             rest = [fact for fact in facts.values() if fact.key not in keys]
             walk, _ = way_forward(self._definition, rest, self._office.codec)
         assert walk is not None
-        effect = next((each for each in walk.open if message.step in (each.place.name, each.place.key)), None)
+        steps = [each for each in walk.open if not isinstance(each, TakeSlot)]  # a slot is given by nobody's hand
+        effect = next((each for each in steps if message.step in (each.place.name, each.place.key)), None)
         if effect is None:
-            names = [each.place.name for each in walk.open]
+            names = [each.place.name for each in steps]
             return StepNotOpen(course.row.execution_id, message.step, verb, names)
         if (refusal := self._misfit(effect, message)) is not None:
             return refusal

@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from perdure import Compensation, Context, Engine, Retry, Workflow
+from perdure import Compensation, Concurrency, Context, Engine, Rate, Retry, Workflow
 from perdure.dsl.legality import Standing
 
 __all__ = ["PATIENCE", "Outside", "Scene", "see_off"]
 
 PATIENCE = 10
 SLOW = Retry(attempts=2, initial=60, jitter=0)
+_TEN_MINUTES = Rate(1, per=600, name="service")
 
 
 def see_off(engine: Engine) -> None:
@@ -77,6 +78,24 @@ class Scene:
             .wait_for("go", timeout=3600)
             .step("last", self.outside.act, retry=1)
         )
+
+    def limited(self, name: str) -> Workflow[Any, Any]:
+        """A workflow of which, and of those of other names, there is one run at a time; only a holder does nothing."""
+        flow = Workflow(name, concurrency=Concurrency(1, name="desk"))
+        flow = flow if name == "holder" else flow.step("first", self.outside.act)
+        return flow.wait_for("go", timeout=3600)
+
+    def rated(self) -> Workflow[Any, Any]:
+        """Two steps, the second of which is to be attempted once in ten minutes."""
+        return (
+            Workflow("rated")
+            .step("first", self.outside.act, compensate=self.outside.undo)
+            .step("work", self.outside.act, rate=_TEN_MINUTES)
+        )
+
+    def spender(self) -> Workflow[Any, Any]:
+        """A workflow that uses up what the other one would need."""
+        return Workflow("spender").step("spend", lambda: None, rate=_TEN_MINUTES)
 
     def parking(self) -> Workflow[Any, Any]:
         """A workflow whose steps and undos are parked."""

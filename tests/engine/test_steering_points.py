@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -24,6 +25,22 @@ class Point(NamedTuple):
 
 def before_the_first_step(scene: Scene) -> None:
     scene.engine.start("plain", id="run", delay=60)
+    scene.engine.settle()
+
+
+def in_line(scene: Scene) -> None:
+    scene.engine.register(scene.limited("limited"), scene.limited("holder"))
+    scene.engine.start("holder")
+    scene.engine.settle()
+    scene.engine.start("limited", id="run")
+    scene.engine.settle()
+
+
+def before_its_token(scene: Scene) -> None:
+    scene.engine.register(scene.rated(), scene.spender())
+    scene.engine.start("spender")
+    scene.engine.settle()
+    scene.engine.start("rated", id="run")
     scene.engine.settle()
 
 
@@ -73,6 +90,8 @@ def after_the_end(scene: Scene) -> None:
 
 POINTS = {
     "before the first step": Point(before_the_first_step, Standing.WAITING, "__start"),
+    "in line": Point(in_line, Standing.WAITING, "__slot"),
+    "before its token": Point(before_its_token, Standing.WAITING, "work"),
     "in a step": Point(in_a_step, Standing.RUNNING, "work"),
     "in a retry delay": Point(in_a_retry_delay, Standing.RUNNING, "work"),
     "in a wait": Point(in_a_wait, Standing.WAITING, "__waitFor:go"),
@@ -87,10 +106,28 @@ POINTS = {
 COMPLETED, FAILED = "completed", "failed, undone: complete"
 GONE, UNDONE = "cancelled, undone: none", "cancelled, undone: complete"
 PARTLY = "failed, undone: partial"
+REFUSED = "completed, since it was refused"
+"""No step is open, and a slot cannot be given by hand."""
 
 OUTCOMES: dict[str, dict[Verb, str]] = {
     "before the first step": {
         Verb.CANCEL: GONE,
+        Verb.TERMINATE: GONE,
+        Verb.PAUSE: COMPLETED,
+        Verb.FORK: COMPLETED,
+        Verb.SKIP: COMPLETED,
+        Verb.COMPLETE_STEP: COMPLETED,
+    },
+    "in line": {
+        Verb.CANCEL: GONE,
+        Verb.TERMINATE: GONE,
+        Verb.PAUSE: COMPLETED,
+        Verb.FORK: COMPLETED,
+        Verb.SKIP: REFUSED,
+        Verb.COMPLETE_STEP: REFUSED,
+    },
+    "before its token": {
+        Verb.CANCEL: UNDONE,
         Verb.TERMINATE: GONE,
         Verb.PAUSE: COMPLETED,
         Verb.FORK: COMPLETED,
@@ -221,7 +258,10 @@ def test_a_wish_has_one_outcome_whatever_comes_after_it(
     recorded = completed(lab)
     engine, done = lab, list(scene.outside.done)
 
-    fork = ask(verb, engine, point)
+    refused = OUTCOMES[where][verb] is REFUSED
+    fork = None
+    with pytest.raises(StepNotOpen) if refused else nullcontext():
+        fork = ask(verb, engine, point)
 
     if crash:
         engine.abandon()
@@ -235,7 +275,10 @@ def test_a_wish_has_one_outcome_whatever_comes_after_it(
             engine.resume("run")
         go_on(engine, frozen)
 
-        assert outcome(engine, "run") == OUTCOMES[where][verb]
+        assert outcome(engine, "run") == (COMPLETED if refused else OUTCOMES[where][verb])
+        if refused:
+            assert engine.audit("run") == []
+            return
         assert [entry.by for entry in engine.audit("run")][-1 - (verb is Verb.PAUSE)] == "ada"
         if fork is not None:
             assert outcome(engine, "fork") == COMPLETED
@@ -270,7 +313,7 @@ def test_a_step_at_which_the_run_does_not_stand_cannot_be_settled(where: str, la
     POINTS[where].bring(scene)
     with pytest.raises(StepNotOpen) as refused:
         lab.skip("run", "nowhere")
-    assert refused.value.open == (POINTS[where].step,)
+    assert refused.value.open == tuple(step for step in [POINTS[where].step] if step != "__slot")
     assert lab.audit("run") == []
     scene.outside.open()
     lab.settle()
