@@ -77,6 +77,14 @@ class WaitingFor(NamedTuple):
     limit: str | None = None
     key: str | None = None
 
+    @property
+    def what(self) -> str:
+        """What it is, in a few words: the signal, the slot or token of a limit, or the node."""
+        if self.limit is None:
+            return self.event or self.name
+        whose = "" if self.key is None else f" for {self.key!r}"
+        return f"a {'slot' if self.name == '__slot' else 'token'} of {self.limit!r}{whose}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:

@@ -99,6 +99,7 @@ def _gate(gate: WaitingFor) -> dict[str, Any]:
     return {
         "name": gate.name,
         "event": gate.event,
+        "what": gate.what,
         "since": moment(gate.since),
         "deadline": moment(gate.deadline),
     }

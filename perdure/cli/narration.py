@@ -36,7 +36,7 @@ def _told_of_the_run(event: Event) -> str | None:
         case WorkflowStarted() | WorkflowCompleted():
             return event.execution_id
         case WorkflowWaiting(waiting_for=gates):
-            return ", ".join(f"for {gate.event or gate.name}{_at_most(gate)}" for gate in gates)
+            return ", ".join(f"for {gate.what}{_at_most(gate)}" for gate in gates)
         case SignalReceived():
             return f"{event.event}: {event.payload}"
         case WorkflowCompensating(error=error):

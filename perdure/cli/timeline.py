@@ -96,6 +96,8 @@ def waits_of(run: Execution) -> list[str]:
 
 def _gate(gate: WaitingFor) -> str:
     what = f"for signal {gate.event!r}" if gate.event else f"in {gate.name!r}"
+    if gate.limit is not None:
+        what = f"for {gate.what}"
     until = f", until {when(gate.deadline)} at most" if gate.deadline else ""
     return f"{what} since {when(gate.since)}{until}"
 
@@ -109,7 +111,7 @@ def summary(run: Execution) -> str:
     """Return the one thing to know of a run besides its state."""
     if run.error is not None:
         return str(run.error)
-    return ", ".join(f"for {gate.event or gate.name}" for gate in run.waiting_for)
+    return ", ".join(f"for {gate.what}" for gate in run.waiting_for)
 
 
 def run_data(run: Execution, history: Iterable[AttemptRecord] | None = None) -> dict[str, Any]:
@@ -131,7 +133,13 @@ def run_data(run: Execution, history: Iterable[AttemptRecord] | None = None) -> 
         "paused": run.paused,
         "forked_from": run.forked_from,
         "waiting_for": [
-            {"name": gate.name, "event": gate.event, "since": gate.since, "deadline": gate.deadline}
+            {
+                "name": gate.name,
+                "event": gate.event,
+                "since": gate.since,
+                "deadline": gate.deadline,
+                **({} if gate.limit is None else {"limit": gate.limit, "key": gate.key}),
+            }
             for gate in run.waiting_for
         ],
         "signals": run.signals,

@@ -29,6 +29,9 @@ def exposition(counts: Mapping[str, int], stats: Stats | None) -> str:
         for name, what, pick in _STEPS:
             samples = [({"workflow": one.workflow, "step": one.step}, pick(one)) for one in stats.steps]
             lines += _family(name, "gauge", what, samples)
+        for field, what in _LIMITS.items():
+            samples = [({"limit": one.name}, getattr(one, field)) for one in stats.limits]
+            lines += _family(f"perdure_limit_{field}", "gauge", what, samples)
         if stats.load is not None:
             for field in ("runs", "handlers", "queued", "undelivered"):
                 what = f"What this engine is busy with: {field}."
@@ -36,6 +39,7 @@ def exposition(counts: Mapping[str, int], stats: Stats | None) -> str:
     return "\n".join(lines) + "\n"
 
 
+_LIMITS: Final = {"held": "Runs that have a slot of a limit.", "waiting": "Runs in line for a slot of a limit."}
 _STEPS: Final[tuple[tuple[str, str, Callable[[StepStats], float]], ...]] = (
     ("perdure_step_count", "Settled steps among the newest runs.", lambda one: one.count),
     ("perdure_step_failed", "Steps that failed for good among the newest runs.", lambda one: one.failed),

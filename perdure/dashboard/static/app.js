@@ -261,7 +261,7 @@ function drawRuns(found, _, query) {
     text("id", "Id"), text("business_key", "Business key"), text("error", "Error text"), el("button", { type: "submit" }, "Find"));
   const rows = found.runs.map((run) => el("tr", { "data-id": run.id, class: run.id === chosen && "chosen" },
     cell(link(run.id)), cell(run.workflow), cell(state(run.state)), cell(when(run.created_at), "wide"),
-    cell(run.error ? `${run.error.step ?? ""} ${run.error.type}: ${run.error.message}` : run.waiting_for.map((gate) => gate.event ?? gate.name).join(", "), "wide quiet")));
+    cell(run.error ? `${run.error.step ?? ""} ${run.error.type}: ${run.error.message}` : run.waiting_for.map((gate) => gate.what).join(", "), "wide quiet")));
   const load = () => { pages += 1; refresh(true); };
   const counts = Object.entries(overview.counts).map(([name, count]) => el("a", { class: "tile", href: `#/runs?state=${name}` }, el("b", {}, String(count)), el("span", { class: name }, name)));
   return [el("h1", {}, "Runs"), el("div", { class: "tiles row" }, counts), form,
@@ -290,7 +290,7 @@ function drawRun(run) {
 }
 
 function gateShown(gate) {
-  return el("p", {}, el("b", {}, gate.event ?? gate.name), " since ", when(gate.since), gate.deadline ? [", until ", when(gate.deadline)] : ", without a limit");
+  return el("p", {}, el("b", {}, gate.what), " since ", when(gate.since), gate.deadline ? [", until ", when(gate.deadline)] : ", without a limit");
 }
 
 function errorShown(error) {
