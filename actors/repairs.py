@@ -150,7 +150,7 @@ class Repairs:
             rest = [fact for fact in facts.values() if fact.key not in keys]
             walk, _ = way_forward(self._definition, rest, self._office.codec)
         assert walk is not None
-        steps = [each for each in walk.open if not isinstance(each, TakeSlot)]  # a slot is given by nobody's hand
+        steps: list[Effect] = [each for each in walk.open if not isinstance(each, TakeSlot)]  # no slot is given by hand
         effect = next((each for each in steps if message.step in (each.place.name, each.place.key)), None)
         if effect is None:
             names = [each.place.name for each in steps]

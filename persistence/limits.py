@@ -95,7 +95,8 @@ class PoolFigures(NamedTuple):
 
 def pool_figures(connection: Connection) -> list[PoolFigures]:
     """Return all pools as they are used, by name."""
-    return list(map(PoolFigures._make, connection.execute(POOLS)))
+    rows = connection.execute(POOLS).fetchall()
+    return [PoolFigures._make((*row[:4], int(row[4]), row[5])) for row in rows]  # a sum may be another kind of number
 
 
 # ---- slots

@@ -81,8 +81,9 @@ class Scene:
 
     def limited(self, name: str) -> Workflow[Any, Any]:
         """A workflow of which, and of those of other names, there is one run at a time; only a holder does nothing."""
-        flow = Workflow(name, concurrency=Concurrency(1, name="desk"))
-        flow = flow if name == "holder" else flow.step("first", self.outside.act)
+        flow: Workflow[Any, Any] = Workflow(name, concurrency=Concurrency(1, name="desk"))
+        if name != "holder":
+            flow.step("first", self.outside.act)
         return flow.wait_for("go", timeout=3600)
 
     def rated(self) -> Workflow[Any, Any]:

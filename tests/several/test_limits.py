@@ -20,6 +20,12 @@ def gated(**limits: Any) -> Workflow[str, Any]:
     return Workflow("gated", input=str, **limits).wait_for("go").step("work", lambda ctx: ctx.input)
 
 
+@pytest.fixture(params=["a file", "a server"])
+def database(request: pytest.FixtureRequest, path: Path) -> str:
+    """Where runs are kept: what opens it."""
+    return str(path) if request.param == "a file" else str(request.getfixturevalue("postgres_url"))
+
+
 @pytest.fixture
 def opened(path: Path) -> Iterator[Callable[..., Engine]]:
     """Opens engines of this process."""
@@ -130,20 +136,20 @@ RUNS = 24
 KILLS = 2
 
 
-def test_limits_hold_while_engines_die_and_every_run_has_its_turn(spawn: Any, path: Path, tmp_path: Path) -> None:
+def test_limits_hold_while_engines_die_and_every_run_has_its_turn(spawn: Any, database: str, tmp_path: Path) -> None:
     chance = random.Random(6)
-    workers = [spawn(path, tmp_path, script="limits_worker.py") for _ in range(3)]
+    workers = [spawn(database, tmp_path, script="limits_worker.py") for _ in range(2)]
     try:
         for worker in workers:
             worker.hear("open")
         names = [f"{chance.choice('aaab')}-{number}" for number in range(RUNS)]
         for number, worker in enumerate(workers):
-            worker.ask(*names[number::3], answer="started")
-        with Client(path, durability="normal") as client:
+            worker.ask(*names[number::2], answer="started")
+        with Client(database, durability="normal") as client:
             for kill in range(KILLS):
                 client.run(names[kill * 3]).wait(timeout=120)  # there has been some progress since the last one
                 victim = workers.pop(0)
-                workers.append(spawn(path, tmp_path, script="limits_worker.py"))
+                workers.append(spawn(database, tmp_path, script="limits_worker.py"))
                 workers[-1].hear("open")
                 victim.kill()
             ends = {name: client.run(name).wait(timeout=120).state for name in names}
