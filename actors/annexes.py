@@ -23,7 +23,7 @@ from .sending import errand_of, luggage, sent_from
 
 if TYPE_CHECKING:
     from ..dsl.definition import Definition
-    from .crew import Attempt
+    from .attempt import Attempt
 
 __all__ = ["Annex", "Annexes", "Given"]
 

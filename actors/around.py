@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ..dsl.facts import FactKind
 
 if TYPE_CHECKING:
-    from .crew import Attempt
+    from .attempt import Attempt
 
 __all__ = ["Around", "HandlerCall", "call_of", "call_within"]
 

@@ -13,7 +13,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .crew import Attempt, Crew
+    from .attempt import Attempt
+    from .crew import Crew
 
 __all__ = ["Aside", "AsideQueue"]
 

@@ -22,10 +22,11 @@ from ..dsl.errors import StepInterrupted, StepTimeout
 from ..dsl.facts import UNDO, ErrorRecord, Fact, FactKind, FactStatus
 from ..persistence.records import AttemptRow
 from . import clock
+from .attempt import Attempt
 from .core import CoreActor
 from .course import MICROS, PARDON, Course
-from .crew import Attempt, error_record
 from .notes import QUIET, Notebook
+from .outcomes import error_record
 from .tokens import Tokens
 
 if TYPE_CHECKING:

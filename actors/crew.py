@@ -15,128 +15,28 @@ Rules:
 from __future__ import annotations
 
 import inspect
-import logging
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from contextvars import ContextVar
-from functools import lru_cache, partial
-from types import NoneType
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from ..dsl.context import Context, RunFacts
-from ..dsl.errors import (
-    EngineError,
-    NonRetryable,
-    NotSendable,
-    NotStorable,
-    RetryAfter,
-    SchemaError,
-    StoreError,
-    WorkerLost,
-)
-from ..dsl.facts import ErrorRecord
+from ..dsl.errors import NotSendable, StoreError, WorkerLost
 from ..dsl.messages import StepCompleted, StepFailed, StepInterrupted
-from ..persistence.classes import home_of
 from . import clock
 from .around import Around, call_of, call_within
-from .core import CoreActor, Letter
-from .notes import Notes
+from .attempt import CURRENT, Attempt, Loan
+from .calling import arguments_of, function_of, is_async, is_awaitable
+from .core import Letter
+from .outcomes import completed, failed, interrupted, interruption, lost, not_begun
 
 if TYPE_CHECKING:
-    from ..dsl.effects import Decide, Invoke, RunChild, WaitUntil
     from ..persistence.apart import Apart
     from .annexes import Annex, Annexes
     from .lanes import ThreadLanes
 
-__all__ = ["Attempt", "Crew", "arguments_of", "completed", "error_record", "failed", "running_attempt"]
-
-logger = logging.getLogger("perdure")
-
-_current: ContextVar[Attempt | None] = ContextVar("perdure attempt", default=None)
-"""A context variable, and not a thread's: handlers that are coroutines share a thread."""
-
-
-_NEVER_AWAITED = frozenset(
-    {NoneType, bool, int, float, str, bytes, list, tuple, dict, set, StepCompleted, StepFailed, StepInterrupted}
-)
-
-
-def running_attempt() -> Attempt | None:
-    """Return the attempt whose user code is asking, if any: on this thread, or in this task."""
-    attempt = _current.get()
-    return None if attempt is None or attempt.is_over else attempt
-
-
-class Attempt(msgspec.Struct, eq=False):
-    """One call of user code.
-
-    Attributes:
-        run: Integer key of the run; what slots are counted by.
-        effect: What asked for it.
-        number: Attempt number for handlers, 0 for selectors and their like.
-        facts: What the context shows of the run.
-        actor: Who hears of the outcome.
-        failure: Why the run is being undone, for compensations.
-        began: When user code began, or None while it queues.
-        abandoned: Whether nobody waits for the outcome any longer.
-        cancelled: Whether the run is being cancelled; the outcome is still recorded.
-        on_thread: Whether a ``def`` handler is running.
-        stepped_over: Whether it was left running, and nothing waits for its thread.
-        loan: What others may use while it waits for other runs.
-        is_over: Whether user code has returned, so that what it left running may wait for anything.
-        transaction: What its handler writes to the database through, if the step is a transaction.
-        ending: Held while that transaction is being committed, and by whoever gives the attempt up.
-        priority: How much its run matters beside others that queue.
-        checkpoint: What the attempt before has left for this one, encoded.
-        notes: What user code has told meanwhile, if it has told anything.
-        annex: The executor that runs its handler, if one does.
-    """
-
-    run: int
-    effect: Invoke | Decide | RunChild | WaitUntil
-    number: int
-    facts: RunFacts
-    actor: CoreActor
-    failure: ErrorRecord | None = None
-    began: int | None = None
-    abandoned: bool = False
-    cancelled: bool = False
-    task: Any = None
-    holds_slot: bool = False
-    on_thread: bool = False
-    stepped_over: bool = False
-    loan: _Loan | None = None
-    is_over: bool = False
-    transaction: Any = None
-    ending: threading.Lock | None = None
-    priority: int = 0
-    checkpoint: str | None = None
-    notes: Notes | None = None
-    annex: Annex | None = None
-
-    def open_notes(self) -> Notes:
-        """Return what the handler tells while it runs."""
-        if self.notes is None:
-            self.notes = Notes(self)
-        return self.notes
-
-    @property
-    def key(self) -> str:
-        """Key of the fact it works for."""
-        return self.effect.place.key
-
-
-class _Loan(msgspec.Struct):
-    """What a handler held when it began to wait for another run, and for how many it waits."""
-
-    slot: bool
-    thread: bool
-    waits: int = 1
+__all__ = ["Crew"]
 
 
 class Crew:
@@ -225,7 +125,7 @@ class Crew:
             if queued:
                 self._queue.remove(attempt)
         if queued:
-            self._finish(attempt, _not_begun(attempt))
+            self._finish(attempt, not_begun(attempt))
             self._lanes.release()
         if (task := attempt.task) is not None:
             self._lanes.call_in_loop(task.cancel)
@@ -239,7 +139,7 @@ class Crew:
             queued = list(self._queue)
             self._queue.clear()
         for attempt in queued:
-            self._finish(attempt, _not_begun(attempt))
+            self._finish(attempt, not_begun(attempt))
             self._lanes.release()
 
     def lend(self, attempt: Attempt) -> None:
@@ -250,7 +150,7 @@ class Crew:
             if attempt.loan is not None:
                 attempt.loan.waits += 1
                 return
-            loan = attempt.loan = _Loan(attempt.holds_slot, attempt.on_thread)
+            loan = attempt.loan = Loan(attempt.holds_slot, attempt.on_thread)
             self.lent += 1
         self._give_back(attempt)
         if loan.thread:
@@ -320,13 +220,13 @@ class Crew:
         return taken
 
     def _submit(self, attempt: Attempt) -> None:
-        function = _function_of(attempt)
+        function = function_of(attempt)
         policy = attempt.effect.policy
         if policy is not None and policy.executor is not None:
             attempt.annex = annex = self.annexes[policy.executor]
             self._lanes.pool.grow()
             self._lanes.crew(lambda: self._run_elsewhere(attempt, annex))
-        elif _is_async(function):
+        elif is_async(function):
             self._lanes.loop(lambda: self._run_async(attempt, function))
         else:
             self._lanes.crew(partial(self._run_sync, attempt, function))
@@ -335,19 +235,19 @@ class Crew:
 
     def _run_sync(self, attempt: Attempt, function: Callable[..., Any]) -> None:
         if self._is_unwanted(attempt):
-            self._finish(attempt, _not_begun(attempt))
+            self._finish(attempt, not_begun(attempt))
             return
         attempt.began = clock.micros()
-        token = _current.set(attempt)
+        token = CURRENT.set(attempt)
         attempt.on_thread = True
         policy = attempt.effect.policy
         call = self._call_within if policy is not None and policy.transactional else self._call
         try:
             outcome = call(attempt, function)
         finally:
-            _current.reset(token)
+            CURRENT.reset(token)
             self._leave_thread(attempt)
-        if _is_awaitable(outcome):
+        if is_awaitable(outcome):
             self._lanes.loop(lambda: self._finish_awaiting(attempt, outcome))
         else:
             self._finish(attempt, outcome)
@@ -363,18 +263,18 @@ class Crew:
     def _call_elsewhere(self, attempt: Attempt, annex: Annex) -> StepCompleted | StepFailed | StepInterrupted:
         with annex.place(lambda: self._is_unwanted(attempt)):
             if self._is_unwanted(attempt):
-                return _not_begun(attempt)
+                return not_begun(attempt)
             attempt.began = clock.micros()
             attempt.on_thread = True
             try:
                 outcome = self._send(attempt, annex)
             except (NotSendable, WorkerLost) as error:
                 if self._closed:
-                    return _interruption(attempt)
+                    return interruption(attempt)
                 return lost(attempt, error)
             finally:
                 self._leave_thread(attempt)
-        return _not_begun(attempt) if outcome is None else outcome
+        return not_begun(attempt) if outcome is None else outcome
 
     def _send(self, attempt: Attempt, annex: Annex) -> StepCompleted | StepFailed | StepInterrupted | None:
         call = None if self.around is None else call_of(attempt)
@@ -398,9 +298,9 @@ class Crew:
     def _call(self, attempt: Attempt, function: Callable[..., Any]) -> Any:
         try:
             result = self._invoke(attempt, function)
-            return result if _is_awaitable(result) else completed(attempt, result, self._encode)
+            return result if is_awaitable(result) else completed(attempt, result, self._encode)
         except (KeyboardInterrupt, SystemExit) as error:
-            return _interrupted(attempt, error)
+            return interrupted(attempt, error)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             return failed(attempt, error)
 
@@ -418,11 +318,11 @@ class Crew:
                 own.record(attempt.run, attempt.key, attempt.number, outcome.value, clock.micros())
                 with ending:
                     if attempt.abandoned:
-                        return _not_begun(attempt)
+                        return not_begun(attempt)
                     decided = outcome
                     own.commit()
         except (KeyboardInterrupt, SystemExit) as error:
-            return _interrupted(attempt, error)
+            return interrupted(attempt, error)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             if decided is not None and self._is_on_disk(attempt):
                 return decided
@@ -438,10 +338,10 @@ class Crew:
 
     async def _run_async(self, attempt: Attempt, function: Callable[..., Any]) -> None:
         if self._is_unwanted(attempt):
-            self._finish(attempt, _not_begun(attempt))
+            self._finish(attempt, not_begun(attempt))
             return
         attempt.began = clock.micros()
-        _current.set(attempt)
+        CURRENT.set(attempt)
         try:
             awaitable = self._invoke(attempt, function)
         except BaseException as error:  # noqa: BLE001 - user code, as above
@@ -452,7 +352,7 @@ class Crew:
     async def _finish_awaiting(self, attempt: Attempt, awaitable: Any) -> None:
         import asyncio
 
-        _current.set(attempt)
+        CURRENT.set(attempt)
         task = attempt.task = asyncio.current_task()
         self._awaiting[task] = attempt
         outcome: StepCompleted | StepFailed | StepInterrupted
@@ -460,9 +360,9 @@ class Crew:
             outcome = completed(attempt, await awaitable, self._encode)
         except asyncio.CancelledError as error:
             wanted = attempt.abandoned or attempt.cancelled or self._closed
-            outcome = _interruption(attempt) if wanted else failed(attempt, error)
+            outcome = interruption(attempt) if wanted else failed(attempt, error)
         except (KeyboardInterrupt, SystemExit) as error:
-            outcome = _interrupted(attempt, error)
+            outcome = interrupted(attempt, error)
         except BaseException as error:  # noqa: BLE001 - user code, as above
             outcome = failed(attempt, error)
         del self._awaiting[task]
@@ -491,71 +391,6 @@ class Crew:
         self._lanes.pool.reported()
 
 
-def _function_of(attempt: Attempt) -> Callable[..., Any]:
-    return attempt.effect.code
-
-
-def _is_awaitable(value: Any) -> bool:
-    """Tell what `inspect.isawaitable` tells, at a tenth of its cost for what most functions return."""
-    return type(value) not in _NEVER_AWAITED and inspect.isawaitable(value)
-
-
-def arguments_of(attempt: Attempt, function: Callable[..., Any]) -> tuple[Any, ...]:
-    """Return what user code is called with: its context if it takes one, after the step's input schema.
-
-    Raises:
-        SchemaError: the input does not fit the schema.
-    """
-    effect = attempt.effect
-    place = effect.undoes or effect.place
-    context: Context[Any] = Context(
-        attempt.facts,
-        effect.scope,
-        place,
-        attempt=attempt.number,
-        failure=attempt.failure,
-        transaction=attempt.transaction,
-        is_cancelled=lambda: attempt.abandoned or attempt.cancelled,
-        open_notes=attempt.open_notes,
-    )
-    policy = effect.policy
-    if policy is not None and policy.input_schema is not None:
-        try:
-            context.replace_input(policy.input_schema(context.input))
-        except Exception as error:
-            msg = f"the input of step {place.name!r} does not fit its input_schema: {error}"
-            raise _InputMisfit(msg) from error
-    turn = effect.turn
-    return (context, turn)[: _takes(function, 1 if turn is None else 2)]
-
-
-class _InputMisfit(SchemaError):
-    """An input that cannot get better by trying again."""
-
-
-_InputMisfit.__name__ = _InputMisfit.__qualname__ = "SchemaError"
-
-
-@lru_cache(maxsize=4096)
-def _takes(function: Callable[..., Any], most: int) -> int:
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return 1
-    for count in range(most, -1, -1):
-        try:
-            signature.bind(*(None,) * count)
-        except TypeError:
-            continue
-        return count
-    return most
-
-
-@lru_cache(maxsize=4096)
-def _is_async(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
-
-
 class _RaisedElsewhere(Exception):
     """Stands for what a handler has raised in another process, for what goes around its call here."""
 
@@ -565,93 +400,3 @@ def _tell(told: list[Any], annex: Annex, attempt: Attempt) -> None:
     told.append(outcome)
     if isinstance(outcome, StepFailed):
         raise _RaisedElsewhere(outcome.error)
-
-
-def completed(attempt: Attempt, result: Any, encode: Callable[[Any], str]) -> StepCompleted:
-    """Check and encode what user code returned, where it ran: that is user code too.
-
-    Raises:
-        SchemaError: the result does not fit the step's output schema.
-        NotStorable: it cannot be stored.
-    """
-    effect = attempt.effect
-    if effect.check is not None:
-        result = effect.check(result)
-    policy = effect.policy
-    if policy is not None and policy.output_schema is not None:
-        try:
-            result = policy.output_schema(result)
-        except Exception as error:
-            msg = f"the result of step {effect.place.name!r} does not fit its output_schema: {error}"
-            raise SchemaError(msg) from error
-    return StepCompleted(attempt.key, attempt.number, encode(result), turn=effect.place.turn)
-
-
-def failed(attempt: Attempt, error: BaseException) -> StepFailed:
-    """Turn what user code has raised into a message: whether it may be tried again, and when."""
-    policy = attempt.effect.policy
-    retryable = (
-        policy is not None
-        and not isinstance(error, (NonRetryable, _InputMisfit, NotStorable))
-        and policy.retry.allows(error)
-    )
-    delay = error.seconds if isinstance(error, RetryAfter) else None
-    place = attempt.effect.place
-    return StepFailed(attempt.key, attempt.number, error_record(error, place.name), retryable, delay, turn=place.turn)
-
-
-def lost(attempt: Attempt, error: NotSendable | WorkerLost) -> StepFailed:
-    """Turn the loss of an attempt into a message; what must not be repeated after a crash is not tried again."""
-    policy, place = attempt.effect.policy, attempt.effect.place
-    assert policy is not None  # only handlers are sent
-    gone = isinstance(error, WorkerLost)
-    retryable = gone and policy.on_interrupted == "repeat" and policy.retry.allows(error)
-    record = error_record(error, place.name)
-    return StepFailed(attempt.key, attempt.number, record, retryable=retryable, turn=place.turn, lost=gone)
-
-
-def _not_begun(attempt: Attempt) -> StepInterrupted:
-    return _interruption(attempt, began=False)
-
-
-def _interrupted(attempt: Attempt, error: BaseException) -> StepInterrupted:
-    facts, step = attempt.facts, attempt.effect.place.name
-    logger.warning(
-        "%r in %r of %s: the attempt is left as interrupted",
-        error,
-        attempt.key,
-        facts.execution_id,
-        extra={
-            "execution_id": facts.execution_id,
-            "workflow": facts.workflow_name,
-            "step": step,
-            "attempt": attempt.number,
-        },
-    )
-    return _interruption(attempt)
-
-
-def _interruption(attempt: Attempt, *, began: bool = True) -> StepInterrupted:
-    return StepInterrupted(attempt.key, attempt.number, began=began, turn=attempt.effect.place.turn)
-
-
-def error_record(error: BaseException, step: str | None = None) -> ErrorRecord:
-    """Turn an exception into what is kept of it: text, whatever its ``str()`` does."""
-    cls = type(error)
-    home = "perdure" if isinstance(error, EngineError) else home_of(cls)
-    module = "" if home == "builtins" else f"{home}."
-    try:
-        message = str(error)
-    except Exception as broken:  # noqa: BLE001 - user code again
-        message = f"<str() of the exception raised {type(broken).__name__}>"
-    if isinstance(error, NotStorable):
-        message = f"step {step!r}: {message}"
-    try:
-        text = "".join(traceback.format_exception(error, limit=-20))
-    except Exception:  # noqa: BLE001 - and again
-        text = ""
-    return ErrorRecord(f"{module}{cls.__qualname__}", message, step, "" if _ours(error) else text)
-
-
-def _ours(error: BaseException) -> bool:
-    return isinstance(error, EngineError) and error.__cause__ is None and not isinstance(error, NonRetryable)

@@ -20,7 +20,9 @@ from ..dsl.messages import StepCompleted, StepFailed, StepInterrupted
 from ..dsl.parcel import unpack
 from ..persistence import codec
 from ..persistence.classes import register_namespace
-from .crew import Attempt, arguments_of, completed, error_record, failed
+from .attempt import Attempt
+from .calling import arguments_of
+from .outcomes import completed, error_record, failed
 from .reader import CodecReader
 from .sending import Errand
 

@@ -14,7 +14,7 @@ from ..dsl.states import State
 from ..persistence.records import ExecutionRow
 from .attempts import Attempts
 from .course import Course
-from .crew import error_record
+from .outcomes import error_record
 from .results import step_results
 
 if TYPE_CHECKING:

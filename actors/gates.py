@@ -19,7 +19,7 @@ from ..persistence.codec import decode, encode
 from ..persistence.records import SignalRow
 from . import clock
 from .course import CALLED, MICROS, Course
-from .crew import error_record
+from .outcomes import error_record
 from .slot import wanted_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from ..dsl.errors import WorkflowTimeout
 from ..dsl.facts import Fact, FactKind, FactStatus, Place
 from .course import LIMIT, MICROS, Course
-from .crew import error_record
+from .outcomes import error_record
 
 if TYPE_CHECKING:
     from ..dsl.definition import Definition

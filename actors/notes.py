@@ -20,7 +20,7 @@ from .core import Letter
 from .course import MICROS, Course
 
 if TYPE_CHECKING:
-    from .crew import Attempt
+    from .attempt import Attempt
     from .supervisor import Supervisor
 
 __all__ = ["QUIET", "Notebook", "Notes"]

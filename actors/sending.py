@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..dsl.definition import Definition
     from ..dsl.facts import ErrorRecord
     from ..dsl.graph import Node
-    from .crew import Attempt
+    from .attempt import Attempt
 
 __all__ = ["Errand", "Sent", "errand_of", "handler_of", "luggage", "sent_from", "to_bytes"]
 

@@ -14,8 +14,8 @@ from msgspec import structs
 
 from . import arguments
 from .actors import clock
+from .actors.attempt import running_attempt
 from .actors.courier import Courier
-from .actors.crew import running_attempt
 from .actors.endings import Endings
 from .actors.exchange import exchange_of
 from .actors.lookout import Lookout

@@ -11,7 +11,7 @@ from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from .actors.crew import running_attempt
+from .actors.attempt import running_attempt
 
 __all__ = ["FIELDS", "JsonFormatter", "RunFilter", "run_logger"]
 

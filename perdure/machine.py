@@ -20,11 +20,12 @@ from typing import Any, TypeVar
 from .actors import clock, wire
 from .actors.annexes import Annexes, Given
 from .actors.aside import Aside
+from .actors.attempt import running_attempt
 from .actors.bell import Bell
 from .actors.bus import Bus
 from .actors.core import Core, CoreActor, Letter
 from .actors.courier import Courier
-from .actors.crew import Crew, running_attempt
+from .actors.crew import Crew
 from .actors.endings import Endings
 from .actors.exchange import exchange_of
 from .actors.interrupts import uninterrupted

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..actors import crew
+from ..actors.attempt import Attempt
 from ..actors.bus import Bus
-from ..actors.crew import Attempt
+from ..actors.calling import is_async as is_async_function
 from ..actors.reply import Reply
 from ..actors.supervisor import Supervisor
 from ..dsl.errors import UsageError, WaitTimeout, did_you_mean
@@ -249,7 +250,7 @@ def _seams(reach: _Reach) -> Iterator[tuple[Any, str, Callable[[Any], Any]]]:
     yield crew.Crew, "run", _attempt(reach, "handler.queued")
     yield crew.Crew, "ask", _attempt(reach, "handler.queued")
     yield crew.Crew, "_finish", _attempt(reach, "handler.reporting")
-    yield crew, "_function_of", _user_code(reach)
+    yield crew, "function_of", _user_code(reach)
 
 
 def _before(reach: _Reach, point: str) -> Callable[[Any], Any]:
@@ -329,7 +330,7 @@ def _user_code(reach: _Reach) -> Callable[[Any], Any]:
         def function_of(attempt: Any) -> Any:
             function = original(attempt)
             begin, end = (functools.partial(reach, f"handler.{when}", attempt=attempt) for when in ("before", "after"))
-            is_async = crew._is_async(function)  # noqa: SLF001 - the new function must be of the same colour
+            is_async = is_async_function(function)  # the new function must be of the same colour
             return (_watched_async if is_async else _watched)(function, begin, end)
 
         return function_of

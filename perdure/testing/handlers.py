@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, overload
 
-from ..actors.crew import Attempt, arguments_of
+from ..actors.attempt import Attempt
+from ..actors.calling import arguments_of
 from ..actors.event_loop import EngineLoop
 from ..actors.reader import CodecReader
 from ..dsl.context import RunFacts

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ...actors.crew import Attempt, running_attempt
+from ...actors.attempt import Attempt, running_attempt
 from ...dsl.context import Context
 from ...dsl.errors import NonRetryable
 from ...dsl.policies import Compensation, Retry

@@ -18,7 +18,7 @@ from ...dsl.states import FINAL, LEGAL, State
 from ...persistence.records import Batch, ExecutionRow, SignalRow
 
 if TYPE_CHECKING:
-    from ...actors.crew import Attempt
+    from ...actors.attempt import Attempt
     from ...dsl.context import Context
     from ...dsl.events import Event
     from .clock import VirtualClock

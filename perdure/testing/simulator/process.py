@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from ...actors.attempt import Attempt
 from ...actors.core import Letter
-from ...actors.crew import Attempt
 from ...actors.reply import Reply
 from ...actors.supervisor import Register
 from ...dsl.context import Context
