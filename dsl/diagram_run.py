@@ -81,7 +81,9 @@ class RunPainter:
         facts = self._facts_of(node)
         marks = [self._mark(fact) for fact in facts]
         within = [mark for mark in inside if mark not in (None, Mark.NOT_TAKEN)]
-        if Mark.FAILED in marks and within and node.inside is Inside.INSTEAD:
+        if not marks and within and node.inside is Inside.ONE:
+            return Paint(Mark.DONE, "led here")
+        if Mark.FAILED in marks and (within or not node.bodies()) and _goes_another_way(node):
             return Paint(Mark.DONE, "went another way")
         if node.bodies() and node.inside not in (Inside.ONE, Inside.INSTEAD):
             marks += self._of_a_group(within, decided=bool(marks))
@@ -149,3 +151,7 @@ def _node_of(name: str, names: frozenset[str]) -> str | None:
         if not colon or not index.isdecimal():
             return None
     return name
+
+
+def _goes_another_way(node: Node) -> bool:
+    return node.inside is Inside.INSTEAD and (bool(node.bodies()) or getattr(node, "leads_to", None) is not None)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 
 from .definition import Definition, define
 from .demands import Demand
-from .errors import DefinitionError
+from .errors import DefinitionError, did_you_mean
 from .gate import GateNode, check_reminder
 from .graph import Body, Node
 from .joining import Tolerance, check_tolerance
@@ -148,6 +149,8 @@ class Draft:
         """Add a group: one fragment whose nodes are the strands, or a fragment for each."""
         bodies = [self._body(fragment, "parallel") for fragment in fragments]
         if len(bodies) == 1:
+            for node in bodies[0].nodes:  # each is a strand of its own, with nothing after it
+                self._check_led(node, None)
             bodies = [Body((node,)) for node in bodies[0].nodes]
         if not bodies:
             msg = f"workflow {self.name!r}: an empty parallel group; give it at least one step"
@@ -206,7 +209,7 @@ class Draft:
         kind: type[GateNode],
         demand: Demand,
         timeout: Duration | None,
-        on_timeout: Draft | None,
+        on_timeout: Draft | str | None,
         *,
         remind_every: Duration | None,
         remind: Handler | None,
@@ -222,11 +225,14 @@ class Draft:
         if on_timeout is not None and limit is None:
             msg = f"{what}: on_timeout needs a timeout"
             raise DefinitionError(msg)
-        body = None if on_timeout is None else self._body(on_timeout, f"{what}: on_timeout", may_be_empty=True)
+        label = check_name(on_timeout, f"{what}: on_timeout") if isinstance(on_timeout, str) else None
+        body = None
+        if isinstance(on_timeout, Draft):
+            body = self._body(on_timeout, f"{what}: on_timeout", may_be_empty=True)
         reminder = check_reminder(remind_every, remind, limit, what)
         if remind is not None:
             check_handler(remind, f"{what}: remind")
-        self._add(kind(f"{kind.prefix}{'|'.join(events)}", demand, limit, body, reminder, automatic=True))
+        self._add(kind(f"{kind.prefix}{'|'.join(events)}", demand, limit, body, reminder, label, automatic=True))
 
     def add_sleep(self, name: str, duration: Duration) -> None:
         """Add a sleep of so long."""
@@ -288,16 +294,33 @@ class Draft:
         return self.nodes[-1]
 
     def check_complete(self) -> None:
-        """Raise `DefinitionError` when the last node is a choice without paths."""
+        """Raise `DefinitionError` when a choice is without paths, or without the one that a gate leads to."""
+        self._check_paths()
+        for gate, after in zip_longest(self.nodes, self.nodes[1:]):
+            self._check_led(gate, after)
+
+    def _check_paths(self) -> None:
         if self.nodes and isinstance(branch := self.nodes[-1], BranchNode) and not branch.bodies():
             msg = f"workflow {self.name!r}: a branch without paths; add .path(label, block)"
+            raise DefinitionError(msg)
+
+    def _check_led(self, gate: Node, after: Node | None) -> None:
+        if not isinstance(gate, GateNode) or gate.leads_to is None:
+            return
+        labels = [label for label, _ in after.paths] if isinstance(after, BranchNode) else []
+        if gate.leads_to not in labels:
+            msg = (
+                f"workflow {self.name!r}: {gate.kind} {gate.demand.label!r}: on_timeout={gate.leads_to!r} names a path "
+                "of the branch right after the gate, and there is none: add .branch(...).path(...), or give a block"
+                f"{did_you_mean(gate.leads_to, labels)}"
+            )
             raise DefinitionError(msg)
 
     # ---- building
 
     def _add(self, node: Node) -> None:
         self._check_open(node.name)
-        self.check_complete()
+        self._check_paths()
         self.nodes.append(node)
 
     def _check_open(self, what: str) -> None:

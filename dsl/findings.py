@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final
 
 from .code import Lookup, Sort, acts, answers, lookups
@@ -66,18 +67,29 @@ def check(definition: Definition) -> list[Finding]:
 
 
 def _unreachable_paths(definition: Definition) -> Iterator[Finding]:
+    led = dict(_led(definition.body))
     for node in definition.body.every():
         if node.inside is Inside.ONE:
             for question in questions_of(node).values():
                 if (labels := answers(question)) is not None:
-                    yield from _unreachable(node, labels)
+                    yield from _unreachable(node, labels, led.get(node.name))
 
 
-def _unreachable(node: Node, labels: frozenset[object]) -> Iterator[Finding]:
+def _led(body: Body) -> Iterator[tuple[str, str]]:
+    """Yield the branches that a gate leads to when it times out, each with the label."""
+    for node, after in pairwise(body.nodes):
+        if isinstance(label := getattr(node, "leads_to", None), str):
+            yield after.name, label
+    for node in body.nodes:
+        for _, inside in node.bodies():
+            yield from _led(inside)
+
+
+def _unreachable(node: Node, labels: frozenset[object], led: str | None) -> Iterator[Finding]:
     paths = [label for label, _ in node.bodies()]
     spare = "otherwise" if getattr(node, "otherwise", None) is not None else None
     for path in paths:
-        if path != spare and path not in labels:
+        if path not in (spare, led) and path not in labels:
             text = f"{title_of(node)!r} never takes the path {path!r}: its selector returns only {_listed(labels)}"
             yield Finding(Level.WARNING, "unreachable-path", node.name, text)
     strangers = labels - set(paths)

@@ -37,12 +37,17 @@ class Reminder(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GateNode(Node):
-    """A wait for what the demand says; ``on_timeout`` is walked instead of failing when it is not met in time."""
+    """A wait for what the demand says.
+
+    When it is not met in time, ``on_timeout`` is walked instead of failing, or the path ``leads_to`` of the branch that
+    follows is taken without asking its selector.
+    """
 
     demand: Demand
     timeout: float | None = None
     on_timeout: Body | None = None
     reminder: Reminder | None = None
+    leads_to: str | None = None
 
     prefix: ClassVar[str] = ""
 
@@ -56,6 +61,9 @@ class GateNode(Node):
                 yield Join([_wait(gate), self._remind(scope, self.reminder)], 2, policy=FirstStrand())
                 fact = scope.journal.facts[gate.place.key]
         except Broken:
+            if self.leads_to is not None:
+                scope.led = self.leads_to
+                return None
             if self.on_timeout is None:
                 raise
             return (yield from self.on_timeout.walk(scope))

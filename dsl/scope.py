@@ -44,7 +44,20 @@ class _Shared:
 class Scope:
     """One layer of what a strand sees: its own facts over those of the layers above."""
 
-    __slots__ = ("_debts", "_shared", "above", "errors", "heard", "indices", "item", "kept", "signals", "steps", "turn")
+    __slots__ = (
+        "_debts",
+        "_shared",
+        "above",
+        "errors",
+        "heard",
+        "indices",
+        "item",
+        "kept",
+        "led",
+        "signals",
+        "steps",
+        "turn",
+    )
 
     def __init__(self, journal: Journal) -> None:
         self._shared = _Shared(journal)
@@ -54,6 +67,7 @@ class Scope:
         self.signals: dict[str, Fact] = {}
         self.heard: dict[str, list[str]] = {}
         self.errors: dict[str, ErrorRecord] = {}
+        self.led: str | None = None  # which path of the node after it a gate that was too late leads to
         self.indices: tuple[int, ...] = ()
         self.item: str | None = None
         self.turn: tuple[int, ...] = ()

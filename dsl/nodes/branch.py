@@ -26,7 +26,10 @@ class BranchNode(Node):
     kind = "branch"
 
     def walk(self, scope: Scope) -> Walker:
-        """Ask for the label, then walk its path in the same scope."""
+        """Ask for the label, unless the node before has led here by one, then walk its path in the same scope."""
+        led, scope.led = scope.led, None
+        if led is not None:
+            return (yield from dict(self.paths)[led].walk(scope))
         fact = yield Decide(scope.place(self.name), self.selector, scope, check=self._check)
         label = scope.journal.value(fact)
         body = next((body for name, body in self.paths if name == label), self.otherwise)

@@ -37,7 +37,7 @@ class WaitVerbs(Verbs[InputT]):
         event: Signal[R],
         *,
         timeout: Duration | None = None,
-        on_timeout: None = None,
+        on_timeout: str | None = None,
         **reminding: Unpack[Reminding[InputT]],
     ) -> Workflow[InputT, R]: ...
     @overload
@@ -56,7 +56,7 @@ class WaitVerbs(Verbs[InputT]):
         *,
         count: int,
         timeout: Duration | None = None,
-        on_timeout: None = None,
+        on_timeout: str | None = None,
         **reminding: Unpack[Reminding[InputT]],
     ) -> Workflow[InputT, list[R]]: ...
     @overload
@@ -76,7 +76,7 @@ class WaitVerbs(Verbs[InputT]):
         *,
         count: int = 1,
         timeout: Duration | None = None,
-        on_timeout: Block[InputT, Any] | None = None,
+        on_timeout: Block[InputT, Any] | str | None = None,
         **reminding: Unpack[Reminding[InputT]],
     ) -> Workflow[InputT, Any]: ...
     def wait_for(
@@ -95,7 +95,8 @@ class WaitVerbs(Verbs[InputT]):
             event: Name of the event, or a typed `Signal`.
             count: How many signals open the gate; ``ctx.received`` has all their payloads.
             timeout: Seconds or `timedelta` from when the wait began; 0 has expired already, None waits for ever.
-            on_timeout: Block to run when the gate does not open in time, instead of failing the run.
+            on_timeout: Block to run when the gate does not open in time, instead of failing the run; or the label of a
+                path to take of the branch right after the gate, whose selector is not asked then.
             remind_every: Seconds or `timedelta` between two reminders, the first so long after the wait began: each is
                 the event ``signal:reminder``, and a call of ``remind``.
             remind: Handler of the reminders, tried like a step; ``ctx.turn`` is the reminder's number.
@@ -111,7 +112,7 @@ class WaitVerbs(Verbs[InputT]):
         self,
         *events: Signal[Any] | str,
         timeout: Duration | None = None,
-        on_timeout: Block[InputT, Any] | None = None,
+        on_timeout: Block[InputT, Any] | str | None = None,
         **reminding: Unpack[Reminding[InputT]],
     ) -> Workflow[InputT, dict[str, Any]]:
         """Add a gate that opens with the first signal of any of these names; ``ctx.last_signal`` says which came.
@@ -126,7 +127,7 @@ class WaitVerbs(Verbs[InputT]):
         self,
         *events: Signal[Any] | str,
         timeout: Duration | None = None,
-        on_timeout: Block[InputT, Any] | None = None,
+        on_timeout: Block[InputT, Any] | str | None = None,
         **reminding: Unpack[Reminding[InputT]],
     ) -> Workflow[InputT, dict[str, Any]]:
         """Add a gate that opens once a signal of each of these names has come, in whatever order.
@@ -147,8 +148,10 @@ class WaitVerbs(Verbs[InputT]):
         remind_every: Duration | None = None,
         remind: Any = None,
     ) -> None:
-        fragment = None if on_timeout is None else self._fragment(on_timeout, "on_timeout")
-        self._draft.add_wait(kind, demand, timeout, fragment, remind_every=remind_every, remind=remind)
+        other = on_timeout
+        if on_timeout is not None and not isinstance(on_timeout, str):
+            other = self._fragment(on_timeout, "on_timeout")
+        self._draft.add_wait(kind, demand, timeout, other, remind_every=remind_every, remind=remind)
 
     def sleep(self, name: str, duration: Duration) -> Workflow[InputT, None]:
         """Add a durable sleep of so many seconds, or a `timedelta`, from when it is reached.

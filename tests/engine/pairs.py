@@ -248,6 +248,15 @@ KINDS = {
         lambda scene, flow, name, inside: flow.wait_for(f"{name}-late", timeout=60, on_timeout=inside),
         lambda name, at, inside: inside(at),
     ),
+    "wait_for, on_timeout a path": Kind(
+        lambda scene, flow, name, inside: (
+            flow.wait_for(f"{name}-late", timeout=60, on_timeout="late")
+            .branch(lambda: "in time", name=f"{name}-way")
+            .path("in time", lambda other: scene.step(other, f"{name}-never"))
+            .path("late", inside)
+        ),
+        lambda name, at, inside: inside(at),
+    ),
     "wait_for a quorum, with reminders": _leaf(lambda scene, flow, name: flow.wait_for(name, count=2, remind_every=60)),
     "wait_any, with reminders": _leaf(
         lambda scene, flow, name: flow.wait_any(name, f"{name}-or", timeout=3600, remind_every=600, remind=_look_away)

@@ -201,6 +201,29 @@ BUILDING = {
     "wait_for(timeout in milliseconds)": wrong(
         lambda _: flow().wait_for("a", timeout=PAST_A_YEAR), DefinitionError, "'a'", "milliseconds"
     ),
+    "on_timeout names a path of no branch": wrong(
+        lambda _: flow().wait_for("a", timeout=1, on_timeout="late").step("b", act).definition(),
+        DefinitionError,
+        "wait_for 'a'",
+        "'late'",
+        "the branch right after the gate",
+    ),
+    "on_timeout misspells a path": wrong(
+        lambda _: (
+            flow().wait_for("a", timeout=1, on_timeout="lat").branch(act).path("late", step("b")(act)).definition()
+        ),
+        DefinitionError,
+        "'lat'",
+        "did you mean 'late'",
+    ),
+    "on_timeout names a path of another strand": wrong(
+        lambda _: flow().parallel(
+            lambda w: w.wait_for("a", timeout=1, on_timeout="late").branch(act).path("late", step("b")(act))
+        ),
+        DefinitionError,
+        "'late'",
+        "the branch right after the gate",
+    ),
     "on_timeout without a timeout": wrong(
         lambda _: flow().wait_for("a", on_timeout=step("b")(act)), DefinitionError, "'a'", "on_timeout", "timeout"
     ),

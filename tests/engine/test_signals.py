@@ -384,6 +384,33 @@ def test_on_timeout_is_taken_instead_of_failing(lab: Engine) -> None:
     assert early.result(10) == [{}, {"go": 1}]
 
 
+def test_on_timeout_may_name_a_path_of_the_branch_that_follows(lab: Engine) -> None:
+    asked = []
+
+    def decide(ctx: Context[Any]) -> str:
+        asked.append(ctx.execution_id)
+        return str(ctx.signals["go"])
+
+    workflow = (
+        Workflow("w")
+        .wait_for("go", timeout=60, on_timeout="late")
+        .branch(decide)
+        .path("yes", lambda yes: yes.step("do", lambda: "done"))
+        .path("late", lambda late: late.wait_for("sorry").step("excuse", lambda: "excused"))
+    )
+    late, early = waiting(lab, workflow), lab.start("w")
+    early.signal("go", "yes")
+    lab.advance(minutes=1)
+
+    engine = restart(lab)
+    engine.signal(late.id, "sorry")
+
+    assert engine.run(late.id).result(10) == "excused"
+    assert engine.run(early.id).result(10) == "done"
+    assert asked == [early.id], "a selector is not asked where the gate has led the way"
+    engine.close()
+
+
 def test_an_empty_on_timeout_just_goes_on(lab: Engine) -> None:
     run = waiting(lab, gate(timeout=60, on_timeout=lambda late: None))
 

@@ -74,7 +74,7 @@ def _bodies(depth: int, most: int) -> st.SearchStrategy[tuple[Plan, ...]]:
         st.builds(Plan, st.just("for_each"), st.integers(0, 4), limit=st.integers(1, 3), policy=_policies, inside=one),
         st.builds(Plan, st.just("branch"), st.integers(0, 2), inside=several),
         st.builds(Plan, st.just("parallel"), policy=_policies, inside=several),
-        st.builds(Plan, st.just("on_timeout"), inside=one),
+        st.builds(Plan, st.sampled_from(["on_timeout", "led"]), inside=one),
     )
     return st.lists(nodes, min_size=1, max_size=most).map(tuple)
 
@@ -108,6 +108,9 @@ def _add_one(flow: Workflow[Any, Any], plan: Plan, name: str, numbers: Iterator[
             flow.wait_for(name)
         case "on_timeout":
             flow.wait_for(name, timeout=60, on_timeout=block(0))
+        case "led":
+            flow.wait_for(name, timeout=60, on_timeout="late").branch(lambda: "in time", name=f"{name}-way")
+            flow.path("in time", lambda other: None).path("late", block(0))
         case "quorum":
             flow.wait_for(name, count=2)
         case "any":
