@@ -314,6 +314,17 @@ class StoreContract:
         assert store.unfinished({"running", "compensating"}, limit=2) == [runs[0], runs[2]]
         assert store.unfinished({"running", "compensating"}, after=runs[2].id) == [runs[3]]
         assert store.unfinished({"completed"}) == []
+        assert store.count_driven({"running", "compensating"}) == 3
+        assert store.count_driven({"running", "compensating"}, after=runs[0].id) == 2
+
+    def test_the_outcome_of_an_attempt_can_be_looked_up(self, store: Store, rows: Any) -> None:
+        run = rows.run(store)
+        open_ = rows.fact("open", status=FactStatus.RUNNING, value=None, completed_at=None, attempts=1)
+        store.commit(rows.batch(run, facts={run.id: [rows.fact("charge", attempts=2), open_]}))
+        assert store.has_recorded(run.id, "charge", 2)
+        assert not store.has_recorded(run.id, "charge", 1)
+        assert not store.has_recorded(run.id, "open", 1)
+        assert not store.has_recorded(run.id, "other", 1)
 
     def test_timers_come_in_order_of_due_time_and_in_pages(self, store: Store, rows: Any) -> None:
         runs = [rows.run(store, state="waiting") for _ in range(3)]
