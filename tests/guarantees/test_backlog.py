@@ -199,3 +199,22 @@ def test_a_handler_and_a_listener_may_always_start_runs(open_engine: Any) -> Non
     gate.open.set()
     started[0].result(PATIENCE)
     assert sorted(gate.done) == [*range(101)]
+
+
+def test_runs_that_wait_cost_a_restart_neither_memory_nor_threads(open_engine: Any) -> None:
+    gate = Workflow("gate").wait_for("go")
+    engine = open_engine(gate)
+    ids = [engine.start("gate").id for _ in range(200)]
+    engine.settle()
+    engine.close()
+    engine = open_engine(gate)
+    assert in_memory(engine) == 0
+    assert threads_of(engine) <= {"bell", "core"}
+    engine.signal(ids[100], "go", "on")
+    assert engine.run(ids[100]).result(PATIENCE) == "on"
+    assert engine.count_executions(state="waiting") == 199
+
+
+def threads_of(engine: Engine) -> set[str]:
+    names = [thread.name for thread in threading.enumerate()]
+    return {name.removeprefix(f"{engine.name}-") for name in names if name.startswith(f"{engine.name}-")}

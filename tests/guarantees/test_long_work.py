@@ -44,6 +44,7 @@ def memory() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
+@pytest.mark.timeout(0)  # it works for as long as it is told to
 def test_an_engine_that_works_for_long_keeps_its_threads_files_and_memory(
     open_engine: Any, request: pytest.FixtureRequest
 ) -> None:

@@ -110,6 +110,7 @@ def run_key(engine: Engine, execution_id: str) -> int:
     return stored.execution.id
 
 
+@pytest.mark.timeout(0)  # it holds the lock for as long as it is told to
 def test_a_lock_that_another_program_holds_is_waited_for_then_told_of_and_runs_go_on_afterwards(
     open_engine: Any, path: Path, request: pytest.FixtureRequest
 ) -> None:
