@@ -1,10 +1,12 @@
 """The pytest plugin: fixtures, and nothing that happens unless one is asked for.
 
-Every session of pytest loads this where perdure is installed, so it loads the engine only for a test that wants one.
+Every session of pytest loads this where perdure is installed, so it loads the engine only for a test that wants one;
+and where the tests have loaded both the engine and freezegun, it sees to it that freezing is quick.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["engine", "engine_options", "freezer", "frozen_engine"]
 
 pytest.register_assert_rewrite("perdure.testing.store_contract")
+
+
+def pytest_collection_finish() -> None:
+    """Make bare ``freeze_time`` as quick as `freeze`, where tests of workflows may use it."""
+    if "freezegun.api" in sys.modules and "perdure.engine" in sys.modules:
+        from .testing.freezing import quicken
+
+        quicken()
 
 
 @pytest.fixture
