@@ -24,6 +24,7 @@ from .core import Letter
 from .neighbours import Fenced, LookAgain, NeighbourGone, NeighbourKinds
 from .schedules import Read
 from .sleeper import Sleeper
+from .threads import Task, run_in_thread
 from .tray import LEFT, TakeRow
 from .wire import Line
 
@@ -69,7 +70,8 @@ class Bell:
         self._exchange = lookout.exchange
         self._name = f"{name}-bell"
         self._process = os.getpid()
-        self._thread: threading.Thread | None = None
+        self._task: Task | None = None
+        self._begun = False
         self._sleeper: Sleeper
         self._left: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._listener: Listener | None = None
@@ -84,18 +86,18 @@ class Bell:
     def begin(self) -> None:
         """Listen, and call the other engines."""
         self._sleeper = Sleeper()
-        self._thread = threading.Thread(target=self._attend, name=self._name, daemon=True)
+        self._begun = True
         self._open()
-        self._thread.start()
+        self._task = run_in_thread(self._name, self._attend)
 
     def close(self) -> None:
         """Hang up, and wait until the thread has ended; harmless the second time, and in a forked child."""
-        if os.getpid() != self._process or self._thread is None:
+        if os.getpid() != self._process or self._task is None:
             return
         self._closed = True
         self._sleeper.wake()
-        if self._thread is not threading.current_thread():
-            self._thread.join()
+        if self._task.thread is not threading.current_thread():
+            self._task.join()
 
     def _open(self) -> None:
         self._engine = self._core.store.engine_id
@@ -110,7 +112,7 @@ class Bell:
             )
         else:
             self._sleeper.register(self._listener, self._called)
-        for engine in self._core.store.inbox.living():
+        for engine in self._core.lanes.exclusively(self._core.store.inbox.neighbours):
             if engine != self._engine and not self._call(engine):
                 self._missing[engine] = _Missing()
         # What came before anybody could call this engine.
@@ -156,7 +158,7 @@ class Bell:
 
     def _soon(self, action: Callable[[], None]) -> None:
         """Have the bell's thread do something; from any thread."""
-        if self._thread is not None:
+        if self._begun:
             self._left.put(action)
             self._sleeper.wake()
 
@@ -170,11 +172,13 @@ class Bell:
 
     def tell_kinds(self) -> None:
         """Say to all engines which workflows this one can drive; from any thread."""
-        self._soon(lambda: self._say(None, self._hello()))
+        if self._lines:  # a line is kept before it is said hello on: it hears of them in one way or the other
+            self._soon(lambda: self._say(None, self._hello()))
 
     def tell_schedules_changed(self) -> None:
         """Say to all engines that schedules were changed; from any thread."""
-        self._soon(lambda: self._say(None, wire.SchedulesChanged()))
+        if self._lines:
+            self._soon(lambda: self._say(None, wire.SchedulesChanged()))
 
     def tell_slots_given(self, engine: int) -> None:
         """Say to an engine that runs of its were given slots; from any thread."""
@@ -216,11 +220,14 @@ class Bell:
 
     def _call(self, engine: int) -> bool:
         line = self._exchange.connect(engine)
-        if line is None or not line.say(self._hello()):
+        if line is None:
             return False
         line.engine = engine
         self._keep(line)
-        return True
+        if line.say(self._hello()):
+            return True
+        self._hang_up(line)
+        return False
 
     def _keep(self, line: Line) -> None:
         self._lines.add(line)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import blinker
 
-from ..dsl.events import EVENT_TYPES, Event, ListenerError
+from ..dsl.events import Event, ListenerError
 from . import clock
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class Bus:
         self._lanes = lanes
         self._decode = decode
         self._ended = ended
-        self._signals = {event: blinker.Signal(event.type) for event in EVENT_TYPES.values()}
-        self._any = blinker.Signal("any")
+        # Made when somebody first listens: to make them all takes longer than many a run.
+        self._signals: dict[type[Event] | None, blinker.Signal] = {}
         self._runs: dict[str, blinker.Signal] = {}
         self._listeners = 0
         self.silent = True
@@ -96,7 +96,7 @@ class Bus:
     def _signal(self, event: type[Event] | None, execution_id: str | None) -> blinker.Signal:
         if execution_id is not None:
             return self._runs.setdefault(execution_id, blinker.Signal(execution_id))
-        return self._any if event is None else self._signals[event]
+        return self._signals.setdefault(event, blinker.Signal("any" if event is None else event.type))
 
     # ---- delivering
 
@@ -146,7 +146,7 @@ class Bus:
 
     def _send(self, event: Event) -> None:
         run = self._runs.get(event.execution_id)
-        for signal in (self._signals[type(event)], self._any, run):
+        for signal in (self._signals.get(type(event)), self._signals.get(None), run):
             if signal is None:
                 continue
             for listener in list(signal.receivers_for(blinker.ANY)):

@@ -152,7 +152,7 @@ class Neighbours(CoreActor):
     def _gone(self, engine: int) -> bool:
         self._inherit()
         self._office.doorkeeper.look()  # it may have given slots and died before it could say so
-        if engine in self.core.store.inbox.living():
+        if engine in self.core.store.inbox.neighbours():
             return False
         self._kinds.pop(engine, None)
         return True

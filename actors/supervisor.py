@@ -195,6 +195,8 @@ class Supervisor(CoreActor):
         """Take up what this engine can drive and does not yet: workflows were registered, or runs have come to it."""
         # Before the timers: a signal that was accepted in time opens its gate, though nobody was there to see it.
         self.core.post(self.tray, Letter(Collect()))
+        if not self._drivable:  # what is in the rows will be read when that changes
+            return
         self.timekeeper.reload()
         self._instruct()
         self.backlog.begin_again()

@@ -46,9 +46,9 @@ class Task:
             thread.name = _IDLE_NAME
             self._done.release()
 
-    def join(self, timeout: float) -> bool:
+    def join(self, timeout: float | None = None) -> bool:
         """Wait until it has ended, for so many real seconds at most; tell whether it has."""
-        if ended := self._done.acquire(timeout=timeout):
+        if ended := self._done.acquire(timeout=-1 if timeout is None else timeout):
             self._done.release()
         return ended
 

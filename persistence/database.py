@@ -40,6 +40,9 @@ T = TypeVar("T")
 
 BUSY_SECONDS: Final = 5.0
 _IDLE_READERS: Final = 4
+_SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - a folder of our own is made in it
+_ROOM: Final = 2**30
+"""Bytes that must be free in memory for a private file to be made there: a container may have 64 MB and no more."""
 _abandoned: Final[dict[str, str]] = {}
 """Private files whose store was abandoned, each with its folder: private to whoever opens them next."""
 _EXPLAINED: Final = (sqlite3.Error, UnicodeEncodeError, OverflowError)
@@ -67,7 +70,7 @@ class Database:
 
     def __init__(self, path: str | None, *, durability: Durability, busy_timeout: float = BUSY_SECONDS) -> None:
         if path is None:
-            self._private: str | None = tempfile.mkdtemp(prefix="perdure-")
+            self._private: str | None = tempfile.mkdtemp(prefix="perdure-", dir=_memory())
             self.path = f"{self._private}/private.db"
         else:
             self.path = str(Path(path).resolve())
@@ -89,6 +92,11 @@ class Database:
     def name(self) -> str:
         """What it is called in messages: its path."""
         return self.path
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the file goes with this store, unless that is abandoned."""
+        return self._private is not None
 
     def open(self, prepare: Callable[[sqlite3.Connection], T]) -> T:
         """Create or migrate the file, and prepare it, all under the lock.
@@ -165,6 +173,9 @@ class Database:
             lock.release()
 
     def _look_before_touching(self) -> None:
+        if self._private is not None and not os.path.exists(self.path):  # noqa: PTH110 - as in `_identify`
+            Path(self.path).write_bytes(blank())  # an eighth of what it takes to create the tables
+            return
         file = Path(self.path)
         folder = str(file.parent)
         if not file.parent.is_dir():
@@ -176,8 +187,6 @@ class Database:
                 f"the folder {folder!r} is read-only: SQLite keeps its -wal file beside the database"
             )
         if not file.exists():
-            if self._private is not None:
-                file.write_bytes(blank())  # an eighth of what it takes to create the tables
             return
         if not os.access(self.path, os.R_OK | os.W_OK):
             raise StoreUnavailable(f"the database {self.path!r} is read-only for this user")
@@ -505,6 +514,18 @@ class Database:
                 lock.close()
         if self._remove is not None:
             self._remove()
+
+
+def _memory() -> str | None:
+    """Return a folder in memory, if the system has one with room to spare and nobody wants another one."""
+    if any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")):
+        return None
+    try:
+        free = os.statvfs(_SHARED_MEMORY)
+    except OSError:
+        return None
+    roomy = free.f_bavail * free.f_frsize >= _ROOM
+    return _SHARED_MEMORY if roomy and os.access(_SHARED_MEMORY, os.W_OK | os.X_OK) else None
 
 
 def _remove_folder(folder: str, process: int) -> None:

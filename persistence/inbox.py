@@ -138,6 +138,11 @@ class Inbox:
         """Tell whether the start of a run of this id is among the messages."""
         return self._database.consult(lambda connection: _is_pending(connection, execution_id))
 
+    def neighbours(self) -> list[int]:
+        """Return what `living` does, without a connection of its own."""
+        found = self._database.consult(lambda connection: connection.execute(_LIVING).fetchall())
+        return [engine for (engine,) in found]
+
     # Reading: any thread ----------------------------------------------------------------------------------------------
 
     def whereabouts(self, execution_ids: Collection[str]) -> list[Whereabouts]:

@@ -147,7 +147,7 @@ class Store(Reader):
         Never raises because the engine was fenced off or the disk failed: then the runs are found by its lock, which
         is free now.
         """
-        if self.engine_id:
+        if self.engine_id and not self._database.is_private:
             with contextlib.suppress(StoreError):
                 self._database.write(self._membership.leave)
         self._database.close()
