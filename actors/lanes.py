@@ -61,6 +61,10 @@ class Lanes(Protocol):
         """Have events delivered, after all those handed in before."""
         ...
 
+    def exclusively(self, action: Callable[[], Any]) -> Any:
+        """Run something while the core stands still; return what it returns."""
+        ...
+
     def commit(self, write: Thunk, then: Callable[[BaseException | None], None]) -> None:
         """Have a commit made, and ``then`` called with its outcome, both on behalf of the core."""
         ...
@@ -320,7 +324,8 @@ class ThreadLanes:
             return
         with self._alarm:
             self._due = due
-            self._alarm.notify()
+            if not self._pauses:
+                self._alarm.notify()
         if due is not None:
             self._thread("time", self._watch_clock)
 
@@ -334,7 +339,8 @@ class ThreadLanes:
         finally:
             with self._alarm:
                 self._pauses -= 1
-                self._alarm.notify()
+                if not self._pauses and self._due is not None:
+                    self._alarm.notify()
 
     def _watch_clock(self) -> None:
         while not self._closed:

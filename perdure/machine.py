@@ -232,7 +232,7 @@ class Machine:
         if not clock.is_frozen() or running_attempt() is not None or self.lanes.on_bus():
             return
         with self.lanes.alarm_paused():
-            while self.lanes.wait_idle(clock.monotonic() + 4 * _PATIENCE) and self.ask(FireNext(), "settle"):
+            while self.lanes.wait_idle(clock.monotonic() + 4 * _PATIENCE) and self.passing.fire_next():
                 pass
 
     def exclusively(self, action: Callable[[], Any]) -> Any:

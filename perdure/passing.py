@@ -47,7 +47,7 @@ class Passing:
         while True:
             computed = clock.computed()
             if self._lanes.wait_idle(min(deadline, clock.monotonic() + patience)):
-                if not self._joining.look() and not self._ask(FireNext(), "settle"):
+                if not self._joining.look() and not self.fire_next():
                     return
                 continue
             if clock.computed() - computed > patience * _AT_WORK and clock.monotonic() < deadline:
@@ -60,6 +60,11 @@ class Passing:
             elif clock.monotonic() >= deadline:
                 msg = f"{self._lanes.in_flight} things are still in flight after {timeout:g} s (a handler that blocks?)"
                 raise WaitTimeout(msg)
+
+    def fire_next(self) -> bool:
+        """Fire the first timer that is due; tell whether there was one."""
+        due = self._lanes.exclusively(self._timekeeper.next_due)
+        return due is not None and due <= clock.micros() and bool(self._ask(FireNext(), "settle"))
 
     def next_deadline(self) -> datetime | None:
         """Return when the next timer is due, or None if none is pending."""

@@ -63,6 +63,11 @@ class Kind(Protocol):
         ...
 
     @property
+    def is_private(self) -> bool:
+        """Whether it is gone once it is closed, so that nothing need be left in order there."""
+        ...
+
+    @property
     def notices(self) -> Notices | None:
         """How its users call each other through it; None when they have a better way."""
         ...
