@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,31 @@ from perdure.testing.postgres_server import PostgresServer, SharedServer, progra
 
 # An installed perdure has brought its plugin itself by now; one that is only a checkout has not.
 pytest_plugins = () if "perdure.pytest_plugin" in sys.modules else ("perdure.pytest_plugin",)
+
+
+_MEMORY = "/dev/shm"  # noqa: S108 - pytest makes a folder of its own in it
+_ROOM = 2**30
+
+
+def _work_in_memory() -> None:
+    """Have temporary folders made in memory, where there is room: most tests wait for the disk, and few are about it.
+
+    What a test proves stays proved: SQLite, locks and sockets are the real ones, and a killed process leaves behind
+    what it has written. Power does not fail on a disk either; tests of lost writes bring a disk of their own.
+    """
+    if not {"TMPDIR", "PYTEST_DEBUG_TEMPROOT"} & os.environ.keys():
+        with suppress(OSError):
+            found = os.statvfs(_MEMORY)
+            roomy = found.f_bavail * found.f_frsize > _ROOM and not found.f_flag & os.ST_NOEXEC
+            if roomy and os.access(_MEMORY, os.W_OK | os.X_OK):
+                os.environ["PYTEST_DEBUG_TEMPROOT"] = _MEMORY
+
+
+_work_in_memory()
+
+# A shell that starts the tests in the background has their children ignore Ctrl-C; some are to be ended by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Figures(NamedTuple):
