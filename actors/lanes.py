@@ -388,7 +388,7 @@ class ThreadLanes:
         with self._starting:
             if self._aloop is not None:
                 self._aloop.call_soon_threadsafe(self._cancel_tasks)
-        self._join()
+        self.join(_FROZEN_POLL if self._held else _LONGEST_WAIT)
 
     def _cancel_tasks(self) -> None:
         assert self._aloop is not None
@@ -396,9 +396,10 @@ class ThreadLanes:
             task.cancel()
         self._aloop.call_soon(self._aloop.stop)
 
-    def _join(self) -> None:
+    def join(self, seconds: float) -> None:
+        """Wait for the threads that were told to end, for so many real seconds at most."""
         me = threading.current_thread()
-        deadline = clock.monotonic() + (_FROZEN_POLL if self._held else _LONGEST_WAIT)
+        deadline = clock.monotonic() + seconds
         for task in self._alive:
             if task.thread is not me:
                 task.join(max(0.0, deadline - clock.monotonic()))

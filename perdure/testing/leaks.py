@@ -12,6 +12,9 @@ from .restarting import successor_of
 
 __all__ = ["LeakError", "close_cleanly", "unique_name"]
 
+_MOMENT = 1.0
+"""Real seconds for a thread to end that has nothing more to do."""
+
 _numbers = count(1)
 
 
@@ -37,6 +40,8 @@ def close_cleanly(engine: Engine, *, timeout: float = 5) -> None:
     last: Engine | None = engine
     while last is not None:
         last.close(timeout=timeout)
+        # One that was abandoned has not waited for handlers that have been let go since.
+        last._machine.lanes.join(min(timeout, _MOMENT))  # noqa: SLF001 - one of us
         last = successor_of(last)
     if left := [thread for thread in threading.enumerate() if thread.name.startswith(f"{engine.name}-")]:
         raise LeakError("\n".join(map(_describe, left)))
