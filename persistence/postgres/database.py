@@ -91,6 +91,11 @@ class ServerDatabase:
         """The URL without its password."""
         return self._server.name
 
+    @property
+    def is_private(self) -> bool:
+        """False: a server's database stays."""
+        return False
+
     # ---- life
 
     def open(self, prepare: Callable[[Connection], T]) -> T:
