@@ -43,7 +43,7 @@ class Family:
                 return
             fact = None
         if fact is not None:
-            course.turn.acts.append(lambda: self._office.check_child(course.run_id, effect.place.key))
+            course.turn.acts.append(lambda: self._office.children.check(course.run_id, effect.place.key))
             return
         course.wake()
         course.emit(ev.StepStarted, step=effect.place.name)
@@ -55,12 +55,12 @@ class Family:
     def _retry(self, fact: Fact) -> bool:
         """Have a failed child try again, unless a new one has to be started, since this one was undone or is gone."""
         course = self._course
-        child = self._office.child(course.run_id, fact.key)
+        child = self._office.children.find(course.run_id, fact.key)
         if child is None or child.state == State.CANCELLED or child.rollback in ("complete", "partial"):
             return False
         wish = msg.Retry("with its parent", number=fact.attempts)
         course.wake()
-        course.turn.acts.append(lambda: self._office.tell_child(course.run_id, fact.key, wish))
+        course.turn.acts.append(lambda: self._office.children.tell(course.run_id, fact.key, wish))
         return True
 
     def start(self, effect: RunChild, encoded_input: str) -> None:
@@ -68,7 +68,7 @@ class Family:
         course = self._course
         fact = course.new_fact(effect.place, FactKind.CHILD, FactStatus.RUNNING)
         try:
-            child = self._office.new_child(course.run_id, effect, encoded_input)
+            child = self._office.children.new(course.run_id, effect, encoded_input)
         except Exception as error:  # noqa: BLE001 - the child's workflow is unknown: the node's failure, not ours
             course.settle(fact, FactStatus.FAILED, error=error_record(error, effect.place.name))
             return
@@ -82,7 +82,7 @@ class Family:
         if fact is None:
             course.emit(ev.CompensationStarted, step=effect.place.name)
             course.record(course.new_fact(effect.place, FactKind.UNDO, FactStatus.RUNNING))
-        course.turn.acts.append(lambda: self._office.undo_child(course.run_id, effect.child.key))
+        course.turn.acts.append(lambda: self._office.children.undo(course.run_id, effect.child.key))
 
     def ended(self, message: msg.ChildEnded) -> None:
         """Settle the node of a child that has ended, or was undone."""
@@ -123,7 +123,7 @@ class Family:
             key = fact.key.removeprefix(UNDO)
             target = course.journal.facts.get(key)
             if not fact.settled and target is not None and target.kind is FactKind.CHILD:
-                course.turn.acts.append(lambda key=key: self._office.tell_child(course.run_id, key, message))  # type: ignore[misc]
+                course.turn.acts.append(lambda key=key: self._office.children.tell(course.run_id, key, message))  # type: ignore[misc]
 
     def cancel(self, message: msg.Cancel | msg.Terminate) -> None:
         """Cancel or terminate the children that live."""
@@ -132,13 +132,13 @@ class Family:
         for effect in course.walk.open:
             if self.lives(effect):
                 key = effect.place.key
-                course.turn.acts.append(lambda key=key: self._office.cancel_child(course.run_id, key, message))  # type: ignore[misc]
+                course.turn.acts.append(lambda key=key: self._office.children.stop(course.run_id, key, message))  # type: ignore[misc]
 
     def pass_cancel_on(self, effect: Effect, message: msg.Cancel | msg.Terminate) -> None:
         """Cancel a child that a run finds when it is restored in the middle of being cancelled."""
         if self.lives(effect):
             course = self._course
-            course.turn.acts.append(lambda: self._office.check_child(course.run_id, effect.place.key, stop=message))
+            course.turn.acts.append(lambda: self._office.children.check(course.run_id, effect.place.key, stop=message))
 
     # ---- the parent
 

@@ -137,7 +137,7 @@ class Steering:
 
     def _terminate(self, message: msg.Terminate) -> Any:
         course = self._course
-        if course.walk is None and (child := self._office.living_child(course.run_id)) is not None:
+        if course.walk is None and (child := self._office.children.living(course.run_id)) is not None:
             text = (
                 f"cannot terminate execution {course.row.execution_id!r} before its sub-workflow {child!r}, which lives"
             )

@@ -1,7 +1,7 @@
 """The supervisor: knows which runs live in memory, wakes those that do not, and restores what was left unfinished.
 
 It is an actor like the runs: everything here happens on the core. It writes nothing itself; what it does for a run
-(``deliver``, ``rest``, ``check_child`` …) is called by that run's turn once the turn is on disk.
+(``deliver``, ``rest``, ``children.check`` …) is called by that run's turn once the turn is on disk.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec.structs import replace
 
 from ..dsl import messages as msg
 from ..dsl.errors import (
@@ -21,19 +20,18 @@ from ..dsl.errors import (
     OwnershipLost,
     StoreCorrupt,
     StoreError,
-    UnknownWorkflow,
 )
-from ..dsl.facts import UNDO, ErrorRecord, Fact
+from ..dsl.facts import ErrorRecord, Fact
 from ..dsl.programs import DELAY
 from ..dsl.states import FINAL, State
 from ..persistence.records import ExecutionRow, Stored
 from . import clock
 from .backlog import Adopt, Backlog
+from .children import Children
 from .core import Core, CoreActor, Letter, Mail
 from .course import BEHIND, RECOVER
 from .doorkeeper import Doorkeeper
 from .execution import ExecutionActor
-from .family import child_ended
 from .joining import Revive
 from .neighbours import Fenced, Neighbours
 from .reader import CodecReader
@@ -46,7 +44,6 @@ from .tray import Collect, Tray
 
 if TYPE_CHECKING:
     from ..dsl.definition import Definition
-    from ..dsl.effects import RunChild
     from .crew import Crew
 
 __all__ = ["FireNext", "Register", "Supervisor", "Tick"]
@@ -92,6 +89,7 @@ class Supervisor(CoreActor):
         backlog: Brings runs to memory as there is room for them.
         schedules: Starts runs when their time comes.
         tray: Takes messages from other processes in.
+        children: Has to do with runs that other runs have started.
         neighbours: Has to do with other engines on the database.
         doorkeeper: Tells runs of the slots they were given.
         seed: What jitter and ids are drawn from.
@@ -108,6 +106,7 @@ class Supervisor(CoreActor):
         self.backlog = Backlog(self, most=most)
         self._starting = Starting(self)
         self.tray = Tray(core, self)
+        self.children = Children(self)
         self.neighbours = Neighbours(core, self)
         self.doorkeeper = Doorkeeper(core, self)
         self.seed = random.Random(seed).getrandbits(64)  # noqa: S311 - jitter is no secret
@@ -282,6 +281,13 @@ class Supervisor(CoreActor):
             tags=message.tags,
             business_key=message.business_key,
         )
+
+    def begin(
+        self, row: ExecutionRow, begin: msg.Begin | None = None, reply: Any = None, *, facts: Sequence[Fact] = ()
+    ) -> None:
+        """Begin a run; its row and first facts may be on disk already, written by whoever starts it."""
+        actor = self._bring_to_life(Stored(row, list(facts), []), self._definitions[row.workflow, row.version])
+        self._hand(actor, begin or msg.Begin(), reply)
 
     def new_execution_id(self) -> str:
         """Return an id for a run that has none; from any thread."""
@@ -468,84 +474,6 @@ class Supervisor(CoreActor):
         """Have a run leave memory that is about to leave the database."""
         if (actor := self._live.get(run)) is not None:
             self._forget(actor)
-
-    # ---- children
-
-    def new_child(self, parent: int, effect: RunChild, encoded_input: str) -> ExecutionRow:
-        """Return the row of a child, to be written with its parent's fact.
-
-        Raises:
-            UnknownWorkflow: its workflow is not registered.
-        """
-        definition = self._latest.get(effect.workflow)
-        if definition is None:
-            raise UnknownWorkflow(effect.workflow, self._latest)
-        row = self.new_row(definition, encoded_input)
-        above = self.live_row(parent)
-        priority = 0 if above is None else above.priority
-        return replace(row, parent_id=parent, parent_key=effect.place.key, priority=priority)
-
-    def begin(
-        self, row: ExecutionRow, begin: msg.Begin | None = None, reply: Any = None, *, facts: Sequence[Fact] = ()
-    ) -> None:
-        """Begin a run; its row and first facts may be on disk already, written by whoever starts it."""
-        actor = self._bring_to_life(Stored(row, list(facts), []), self._definitions[row.workflow, row.version])
-        self._hand(actor, begin or msg.Begin(), reply)
-
-    def check_child(self, parent: int, key: str, *, stop: msg.Cancel | msg.Terminate | None = None) -> None:
-        """Tell a restored parent of its child's end, if the child has ended; else make sure that the child lives."""
-        child = self.child(parent, key)
-        if child is None:
-            self._miss_child(parent, key)
-            return
-        if child.state in FINAL:
-            stored = self.core.store.load(child.id)
-            assert stored is not None
-            self.deliver(parent, child_ended(key, child, stored.facts, self.codec))
-        elif stop is not None:
-            self.cancel_child(parent, key, stop)
-        elif child.state in _IN_FLIGHT:  # the turn that wrote its row may have been dropped before it could begin
-            self.revive(child.id)
-
-    def tell_child(self, parent: int, key: str, message: msg.Message) -> None:
-        """Hand a message to a child, if it is there."""
-        if (child := self.child(parent, key)) is not None:
-            self.deliver(child.id, message)
-
-    def living_child(self, parent: int) -> str | None:
-        """Return the id of a child that has not ended, if there is one."""
-        rows = [self._live[row.id].row if row.id in self._live else row for row in self.core.store.children(parent)]
-        return next((row.execution_id for row in rows if row.state not in FINAL), None)
-
-    def cancel_child(self, parent: int, key: str, message: msg.Cancel | msg.Terminate) -> None:
-        """Stop a child with its parent; one that is quarantined is not cancelled, and its parent goes on without it."""
-        child = self.child(parent, key)
-        if child is None:
-            self._miss_child(parent, key)
-        elif child.state == State.QUARANTINED and isinstance(message, msg.Cancel):
-            self.deliver(parent, msg.ChildEnded(key, child.state, error=child.error))
-        else:
-            self.deliver(child.id, message)
-
-    def undo_child(self, parent: int, key: str) -> None:
-        """Have a completed child undone."""
-        if (child := self.child(parent, key)) is not None:
-            self.deliver(child.id, msg.Undo(key))
-        else:
-            self._miss_child(parent, f"{UNDO}{key}")
-
-    def _miss_child(self, parent: int, key: str) -> None:
-        """Tell a parent that its child is no longer there, so that it need not wait for ever."""
-        error = ErrorRecord("perdure.ExecutionNotFound", "the child's execution is no longer in the database")
-        self.deliver(parent, msg.ChildEnded(key, "gone", error=error))
-
-    def child(self, parent: int, key: str) -> ExecutionRow | None:
-        """Return the run that a node of a parent has started, the last one if there were several."""
-        rows = [row for row in self.core.store.children(parent) if row.parent_key == key]
-        if not rows:
-            return None
-        actor = self._live.get(rows[-1].id)
-        return actor.row if actor is not None else rows[-1]
 
     # ---- restoring
 

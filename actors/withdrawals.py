@@ -48,7 +48,7 @@ class Withdrawals:
             if isinstance(effect.effect, RunChild) or effect.kind is FactKind.MAP:
                 course.emit(ev.StepCancelled, step=effect.place.name)
         elif isinstance(effect.effect, RunChild):
-            course.turn.acts.append(lambda: self._office.check_child(course.run_id, key, stop=_NOT_WANTED))
+            course.turn.acts.append(lambda: self._office.children.check(course.run_id, key, stop=_NOT_WANTED))
         elif not self._attempts.stop(key):
             self.end(fact)
 
