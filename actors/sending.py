@@ -12,6 +12,7 @@ import pickle
 import sys
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from importlib import import_module
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -159,8 +160,7 @@ def _is_step_of(function: FunctionType) -> bool:
 
 def handler_of(module: str, name: str) -> Callable[..., Any]:
     """Return the handler of the step that is found under a name; called when it has arrived."""
-    __import__(module)
-    found: Any = sys.modules[module]
+    found: Any = import_module(module)
     for part in name.split("."):
         found = getattr(found, part)
     handler: Callable[..., Any] = found.node().handler
