@@ -18,14 +18,6 @@ from click.testing import Result
 from perdure import Engine, Workflow
 from perdure.cli.commands import perdure
 
-# Where the tests run in the background, a shell may have them, and whatever they start, ignore Ctrl-C.
-HEARING = """
-import signal, sys
-from perdure.cli import main
-signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.exit(main())
-"""
-
 Perdure = Callable[..., Result]
 Ask = Callable[..., Any]
 
@@ -130,7 +122,7 @@ def test_a_run_is_followed_live_from_another_process(folder: Path) -> None:
 
 
 def test_following_all_runs_ends_quietly_with_ctrl_c(runs: Path) -> None:
-    command = [sys.executable, "-W", "error", "-c", HEARING, "tail"]
+    command = [sys.executable, "-W", "error", "-m", "perdure.cli", "tail"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tail:
         assert tail.stdout is not None
         assert tail.stderr is not None
@@ -148,7 +140,7 @@ def test_the_end_of_a_run_is_told_however_many_are_newer(folder: Path) -> None:
         for number in range(100):
             engine.start(workflow, id=f"r-{number}")
         engine.run("r-99").wait(until="waiting")
-        command = [sys.executable, "-c", HEARING, "tail", "--json"]
+        command = [sys.executable, "-m", "perdure.cli", "tail", "--json"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tail:
             assert tail.stdout is not None
             tail.stdout.readline()

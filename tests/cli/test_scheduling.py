@@ -159,3 +159,13 @@ def test_two_clients_that_change_a_schedule_at_once_both_have_their_way(folder: 
         [now] = engine.schedules()
 
     assert (now.paused, now.runs) == (True, 1)
+
+
+def test_a_schedule_on_a_server_is_steered_in_the_same_way(run: Perdure, postgres_url: str) -> None:
+    with Engine(postgres_url, report(), durability="normal") as engine:
+        engine.schedule("hourly", "report", every=HOUR, input="Rome")
+        assert run("schedules", "pause", "hourly", "-d", postgres_url).stdout == "paused hourly\n"
+        assert engine.schedules()[0].paused is True
+        assert run("schedules", "trigger", "hourly", "-d", postgres_url, "--wait").exit_code == 0
+        assert run("schedules", "unschedule", "hourly", "-d", postgres_url).exit_code == 0
+        assert engine.schedules() == []
