@@ -14,6 +14,7 @@ from ..dsl.legality import LEGAL_VERBS, Standing, Verb
 from ..dsl.states import State
 from ..dsl.workflow import Workflow
 from ..execution import Execution
+from ..looking import Page
 from ..schedule import Schedule
 from ..shown import Redact, Shower, moment
 from .forms import form_of
@@ -64,7 +65,7 @@ class Desk:
             "workflows": sorted(self._workflows()),
             "states": [str(state) for state in State],
             "counts": {str(state): count for state, count in counts.items()},
-            "incidents": len(self._source.incidents()) if self._can("incidents") else 0,
+            "inbox": self._count_inbox(),
             "read_only": self.read_only,
             "can": [verb for verb in ("schedules", "stats", "start") if self._can(verb)],
         }
@@ -105,15 +106,29 @@ class Desk:
 
     def inbox(self) -> dict[str, Any]:
         """Return what waits for a person: open gates with their forms, and incidents."""
-        waiting = self._source.list_executions(None, "waiting", limit=_MOST_INBOX)
+        waiting = self._waiting()
         gates = [
-            {**self._show.brief(execution), "input": self._show.value(execution.id, "input", execution.input), **gate}
+            {
+                **self._show.brief(execution),
+                "input": self._show.value(execution.id, "input", execution.input),
+                **self._gate(execution, event),
+            }
             for execution in waiting
             for event in self._events(execution)
-            if (gate := self._gate(execution, event))
         ]
         incidents = self._incidents() if self._can("incidents") else []
         return {"gates": gates, "incidents": incidents, "more": waiting.cursor is not None}
+
+    def _waiting(self) -> Page:
+        page: Page = self._source.list_executions(None, "waiting", limit=_MOST_INBOX)
+        return page
+
+    def _count_inbox(self) -> str:
+        """Return how much waits for a person, as the page says it: nothing, a number, or that there is more."""
+        waiting = self._waiting()
+        count = sum(len(self._events(execution)) for execution in waiting)
+        count += len(self._source.incidents()) if self._can("incidents") else 0
+        return "" if not count else f"{count}{'' if waiting.cursor is None else '+'}"
 
     def _incidents(self) -> list[dict[str, Any]]:
         return [
@@ -158,7 +173,7 @@ class Desk:
             {
                 "name": one.name,
                 "workflow": one.workflow_name,
-                "when": one.cron or f"every {one.every}",
+                "when": one.cron or f"every {one.every}".removesuffix(", 0:00:00"),
                 "tz": one.tz,
                 "next": list(map(moment, _upcoming(one))),
                 "paused": one.paused,

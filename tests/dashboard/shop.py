@@ -23,7 +23,7 @@ class Order:
     cents: int
 
 
-HOSTILE = "<img src=x onerror=\"document.title='owned'\"></script><script>document.title='owned'</script>"
+HOSTILE = "<img src=x onerror=\"document.title='owned'\"></script><script>document.title='owned'</script>" + "W" * 80
 SECRET = "a long secret"  # noqa: S105 - of no one
 approval = Signal("approval", Decision)
 

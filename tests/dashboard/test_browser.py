@@ -160,6 +160,14 @@ def test_everything_is_reached_by_keyboard(page: Any, address: str) -> None:
     expect(page.locator("tr[data-id]")).to_have_count(1)
 
 
+# Nothing stands out of its card or reaches beyond the screen, but for what scrolls within a frame of its own.
+FITS = """() => [...document.querySelectorAll("main *")].every((node) => {
+    if (node.parentElement.closest(".scroll, pre")) return true;
+    const edge = node.closest(".card")?.getBoundingClientRect().right ?? innerWidth;
+    return node.getBoundingClientRect().right <= Math.min(edge, innerWidth) + 1;
+})"""
+
+
 def test_hostile_text_is_shown_as_text_on_every_screen(page: Any, address: str, engine: Engine) -> None:
     engine.start(hostile, {HOSTILE: HOSTILE}, id=HOSTILE, tags={HOSTILE: HOSTILE}).wait(until="waiting", timeout=10)
     asked: list[str] = []
@@ -172,6 +180,7 @@ def test_hostile_text_is_shown_as_text_on_every_screen(page: Any, address: str, 
         page.locator(f"nav a[aria-current][href='#/{screen}']").wait_for()
         assert "[object" not in page.locator("main").inner_text()
         assert page.locator("main img[onerror], main script").count() == 0
+        assert page.evaluate(FITS), screen
     page.goto(f"{address}#/inbox")
     page.locator("textarea").last.fill('{"a": "</script>"}')
 

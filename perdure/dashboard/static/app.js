@@ -181,20 +181,21 @@ function dialog(title, fields, confirm, danger) {
   });
 }
 
-function textField(name, label, { json = false, required = false, text = "" } = {}) {
+// With `unless`, a text that was left as it is counts as nothing said.
+function textField(name, label, { json = false, required = false, text = "", unless = null } = {}) {
   const node = el(json ? "textarea" : "input", { required, spellcheck: "false" });
   node.value = text;
   const read = () => {
-    if (node.value === "") return undefined;
+    if (node.value === "" || node.value === unless) return undefined;
     if (!json) return node.value;
     try { return JSON.parse(node.value); } catch (error) { throw new Error(`${label} is not JSON: ${error.message}`); }
   };
   return { name, label: el("label", {}, label, node), read };
 }
 
-function choiceField(name, label, choices) {
-  const node = el("select", {}, choices.map((choice) => el("option", { value: choice }, choice)));
-  return { name, label: el("label", {}, label, node), read: () => node.value };
+function choiceField(name, label, choices, none = null) {
+  const node = el("select", {}, none && el("option", { value: "" }, none), choices.map((choice) => el("option", { value: choice }, choice)));
+  return { name, label: el("label", {}, label, node), read: () => node.value || undefined };
 }
 
 function boxField(name, label, checked) {
@@ -211,9 +212,16 @@ const VERBS = {
   skip: ["Skip step", (run) => [stepField(run), textField("result", "Result to go on with (JSON)", { json: true }), reason()]],
   complete_step: ["Complete step", (run) => [stepField(run), textField("result", "Result it had (JSON)", { json: true }), reason()]],
   resolve: ["Resolve", (run) => [choiceField("how", "How", ["retry", "skip", "complete", "fail"]), stepField(run, true), textField("result", "Result (JSON)", { json: true }), reason()]],
-  fork: ["Fork", (run) => [textField("at", "Begin at step, or from the beginning"), textField("input", "Input (JSON), or leave it as it is", { json: true }), reason()]],
+  fork: ["Fork", (run) => [choiceField("at", "Begin at", stepsOf(run), "where it failed or stands"), inputField(run), reason()]],
   terminate: ["Terminate", () => [reason()], true],
 };
+
+const stepsOf = (run) => [...new Set(run.history.filter((one) => one.kind === "step").map((one) => one.step))];
+
+function inputField(run) {
+  const text = run.input.cut ? "" : run.input.text;
+  return textField("input", "Input (JSON), of the new run", { json: true, text, unless: text });
+}
 
 function stepField(run, optional = false) {
   const open = run.history.filter((one) => one.kind === "step" && one.outcome !== "completed").map((one) => one.step);
@@ -263,7 +271,7 @@ function drawRuns(found, _, query) {
     cell(link(run.id)), cell(run.workflow), cell(state(run.state)), cell(when(run.created_at), "wide"),
     cell(run.error ? `${run.error.step ?? ""} ${run.error.type}: ${run.error.message}` : run.waiting_for.map((gate) => gate.what).join(", "), "wide quiet")));
   const load = () => { pages += 1; refresh(true); };
-  const counts = Object.entries(overview.counts).map(([name, count]) => el("a", { class: "tile", href: `#/runs?state=${name}` }, el("b", {}, String(count)), el("span", { class: name }, name)));
+  const counts = overview.states.filter((name) => overview.counts[name]).map((name) => [name, overview.counts[name]]).map(([name, count]) => el("a", { class: "tile", href: `#/runs?state=${name}` }, el("b", {}, String(count)), el("span", { class: name }, name)));
   return [el("h1", {}, "Runs"), el("div", { class: "tiles row" }, counts), form,
     card(null, rows.length ? table([["Id"], ["Workflow"], ["State"], ["Started", "wide"], ["Waits for, or failed with", "wide"]], rows, "Runs") : empty("No run is like that."),
       found.next && el("p", {}, el("button", { onclick: load }, "Show more")))];
@@ -293,10 +301,10 @@ function gateShown(gate) {
   return el("p", {}, el("b", {}, gate.what), " since ", when(gate.since), gate.deadline ? [", until ", when(gate.deadline)] : ", without a limit");
 }
 
-function errorShown(error) {
-  return el("div", {}, el("p", { class: "error" }, error.step ? el("b", {}, `${error.step}: `) : null, `${error.type}: ${error.message}`),
+function errorShown(error, step = null) {
+  return el("div", {}, el("p", { class: "error" }, error.step && error.step !== step ? el("b", {}, `${error.step}: `) : null, `${error.type}: ${error.message}`),
     error.traceback && details("Traceback", () => el("pre", {}, error.traceback)),
-    (error.causes ?? []).map(errorShown));
+    (error.causes ?? []).map((cause) => errorShown(cause)));
 }
 
 const SHOWN_FIRST = 30, SHOWN_LAST = 120;  // of a long time line: how it began, and where it stands
@@ -311,8 +319,8 @@ function timeline(run) {
     const bar = el("span", { class: `bar ${one.kind === "compensation" ? "compensation" : one.outcome}` });
     bar.style.left = percent(one.started_at);
     bar.style.width = `${(100 * (new Date(one.ended_at ?? now) - new Date(one.started_at))) / (end - begin)}%`;
-    const told = one.error ? errorShown(one.error) : one.result && one.result.text !== "null" ? details("result", () => value(one.result)) : "";
-    const name = `${one.kind === "compensation" ? "undo " : ""}${one.step}${one.turn.length ? ` (turn ${one.turn.join(".")})` : ""}${one.attempt > 1 ? ` · attempt ${one.attempt}` : ""}`;
+    const told = one.error ? errorShown(one.error, one.step) : one.result && one.result.text !== "null" ? details("result", () => value(one.result)) : "";
+    const name = `${one.kind === "compensation" ? "undo " : ""}${one.step.replace(/^__waitFor:/, "wait for ")}${one.turn.length ? ` (turn ${one.turn.join(".")})` : ""}${one.attempt > 1 ? ` · attempt ${one.attempt}` : ""}`;
     return el("tr", {}, cell(name), cell(state(one.outcome)), cell(el("div", { class: "track" }, bar), "wide"),
       cell(one.ended_at ? span(one.started_at, one.ended_at) : "…", "num"), cell(told));
   };
@@ -328,7 +336,7 @@ function timeline(run) {
 function incident(one, run) {
   const open = () => steer(run ?? { id: one.run, history: [{ kind: "step", outcome: "failed", step: one.step }] }, "resolve");
   return el("div", { class: "row spread" }, el("p", {}, run ? null : [link(one.run), " · ", one.workflow, " · "], el("b", {}, one.compensation ? `undo of ${one.step}` : one.step),
-    ` after ${one.attempts} attempts, since `, when(one.since), el("br"), el("span", { class: "error" }, one.error ?? "")),
+    ` after ${one.attempts === 1 ? "1 attempt" : `${one.attempts} attempts`}, since `, when(one.since), el("br"), el("span", { class: "error" }, one.error ?? "")),
     !overview.read_only && el("button", { class: "main", onclick: open }, "Resolve"));
 }
 
@@ -366,9 +374,9 @@ function drawSchedules(found) {
     one.paused ? button(one, "resume_schedule", "Resume", "is resumed") : button(one, "pause_schedule", "Pause", "is paused"),
     button(one, "trigger", "Run now", "was triggered"), el("button", { class: "danger", onclick: () => forget(one) }, "Unschedule"));
   const next = (one) => one.paused ? state("paused") : one.next.map((at, index) => el("div", { class: index > 0 && "quiet" }, when(at)));
-  const rows = found.map((one) => el("tr", {}, cell(one.name), cell(one.workflow), cell(el("code", {}, one.when + (one.tz ? ` ${one.tz}` : ""))), cell(next(one)),
-    cell(String(one.runs), "num"), cell(one.last_run && link(one.last_run), "wide"), cell(overview.read_only ? "" : buttons(one))));
-  return [el("h1", {}, "Schedules"), card(null, rows.length ? table([["Name"], ["Workflow"], ["When"], ["Next"], ["Runs", "num"], ["Last run", "wide"], [""]], rows, "Schedules") : empty("There are no schedules."))];
+  const rows = found.map((one) => el("tr", {}, cell(one.name), cell(one.workflow, "wide"), cell(el("code", {}, one.when + (one.tz ? ` ${one.tz}` : "")), "wide"), cell(next(one)),
+    cell(String(one.runs), "num wide"), cell(one.last_run && link(one.last_run), "wide"), cell(overview.read_only ? "" : buttons(one))));
+  return [el("h1", {}, "Schedules"), card(null, rows.length ? table([["Name"], ["Workflow", "wide"], ["When", "wide"], ["Next"], ["Runs", "num wide"], ["Last run", "wide"], [""]], rows, "Schedules") : empty("There are no schedules."))];
 }
 
 function drawFigures(figures) {
@@ -388,10 +396,10 @@ function route() {
 }
 
 function drawNav(current) {
-  const pages = [["runs"], ["inbox", overview.incidents + (overview.counts.waiting ?? 0)], ["workflows"],
+  const pages = [["runs"], ["inbox", overview.inbox], ["workflows"],
     overview.can.includes("schedules") && ["schedules"], overview.can.includes("stats") && ["figures"]].filter(Boolean);
   document.getElementById("nav").replaceChildren(...pages.map(([name, count]) => el("a", { href: `#/${name}`, "aria-current": name === current && "page" },
-    views[name].title, count > 0 && el("span", { class: "count" }, String(count)))));
+    views[name].title, count && el("span", { class: "count" }, count))));
 }
 
 function isBusy() {  // somebody is filling something in: a redraw would take it away
@@ -431,6 +439,7 @@ async function refresh(always = false) {
     main.querySelectorAll("details").forEach((node, index) => { if (open[index]) node.open = true; });
     if (focused) main.querySelector(`[name="${CSS.escape(focused)}"]`)?.focus();
     performance.mark("drawn");
+    document.body.dataset.drawn = location.hash;
     document.title = `${argument || views[name].title} · perdure`;
   } catch (error) {
     if (number !== drawn) return;
