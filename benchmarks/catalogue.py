@@ -157,6 +157,12 @@ CASES: tuple[Case, ...] = (
     _throughput("clients-8-full", "full", 8, 8, Target(1500, 2500)),
     _throughput("clients-50-full", "full", 50, 50),
     Case(
+        "one-thread-50",
+        "one_thread",
+        {"durability": "normal", "in_flight": 48, "seconds": 1.5},
+        {"runs": Figure("runs/s", higher=True), "cpu": Figure("µs CPU/step")},
+    ),
+    Case(
         "one-at-a-time",
         "latency",
         {"durability": "normal", "steps": 3, "seconds": 1.5},
