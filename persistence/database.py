@@ -446,6 +446,9 @@ class Database:
         """Look at the file, from end to end, and at what lies beside it."""
         return ground_of(connection, self.path, alive)
 
+    def number_on(self, connection: Any, table: str) -> None:
+        """Do nothing: SQLite looks at the numbers that are there."""
+
     def backup(self, path: str, progress: Progress | None = None) -> None:
         """Copy the file, as it is now, to one that is not there yet; whoever uses it is not held up."""
         self.read(lambda connection: copy_to(connection, path, progress))

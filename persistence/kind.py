@@ -177,6 +177,10 @@ class Kind(Protocol):
         """Tell what it stands on, given a connection that reads and the engines that live."""
         ...
 
+    def number_on(self, connection: Connection, table: str) -> None:
+        """Have the numbers that a table's rows are given come after those that are there, inside a transaction."""
+        ...
+
     def backup(self, path: str, progress: Progress | None = None) -> None:
         """Copy it, as it is now, to a file that is not there yet.
 

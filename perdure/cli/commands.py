@@ -12,6 +12,7 @@ from .authoring import check, graph, init, run
 from .doctor import doctor
 from .keeping import archive, backup, cleanup, export
 from .looking import list_, show, tail
+from .moving import move
 from .page import dashboard, mcp
 from .printing import clean
 from .repairing import fork, incidents, pause, resolve, resume, retry, skip
@@ -93,6 +94,7 @@ for command in (
     cleanup,
     export,
     backup,
+    move,
     doctor,
     dashboard,
     mcp,

@@ -27,7 +27,7 @@ from .options import DURATION, as_json, database
 from .printing import console, print_json, print_line
 from .timeline import run_data
 
-__all__ = ["archive", "backup", "cleanup", "export"]
+__all__ = ["archive", "backup", "bar", "cleanup", "export"]
 
 _AT_ONCE = 1000
 _PAGE = 100
@@ -46,7 +46,7 @@ _final = click.option(
 
 
 @contextmanager
-def _bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+def bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Show a bar on a terminal while something takes long; gives what moves it on."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
@@ -91,7 +91,7 @@ def _retire(path: str, what: str, older_than: timedelta, states: tuple[str, ...]
     store, removed = Store(path), 0
     store.open()
     try:
-        with _bar(what, total) as advance:
+        with bar(what, total) as advance:
             while True:
                 some = retire(store, older_than=before, states=chosen, limit=_AT_ONCE)
                 removed += some
@@ -110,7 +110,7 @@ def export(database: str, *, workflow: str | None, output: str | None) -> None:
     """Write every run as a line of JSON, oldest first, with all its attempts."""
     with look_at(database) as runs, _output(output) as lines:
         after: str | None = None
-        with _bar("exporting", runs.count_executions(workflow)) as advance:
+        with bar("exporting", runs.count_executions(workflow)) as advance:
             while True:
                 page = runs.list_executions(workflow, limit=_PAGE, after=after, order="oldest")
                 for run in page:
@@ -140,7 +140,7 @@ def _output(path: str | None) -> Iterator[TextIO]:
 @database
 def backup(database: str, *, target: str, as_json: bool) -> None:
     """Copy the database to a new file, whoever is using it."""
-    with Reader(database) as reader, _bar("copying", None) as advance:
+    with Reader(database) as reader, bar("copying", None) as advance:
         told = 0
 
         def progress(done: int, _: int) -> None:

@@ -48,6 +48,10 @@ _STALLED: Final = 3000
 _MIGRATING: Final = 0
 """Number of the lock under which the schema is changed: no engine has it."""
 
+# A server may be set to less; if it is set to more, that is not for us to lessen.
+_DURABLE: Final = """
+    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+"""
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _EXPLAINED: Final = (psycopg.Error, UnicodeEncodeError, OverflowError)
 # Engines that were there before the server was started are given time to come back to it.
@@ -57,6 +61,9 @@ _TAKE: Final = """
         AND to_timestamp(started_at / 1000000.0) < pg_postmaster_start_time()
         AND clock_timestamp() < pg_postmaster_start_time() + interval '3 seconds'
     )
+"""
+_NUMBER_ON: Final = """
+    SELECT setval(pg_get_serial_sequence('{table}', 'id'), coalesce(max(id), 0) + 1, false) FROM {table}
 """
 _END_SESSIONS: Final = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -150,7 +157,6 @@ class ServerDatabase:
     @property
     def _settings(self) -> dict[str, object]:
         waiting = {"lock_timeout": round(self._busy_seconds * 1000), "client_min_messages": "warning"}
-        # The server's own setting may be more than `on`, which is not for us to lessen.
         return {**waiting, "synchronous_commit": "off"} if self._durability == "normal" else waiting
 
     @property
@@ -163,6 +169,8 @@ class ServerDatabase:
         try:
             if not self._keyspace:
                 self._keyspace = keyspace_of(session)
+            if self._durability == "full":
+                session.execute(_DURABLE)
         except psycopg.Error as error:
             session.close()
             raise explain(error, self.name, NOTHING_WRITTEN) from error
@@ -345,6 +353,10 @@ class ServerDatabase:
         """Tell the schema's version and how large the database is."""
         size = connection.execute("SELECT pg_database_size(current_database())").fetchone()[0]
         return Ground(damage=None, schema=version_of(connection), size=int(size))
+
+    def number_on(self, connection: Connection, table: str) -> None:
+        """Have the numbers that a table's rows are given come after those that are there."""
+        connection.execute(_NUMBER_ON.format(table=table))
 
     def backup(self, path: str, progress: Progress | None = None) -> None:
         """Refuse: a server has tools of its own.

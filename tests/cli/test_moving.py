@@ -1,0 +1,116 @@
+"""`move` carries everything over to another database, of whatever kind, and unfinished runs go on there."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from perdure import Engine, State, Workflow, look_at
+from perdure.cli.commands import perdure
+
+GATE = (
+    Workflow("gate")
+    .step("first", lambda: "done", compensate=lambda: None)
+    .wait_for("go", timeout=86_400)
+    .step("after", lambda ctx: ctx.signals["go"])
+)
+FAILS = Workflow("fails").step("never", lambda: 1 / 0, retry=1)
+PARENT = Workflow("parent").sub_workflow("gate")
+
+Moved = Callable[..., Result]
+
+
+@pytest.fixture
+def move() -> Moved:
+    """Runs the command."""
+
+    def run(source: str, target: str, *options: str) -> Result:
+        return CliRunner().invoke(perdure, ["move", target, "-d", source, *options])
+
+    return run
+
+
+def engine_on(place: str) -> Engine:
+    return Engine(place, GATE, FAILS, PARENT, durability="normal")
+
+
+def fill(place: str) -> dict[str, Any]:
+    """Leave runs of every sort; return what is to be seen of them."""
+    with engine_on(place) as engine:
+        waiting: queue.SimpleQueue[object] = queue.SimpleQueue()
+        engine.on("workflow:waiting", waiting.put)
+        engine.start("gate", id="waits", tags={"customer": 7}, business_key="b")
+        engine.start("parent", id="parent")
+        engine.start("gate", id="paused")
+        for _ in range(3):
+            waiting.get(timeout=30)
+        engine.start("fails", id="failed").wait(timeout=30)
+        engine.pause("paused", reason="holiday")
+        engine.start("gate", id="later", delay=86_400)
+        engine.schedule("nightly", "gate", every=86_400)
+        engine.start("gate", id="archived", key="k").signal("go", 1)
+        engine.run("archived").wait(timeout=30)
+        engine.archive(0, states=["completed"])
+    return seen(place)
+
+
+def seen(place: str) -> dict[str, Any]:
+    """Return all that callers can see of a database."""
+    with look_at(place) as looking:
+        runs = {
+            run.id: (run.state, run.created_at, run.input, {name: step.result for name, step in run.steps.items()})
+            for run in looking.list_executions(limit=100)
+        }
+        histories = {run: [(record.step, record.outcome) for record in looking.history(run)] for run in runs}
+        tagged = [run.id for run in looking.list_executions(tags={"customer": 7})]
+        return {"runs": runs, "histories": histories, "tagged": tagged}
+
+
+@pytest.mark.parametrize("to_server", [True, False], ids=["from a file to a server", "from a server to a file"])
+def test_unfinished_runs_go_on_where_they_were_moved_to(
+    move: Moved, postgres_url: str, tmp_path: Path, *, to_server: bool
+) -> None:
+    file = str(tmp_path / "runs.db")
+    source, target = (file, postgres_url) if to_server else (postgres_url, file)
+    before = fill(source)
+    result = move(source, target)
+    assert result.exit_code == 0, result.output
+    assert seen(target) == before == seen(source)
+    with engine_on(target) as engine:
+        engine.resume("paused")
+        child = next(run for run in engine.list_executions("gate") if run.parent_id == "parent")
+        for run in ("waits", "paused", child.id):
+            engine.signal(run, "go", run)
+        assert engine.run("waits").result(timeout=30) == "waits"
+        assert engine.run("paused").result(timeout=30) == "paused"
+        assert engine.run("parent").wait(timeout=30).state is State.COMPLETED
+        assert [schedule.name for schedule in engine.schedules()] == ["nightly"]
+        assert engine.get_archived_count() == 1
+        fresh = engine.start("gate", id="fresh")
+        fresh.signal("go", "new")
+        assert fresh.result(timeout=30) == "new", "its number was given to nobody before"
+
+
+def test_what_was_moved_is_driven_by_nobody_where_it_came_from(move: Moved, tmp_path: Path) -> None:
+    source, target = str(tmp_path / "old.db"), str(tmp_path / "new.db")
+    fill(source)
+    assert move(source, target).exit_code == 0
+    with engine_on(source) as engine:
+        assert engine._machine.store.take_over() == []
+        assert engine._machine.store.unfinished(["waiting"]) == []
+    assert "moved to another database already" in move(source, str(tmp_path / "third.db")).output
+
+
+def test_nothing_is_moved_while_an_engine_has_it_open_or_over_something_else(move: Moved, tmp_path: Path) -> None:
+    source, target = str(tmp_path / "old.db"), str(tmp_path / "new.db")
+    with engine_on(source):
+        assert "close it first" in move(source, target).output
+    fill(target)
+    assert "is not empty" in move(source, target).output
+    assert "already" in move(source, source).output
+    assert move(source, str(tmp_path / "third.db")).exit_code == 0, "what was refused has changed nothing"
