@@ -7,6 +7,7 @@ handler or the database, and nothing works only until the first restart.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from .errors import OutOfReach, UsageError, did_you_mean
@@ -25,6 +26,10 @@ R = TypeVar("R")
 D = TypeVar("D")
 
 _MISSING: Any = object()
+
+_VERBS = frozenset(
+    {"step", "branch", "parallel", "for_each", "wait_for", "sub_workflow", "do_until", "do_while", "map", "sleep"}
+)
 
 
 class RunFacts:
@@ -158,6 +163,16 @@ class Context(Generic[InputT_co]):
         self.failure = failure
         self.is_cancelled = is_cancelled
         self.open_notes = open_notes
+
+    if not TYPE_CHECKING:  # a type checker that saw this would take any name for granted
+
+        def __getattr__(self, name: str) -> Any:
+            known = [known for known in dir(type(self)) if not known.startswith("_")]
+            hint = did_you_mean(name, known) if not name.startswith("_") and get_close_matches(name, known, 1) else ""
+            if name in _VERBS:
+                hint = "; this is the context, not a builder: for_each takes several nodes as block="
+            msg = f"a context has no {name!r}{hint}"
+            raise AttributeError(msg, name=name, obj=self)
 
     def __repr__(self) -> str:
         """Name the run and the place in it."""

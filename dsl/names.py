@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from inspect import isroutine
 from typing import Any
 
 from .errors import DefinitionError
@@ -21,7 +22,8 @@ def check_name(name: Any, kind: str) -> str:
         DefinitionError: it is empty, too long, reserved, or holds characters that cannot be shown safely.
     """
     if not isinstance(name, str) or not name.strip():
-        msg = f"a {kind} needs a name that is not empty, got {name!r}"
+        got = f"the function {name.__name__!r}: the name comes first" if isroutine(name) else repr(name)
+        msg = f"a {kind} needs a name that is not empty, got {got}"
         raise DefinitionError(msg)
     if len(name) > _LONGEST:
         msg = f"the {kind} name {name[:40]!r}… has {len(name)} characters; at most {_LONGEST} are allowed"

@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 _LONGEST_PAGE = 1000
+_LONGEST_PATIENCE = 366 * 24 * 3600
 
 
 def check_count(value: int, what: str) -> None:
@@ -94,7 +95,12 @@ def check_text(value: str, what: str) -> str:
 
 def check_patience(timeout: float | None) -> float | None:
     """Return for how many real seconds a caller will wait; None for ever."""
-    return None if timeout is None else check_seconds(timeout, "timeout")
+    if timeout is None:
+        return None
+    if check_seconds(timeout, "timeout") > _LONGEST_PATIENCE:
+        msg = f"timeout: {timeout!r} seconds is more than a year; were milliseconds meant? None waits for ever"
+        raise UsageError(msg)
+    return timeout
 
 
 def check_seconds(value: float, what: str) -> float:

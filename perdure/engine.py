@@ -86,7 +86,7 @@ class Engine(
         """Open a database, create it if need be, and take over what a dead engine has left.
 
         Args:
-            path: The database file. Left out, runs are kept in a temporary file that goes with the engine.
+            path: The database file, or the URL of a PostgreSQL database. Left out, runs are kept in a temporary file that goes with the engine.
             workflows: Registered at once; see `register`.
             concurrency: How many runs may have handlers in flight. A parallel group counts once, waiting runs not at
                 all.
@@ -106,7 +106,8 @@ class Engine(
                 or a listener.
             start_timeout: Real seconds for which a start waits then, before it raises `EngineBusy`; 0 refuses at once.
             data_path: Another name for ``path``.
-            connection: Parameters of a database server; not available in this version.
+            connection: Parameters of a PostgreSQL server, such as ``{"host": "db", "database": "app"}``; or give a
+                ``postgresql://`` URL as ``path``.
             embedded: Accepted for code written for other engines; there is no other mode in this version.
             queue_name: Name of the engine's threads.
             executors: Where steps run that name one, by ``executor=``: an executor of `concurrent.futures`, or a

@@ -61,6 +61,15 @@ class GroupVerbs(Verbs[InputT]):
         self,
         items: Handler[InputT, Items],
         name: str,
+        block: Workflow[InputT, R] | Sequence[Step[InputT, R]],
+        /,
+        **options: Unpack[Repetition],
+    ) -> Workflow[InputT, list[R]]: ...
+    @overload
+    def for_each(
+        self,
+        items: Handler[InputT, Items],
+        name: str,
         handler: Handler[InputT, Awaitable[R]],
         /,
         **options: Unpack[ItemOptions[InputT]],
@@ -107,7 +116,7 @@ class GroupVerbs(Verbs[InputT]):
         self,
         items: Blind[Items],
         name: Step[InputT, Any] | str,
-        handler: Handler[InputT, Any] | Blind[Any] | None = None,
+        handler: Handler[InputT, Any] | Blind[Any] | Workflow[InputT, Any] | Sequence[Step[InputT, Any]] | None = None,
         /,
         *,
         block: Block[InputT, Any] | None = None,
@@ -144,7 +153,7 @@ class GroupVerbs(Verbs[InputT]):
         Args:
             items: Returns the list or tuple of items; asked once, its answer is recorded.
             name: Name of the step run for each item, or a step object; results stand under ``name:0``, ``name:1``, …
-            handler: The step's handler; it finds ``ctx.item`` and ``ctx.index``.
+            handler: The step's handler; it finds ``ctx.item`` and ``ctx.index``. Or a `Workflow` or steps, as a block.
             block: Several nodes to run for each item instead of one handler.
             concurrency: How many items at a time.
             max_iterations: More items than this fail the run before anything runs.
@@ -180,6 +189,8 @@ class GroupVerbs(Verbs[InputT]):
             executor,
             rate,
         )
+        if block is None and isinstance(handler, (Verbs, list, tuple)):
+            handler, block = None, handler
         fragment = None if block is None else self._fragment(block, f"for_each {name!r}")
         self._draft.add_for_each(
             items,

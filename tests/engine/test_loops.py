@@ -79,3 +79,12 @@ def test_a_loop_goes_on_at_its_turn_after_a_restart_and_keeps_one_turns_facts(la
     assert (ended.state, ended.steps["a"].result) == ("completed", 4)
     assert len(ended.steps) == 2
     engine.close()
+
+
+def test_the_items_of_a_list_may_be_given_a_fragment_in_place_of_a_handler(lab: Engine) -> None:
+    fragment = (
+        Workflow("each").step("double", lambda ctx: ctx.item * 2).step("add", lambda ctx: ctx.steps["double"] + 1)
+    )
+    workflow = Workflow("w").for_each(lambda: [1, 2], "it", fragment)
+
+    assert lab.register(workflow).start("w").result(10) == [3, 5]

@@ -95,6 +95,12 @@ HANDLED: dict[str, Callable[[Any], Any]] = {
 
 BUILDING = {
     "step without a handler": wrong(lambda _: flow().step("a"), DefinitionError, "'a'", "expected a function"),
+    "a for_each without a name": wrong(
+        lambda _: flow().for_each(list, act, act),
+        DefinitionError,
+        "for_each",
+        "the function 'act': the name comes first",
+    ),
     "a step that was called": wrong(
         lambda _: flow().step("a", None), DefinitionError, "'a'", "was it called? Give the function itself"
     ),

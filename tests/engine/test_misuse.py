@@ -322,6 +322,10 @@ CONTROL = {
     "archive('x')": wrong(lambda s: s.engine.archive(cast("Any", "x")), UsageError, "max_age", "'x'"),
     "settle('x')": wrong(lambda s: s.engine.settle(cast("Any", "x")), UsageError, "timeout", "'x'"),
     "advance() in real time": wrong(lambda s: s.engine.advance(days=1), UsageError, "advance()", "freeze_time"),
+    "result(timeout in milliseconds)": wrong(
+        lambda s: s.done.result(timeout=PAST_A_YEAR), UsageError, "timeout", "milliseconds", "None waits for ever"
+    ),
+    "result(timeout=inf)": wrong(lambda s: s.done.result(timeout=float("inf")), UsageError, "timeout", "inf"),
     "close('x')": wrong(lambda s: s.engine.close(cast("Any", "x")), UsageError, "timeout", "'x'"),
 }
 
@@ -400,6 +404,14 @@ BADLY_ASKED: dict[str, tuple[Callable[[Engine], Workflow[Any, Any]], str]] = {
     "a result that is not there": (
         lambda _: Workflow("w").step("reserve", act).step("b", lambda ctx: ctx.steps["resrve"], retry=1),
         "there is no 'resrve' here; did you mean 'reserve'?",
+    ),
+    "a misspelt field of the context": (
+        lambda _: Workflow("w").step("a", lambda ctx: cast("Any", ctx).inputs, retry=1),
+        "AttributeError: a context has no 'inputs'; did you mean 'input'?",
+    ),
+    "a builder in the place of an item's handler": (
+        lambda _: Workflow("w").for_each(lambda: [1], "it", lambda w: cast("Any", w).step("a", act), retry=1),
+        "a context has no 'step'; this is the context, not a builder: for_each takes several nodes as block=",
     ),
     "items that are no list": (
         lambda _: Workflow("w").for_each(cast("Any", lambda: {"a": 1}), "it", act),

@@ -235,6 +235,7 @@ assert_type(orders.parallel(fragment, lambda w: w.sleep("nap", 3), charge), Work
 # ---- for_each
 
 assert_type(orders.for_each(lambda ctx: ctx.input.lines, pack), Workflow[Order, list[str]])
+assert_type(orders.for_each(lambda ctx: ctx.input.lines, "each", [pack, pack]), Workflow[Order, list[str]])
 assert_type(orders.for_each(lambda ctx: list(ctx.input.lines), pack, concurrency=3), Workflow[Order, list[str]])
 assert_type(
     orders.for_each(lambda ctx: ctx.input.lines, "cents", lambda ctx: ctx.input.cents), Workflow[Order, list[int]]
