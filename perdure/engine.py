@@ -86,7 +86,8 @@ class Engine(
         """Open a database, create it if need be, and take over what a dead engine has left.
 
         Args:
-            path: The database file, or the URL of a PostgreSQL database. Left out, runs are kept in a temporary file that goes with the engine.
+            path: The database file, or the URL of a PostgreSQL database. Left out, runs are kept in a temporary file
+                that goes with the engine.
             workflows: Registered at once; see `register`.
             concurrency: How many runs may have handlers in flight. A parallel group counts once, waiting runs not at
                 all.
