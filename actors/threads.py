@@ -44,7 +44,10 @@ class Task:
         finally:
             self.thread = None
             thread.name = _IDLE_NAME
-            self._done.release()
+
+    def end(self) -> None:
+        """Let those go on who wait for its end."""
+        self._done.release()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until it has ended, for so many real seconds at most; tell whether it has."""
@@ -72,9 +75,14 @@ class _Worker:
         """Run tasks until none has come for a while."""
         while self._task is not None:
             task, self._task = self._task, None
-            task.run()
+            try:
+                task.run()
+            except BaseException:
+                task.end()
+                raise
+            _idle.append(self)  # before anybody hears of the end: who then wants a thread finds this one
+            task.end()
             del task  # what it has closed over must not live as long as this thread sleeps
-            _idle.append(self)
             if self._asleep.acquire(timeout=_IDLE_SECONDS):
                 continue
             try:

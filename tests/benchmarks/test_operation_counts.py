@@ -11,12 +11,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from perdure import Engine, Workflow
+from perdure.actors import threads
 from perdure.actors.core import Core
 from perdure.persistence.store import Store
 
@@ -171,6 +173,74 @@ def test_runs_that_begin_together_share_a_commit(
             start.result(timeout=30)
 
     assert counts["commits"] <= 2, "the first may go off alone, before the others are taken"
+
+
+class Approval:
+    """What a test of an approval does that takes a month: open, start, let thirty days pass, look, close."""
+
+    def __init__(self) -> None:
+        self.reminded: list[int] = []
+        self.workflow = (
+            Workflow("approval")
+            .wait_for(
+                "approved",
+                timeout=timedelta(days=30),
+                on_timeout=lambda w: w.step("escalate", lambda: "escalated"),
+                remind_every=timedelta(days=14),
+                remind=lambda ctx: self.reminded.append(ctx.turn),
+            )
+            .step("file", lambda: "filed")
+        )
+
+    def play(self) -> None:
+        self.reminded.clear()
+        with Engine(None, self.workflow, seed=0) as engine:
+            run = engine.start(self.workflow)
+            engine.advance(days=30)
+            assert (run.result(), self.reminded) == ("filed", [1, 2])
+
+
+@pytest.fixture
+def life(counts: Counter[str], monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count cycles, threads that are started and bodies that run on threads as well."""
+    cycle, start, run = Core.cycle, threading.Thread.start, threads.Task.run
+
+    def counted_cycle(core: Core) -> bool:
+        counts["cycles"] += 1
+        return cycle(core)
+
+    def counted_start(thread: threading.Thread) -> None:
+        counts["threads_started"] += 1
+        start(thread)
+
+    def counted_run(task: threads.Task) -> None:
+        counts["threads_used"] += 1
+        run(task)
+
+    monkeypatch.setattr(Core, "cycle", counted_cycle)
+    monkeypatch.setattr(threading.Thread, "start", counted_start)
+    monkeypatch.setattr(threads.Task, "run", counted_run)
+    return counts
+
+
+def test_a_month_in_a_test_costs_nine_commits_ten_cycles_and_no_new_thread(life: Counter[str], freezer: Any) -> None:
+    approval = Approval()
+    approval.play()
+    life.clear()
+    approval.play()
+
+    # The commits: the engine's own, the start, and two for each reminder, the end of the wait and the last step. The
+    # threads: the bell's, the alarm's, and one for user code.
+    assert_at_most(
+        {**life},
+        commits=9,
+        statements=25,
+        reads=27,
+        messages=23,
+        cycles=10,
+        threads_started=0,
+        threads_used=3,
+    )
 
 
 class TestTheGuardItself:
