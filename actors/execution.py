@@ -3,7 +3,7 @@
 A turn is four verbs, the same for every message. This file is the first: it *decides*, and puts what is to be
 remembered, told and done into the turn; the core does the rest in that order. What it decides of user code, signals and
 other runs stands with its helpers: the attempts, the gates, the family; what operators ask, with the steering. All of
-them write into one course.
+them write into one course. How a run goes back and ends stands with the ends.
 
 Rules:
 
@@ -18,7 +18,7 @@ Rules:
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..dsl import events as ev
 from ..dsl import messages as msg
@@ -38,63 +38,21 @@ from ..dsl.effects import (
 from ..dsl.errors import DuplicateRow, ExecutionFinished, UnknownSignal, UnknownWorkflow
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus, Place
 from ..dsl.fitting import misfit
-from ..dsl.programs import DELAY, SLOT, forward, roll_back
+from ..dsl.programs import DELAY
 from ..dsl.states import FINAL, State
-from ..dsl.walk import Walk
 from ..persistence.codec import encode
-from ..persistence.records import ExecutionRow, Stored, TagRow
+from ..persistence.records import TagRow
 from . import clock
-from .attempts import Attempts
-from .core import CoreActor
-from .course import BEHIND, CALLED, CANCEL, FORK, LIMIT, MICROS, RECOVER, Course
-from .family import Family
-from .gates import Gates
-from .limit import Limit
-from .slot import Slot
+from .course import BEHIND, CALLED, FORK, LIMIT, MICROS, RECOVER
+from .ends import RunEnds
 from .steering import TERMINATED, Steering
 from .withdrawals import Withdrawals
-
-if TYPE_CHECKING:
-    from ..dsl.definition import Definition
-    from ..dsl.limits import Pool
-    from .supervisor import Supervisor
 
 __all__ = ["ExecutionActor"]
 
 
-_STORM = 100
-
-
-class ExecutionActor(CoreActor):
-    """Drives one run.
-
-    Attributes:
-        definition: The graph it walks, or None when its workflow is not registered: then it only takes signals in.
-        end_told: Whether the listeners have been told of the run's end.
-        limit: How long the run may take as a whole.
-    """
-
-    def __init__(self, office: Supervisor, stored: Stored, definition: Definition | None) -> None:
-        super().__init__(office.core)
-        self.run_id = stored.execution.id
-        self.definition = definition
-        # One that is only looked up after its end has none to tell; whoever waits for it must read it.
-        self.end_told = stored.execution.state in {*FINAL, State.QUARANTINED}
-        self._office = office
-        self._course = Course(office, stored, self.turn)
-        self._attempts = Attempts(self._course, office, self)
-        self._gates = Gates(self._course, office, stored.signals)
-        self.limit = Limit(self._course, definition)
-
-    def __str__(self) -> str:
-        """Name the run."""
-        return f"{self.row.workflow} {self.row.execution_id}"
-
-    # Most runs never need these: they are made when they are first asked for.
-
-    @cached_property
-    def _family(self) -> Family:
-        return Family(self._course, self._office, self._attempts)
+class ExecutionActor(RunEnds):
+    """Drives one run."""
 
     @cached_property
     def _withdrawals(self) -> Withdrawals:
@@ -103,54 +61,6 @@ class ExecutionActor(CoreActor):
     @cached_property
     def _steering(self) -> Steering:
         return Steering(self, self._course, self._office, self._attempts, self._family)
-
-    @cached_property
-    def slot(self) -> Slot:
-        """What it has of its workflow's limit."""
-        return Slot(self, self._course, self._office)
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether it needs, has or had a slot."""
-        return SLOT in self._course.journal.facts
-
-    @property
-    def pool(self) -> Pool | None:
-        """The slots of which it needs one before it goes on, if it does: it does not if it began without a limit."""
-        return None if self.definition is None or not self.is_limited else self.definition.pool
-
-    @property
-    def row(self) -> ExecutionRow:
-        """The run's row as it will be after this turn."""
-        return self._course.row
-
-    @property
-    def is_stormed(self) -> bool:
-        """Whether the run was sent so many signals that it must not read them all again for each one more."""
-        return self._gates.accepted > _STORM
-
-    @property
-    def has_attempts(self) -> bool:
-        """Whether user code is in flight for this run."""
-        return bool(self._attempts.in_flight)
-
-    @property
-    def is_left_behind(self) -> bool:
-        """Whether it could set out, and waits for room in memory."""
-        return self._course.walk is None and self.definition is not None and self._course.is_behind
-
-    @property
-    def is_asking(self) -> bool:
-        """Whether the run must not leave memory, since it is about to hear what it has asked of the database."""
-        return self._course.questions > 0
-
-    @property
-    def is_put_off(self) -> bool:
-        """Whether it has not begun with its first node, because its start was put off."""
-        fact = self._course.journal.facts.get(DELAY)
-        if fact is None:  # perhaps it is about to be: its first letter is in its inbox
-            return self._course.is_new
-        return not fact.settled and not self._course.halted
 
     # ---- messages
 
@@ -221,17 +131,6 @@ class ExecutionActor(CoreActor):
         """Log the first crash of a row: those that follow say the same, and the quarantine is an event."""
         if not self._office.has_crashed(self.run_id):
             super().report(error, what)
-
-    def leave(self) -> None:
-        """Leave memory; from now on only late letters come.
-
-        It lets go of whatever refers back to it, and so of everything: what refers to itself in circles would stay
-        until the garbage collector finds it, which costs a tenth of what a run does.
-        """
-        self.is_gone = True
-        self.__dict__.pop("_steering", None)
-        self._attempts.forget_actor()
-        self._course.leave(self.turn)
 
     def crashed(self, error: BaseException) -> None:
         """Hear that the turn was dropped: give up what is in flight, and be restored from the store."""
@@ -338,12 +237,6 @@ class ExecutionActor(CoreActor):
             return None
         undoing = self.row.state == State.COMPENSATING and not course.halted
         return misfit(course.walk, course.journal, self.row.workflow, undoing=undoing)
-
-    def _start_walk(self, start_at: int | None = None) -> None:
-        assert self.definition is not None
-        course = self._course
-        start = None if start_at is None else clock.from_micros(start_at)
-        course.walk = forward(self.definition.body, course.scope, start, self.pool)
 
     def _go_on(self) -> None:
         """Ask for what the walk owes until it rests or ends."""
@@ -549,21 +442,6 @@ class ExecutionActor(CoreActor):
             if fact is not None and fact.status is FactStatus.PARKED:
                 course.settle(fact, FactStatus.FAILED)
 
-    def _undo(self, message: msg.Undo) -> None:
-        """Undo a completed run, because its parent failed; an answer is owed in every case."""
-        course = self._course
-        if self.row.state == State.COMPLETED and self.definition is not None:
-            error = ErrorRecord("perdure.WorkflowCancelled", "the parent failed")
-            self._start_walk()
-            if course.scope.debts():
-                cancel = course.new_fact(Place(CANCEL, CANCEL), FactKind.CONTROL, FactStatus.COMPLETED)
-                course.record(cancel, value="true", error=error)
-                self._roll_back(error)
-                return
-            course.walk = None
-        if self.row.state != State.COMPENSATING:
-            self._family.answer_undo(message, known=self.definition is not None)
-
     def leave_quarantine(self) -> Any:
         """Give a run that was set aside another chance."""
         if self.definition is None:
@@ -577,82 +455,6 @@ class ExecutionActor(CoreActor):
         self._course.start_over()
         self.restore()
         return None
-
-    # ---- the way back, and the end
-
-    def _abort(self) -> None:
-        """Stop going forward, where a cancelled or belated run stands; nothing is in flight any longer."""
-        course = self._course
-        stop = course.brake
-        assert course.walk is not None
-        assert stop is not None
-        for effect in course.walk.open:
-            fact = course.journal.answer(effect.place, effect.kind)
-            if fact is not None and fact.due_at is not None:
-                course.record(fact, due_at=None)
-                course.disarm(fact.key)
-        course.walk.close()
-        self._roll_back(stop.error, compensate=stop.value == "true")
-
-    def _roll_back(self, error: ErrorRecord | None, *, compensate: bool = True) -> None:
-        course = self._course
-        self.limit.drop()
-        debts = course.scope.debts() if compensate else []
-        if not debts:
-            self.finish(self._bad_end, error=error, rollback="none")
-            return
-        if self.row.state != State.COMPENSATING:
-            course.change_row(state=State.COMPENSATING, error=error, finished_at=None)
-            course.emit(ev.WorkflowCompensating, error=error)
-        course.rolling_back = True
-        course.walk = Walk(roll_back(debts), course.journal)
-
-    @property
-    def _bad_end(self) -> State:
-        return State.CANCELLED if CANCEL in self._course.journal.facts else State.FAILED
-
-    def _leave_way_back(self) -> None:
-        assert self._course.walk is not None
-        self.finish(self._bad_end, error=self.row.error, rollback=self._course.walk.value)
-
-    def finish(
-        self, state: State, *, result: str | None = None, error: ErrorRecord | None = None, rollback: str | None = None
-    ) -> None:
-        """End the run, and tell everybody who has to hear of it."""
-        course = self._course
-        undone = self.row.result is not None  # it had completed before
-        course.walk = None
-        self.limit.drop()
-        if self.is_limited:
-            self.slot.leave()
-        course.change_row(state=state, result=result, error=error, rollback=rollback, finished_at=course.now)
-        match state:
-            case State.COMPLETED:
-                course.emit(ev.WorkflowCompleted, result=result, encoded="result")
-            case State.CANCELLED:
-                course.emit(ev.WorkflowCancelled, rollback=rollback)
-            case _:
-                course.emit(ev.WorkflowFailed, error=error, rollback=rollback)
-        course.announce_end()
-        if self.row.parent_id is not None:
-            self._family.tell_parent(undone=undone)
-
-    def _tell_again(self) -> None:
-        """Tell of an end that is on disk: it may be there although its commit seemed to fail, and nobody was told."""
-        if self.row.state in FINAL or self.row.state == State.QUARANTINED:
-            self._course.announce_end()
-        if self.row.state in FINAL:
-            self._family.tell_parent(undone=False)
-        if self.row.state in FINAL and self.row.state != State.COMPLETED:  # perhaps it had completed before
-            self._family.tell_parent(undone=True)
-
-    def _quarantine(self, error: ErrorRecord) -> None:
-        self._course.walk = None
-        if self.is_limited:
-            self.slot.leave()
-        self._course.change_row(state=State.QUARANTINED, error=error)
-        self._course.emit(ev.WorkflowQuarantined, error=error)
-        self._course.announce_end()
 
     # ---- rest
 

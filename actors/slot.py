@@ -27,7 +27,7 @@ from .course import Course
 if TYPE_CHECKING:
     from ..dsl.definition import Definition
     from ..dsl.limits import Pool
-    from .execution import ExecutionActor
+    from .run_actor import RunActor
     from .supervisor import Supervisor
 
 __all__ = ["SINGLETON", "Slot", "Wanted", "pool_row", "wanted_of"]
@@ -59,7 +59,7 @@ class Slot:
 
     __slots__ = ("_actor", "_course", "_office")
 
-    def __init__(self, actor: ExecutionActor, course: Course, office: Supervisor) -> None:
+    def __init__(self, actor: RunActor, course: Course, office: Supervisor) -> None:
         self._actor = actor
         self._course = course
         self._office = office
