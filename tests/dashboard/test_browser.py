@@ -77,6 +77,33 @@ def test_an_incident_is_resolved_in_the_inbox(page: Any, address: str, engine: E
     assert engine.run("p-1").result(timeout=10) == "paid"
 
 
+def test_a_run_is_held_up_let_go_on_and_ended_by_buttons(page: Any, address: str, engine: Engine) -> None:
+    def press(button: str, state: str) -> None:
+        page.locator("main").get_by_role("button", name=button, exact=True).click()
+        page.get_by_role("dialog").get_by_role("button", name=button, exact=True).click()
+        page.get_by_role("table", name="Audit trail").get_by_role("cell", name=state, exact=True).wait_for()
+
+    page.goto(f"{address}#/run/o-1")
+    press("Pause", "pause")
+    press("Resume", "resume")
+    press("Terminate", "terminate")
+
+    page.locator("h1").get_by_text("cancelled").wait_for()
+    assert engine.get_execution("o-1").steps["reserve"].compensation is None  # type: ignore[union-attr]
+
+
+def test_a_step_that_was_done_elsewhere_is_completed_by_a_button(page: Any, address: str, engine: Engine) -> None:
+    bank.broken = True
+    engine.start(parked, id="p-1").wait(until="waiting", timeout=10)
+    page.goto(f"{address}#/run/p-1")
+    page.get_by_role("button", name="Complete step").click()
+    page.get_by_role("dialog").get_by_label("Result it had").fill('"paid by cheque"')
+    page.get_by_role("dialog").get_by_role("button", name="Complete step").click()
+
+    page.locator("h1").get_by_text("completed").wait_for()
+    assert engine.run("p-1").result(timeout=10) == "paid by cheque"
+
+
 def test_a_schedule_is_paused_run_and_forgotten_by_buttons(page: Any, address: str, engine: Engine) -> None:
     engine.schedule("hourly", orders, every=3600, input=Order("lamp", 1))
     page.goto(f"{address}#/schedules")
@@ -128,6 +155,22 @@ def test_a_refusal_is_shown_and_loses_nothing_that_was_typed(page: Any, address:
 
     page.get_by_role("alert").wait_for()
     assert form.get_by_label("sku").input_value() == "lamp"
+
+
+def test_what_was_said_in_a_dialog_is_not_lost_when_it_is_refused(page: Any, address: str, engine: Engine) -> None:
+    page.goto(f"{address}#/run/o-2")
+    page.locator("main").get_by_role("button", name="Fork").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Begin at").select_option("charge")  # what stood before it was undone
+    dialog.get_by_label("Reason").fill("once more")
+    dialog.get_by_role("button", name="Fork").click()
+
+    page.get_by_role("alert").get_by_text("the run has not come to 'charge'").wait_for()
+    assert dialog.get_by_label("Reason").input_value() == "once more"
+    dialog.get_by_label("Begin at").select_option("")
+    dialog.get_by_role("button", name="Fork").click()
+    expect(page.locator("h1")).not_to_contain_text("o-2")
+    page.locator("h1").get_by_text("failed").wait_for()
 
 
 def test_a_run_is_started_from_a_form_and_its_page_opens(page: Any, address: str, engine: Engine) -> None:

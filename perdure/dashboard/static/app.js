@@ -72,8 +72,10 @@ function say(text, bad = false) {
   notice.textContent = text;
   notice.className = bad ? "bad" : "";
   notice.hidden = false;
+  notice.hidePopover?.();
+  notice.showPopover?.();  // above a dialog
   clearTimeout(hiding);
-  hiding = setTimeout(() => { notice.hidden = true; }, bad ? 12000 : 5000);
+  hiding = setTimeout(() => { notice.hidden = true; notice.hidePopover?.(); }, bad ? 12000 : 5000);
 }
 
 // ---- asking
@@ -165,20 +167,24 @@ function signalForm(run, gate) {
   return el("form", { class: "fields", onsubmit: submit, "aria-label": `Signal ${gate.event}` }, labels, el("div", {}, button));
 }
 
-function dialog(title, fields, confirm, danger) {
-  return new Promise((resolve) => {
-    const close = (answer) => { box.close(); box.remove(); resolve(answer); };
-    const submit = (event) => {
-      event.preventDefault();
-      try { close(Object.fromEntries(fields.map((field) => [field.name, field.read()]).filter(([, read]) => read !== undefined))); }
-      catch (error) { say(error.message, true); }
-    };
-    const form = el("form", { class: "fields", onsubmit: submit }, fields.map((field) => field.label),
-      el("div", { class: "buttons" }, el("button", { class: danger ? "danger" : "main", type: "submit" }, confirm), el("button", { type: "button", onclick: () => close(null) }, "Back")));
-    const box = el("dialog", { "aria-label": title, oncancel: (event) => { event.preventDefault(); close(null); } }, el("h2", {}, title), form);
-    document.body.append(box);
-    box.showModal();
-  });
+// Asks, and sends what was said; a refusal leaves it open, with nothing lost.
+function dialog(title, fields, confirm, danger, send) {
+  const close = () => { box.close(); box.remove(); };
+  const button = el("button", { class: danger ? "danger" : "main", type: "submit" }, confirm);
+  const submit = async (event) => {
+    event.preventDefault();
+    let answer;
+    try { answer = Object.fromEntries(fields.map((field) => [field.name, field.read()]).filter(([, read]) => read !== undefined)); }
+    catch (error) { say(error.message, true); return; }
+    button.disabled = true;
+    if (await send(answer)) close();
+    button.disabled = false;
+  };
+  const form = el("form", { class: "fields", onsubmit: submit }, fields.map((field) => field.label),
+    el("div", { class: "buttons" }, button, el("button", { type: "button", onclick: close }, "Back")));
+  const box = el("dialog", { "aria-label": title, oncancel: (event) => { event.preventDefault(); close(); } }, el("h2", {}, title), form);
+  document.body.append(box);
+  box.showModal();
 }
 
 // With `unless`, a text that was left as it is counts as nothing said.
@@ -228,10 +234,9 @@ function stepField(run, optional = false) {
   return textField("step", optional ? "Step, if there are several" : "Step", { required: !optional, text: open.at(-1) ?? "" });
 }
 
-async function steer(run, verb) {
+function steer(run, verb) {
   const [label, fields, danger] = VERBS[verb];
-  const answer = await dialog(`${label}: ${run.id}`, fields(run), label, danger);
-  if (answer) await act({ verb, id: run.id, ...answer }, `${label}: done`);
+  dialog(`${label}: ${run.id}`, fields(run), label, danger, (answer) => act({ verb, id: run.id, ...answer }, `${label}: done`));
 }
 
 // ---- views: each loads what it shows, and draws it
@@ -367,9 +372,7 @@ function drawWorkflows(found) {
 
 function drawSchedules(found) {
   const button = (one, verb, label, done) => el("button", { onclick: () => act({ verb, name: one.name }, `${one.name} ${done}`) }, label);
-  const forget = async (one) => {
-    if (await dialog(`Unschedule: ${one.name}`, [], "Unschedule", true)) await act({ verb: "unschedule", name: one.name }, `${one.name} is unscheduled`);
-  };
+  const forget = (one) => dialog(`Unschedule: ${one.name}`, [], "Unschedule", true, () => act({ verb: "unschedule", name: one.name }, `${one.name} is unscheduled`));
   const buttons = (one) => el("div", { class: "buttons" },
     one.paused ? button(one, "resume_schedule", "Resume", "is resumed") : button(one, "pause_schedule", "Pause", "is paused"),
     button(one, "trigger", "Run now", "was triggered"), el("button", { class: "danger", onclick: () => forget(one) }, "Unschedule"));
