@@ -7,7 +7,7 @@ the fields of `Event` and its own. The docs' tables are compared with these clas
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -86,7 +86,7 @@ class WaitingFor(NamedTuple):
         return f"a {'slot' if self.name == '__slot' else 'token'} of {self.limit!r}{whose}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Event:
     """What every event carries.
 
@@ -104,8 +104,25 @@ class Event:
     at: datetime
     sequence: int
 
+    # Said once for all events: to have each class given its own takes half of what it takes to import this file.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        said = (f"{field.name}={getattr(self, field.name)!r}" for field in fields(self) if field.repr)
+        return f"{type(self).__qualname__}({', '.join(said)})"
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, field.name) for field in fields(self) if field.compare)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class WorkflowStarted(Event):
     """The run exists and begins."""
 
@@ -113,7 +130,7 @@ class WorkflowStarted(Event):
     input: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class WorkflowWaiting(Event):
     """Nothing is left to do until a signal comes or time has passed."""
 
@@ -121,7 +138,7 @@ class WorkflowWaiting(Event):
     waiting_for: Sequence[WaitingFor] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class WorkflowQueued(Event):
     """There is no slot for the run: it waits in line."""
 
@@ -130,7 +147,7 @@ class WorkflowQueued(Event):
     key: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class WorkflowAdmitted(Event):
     """The run has a slot of its workflow's limit, after so many seconds in line, and goes on."""
 
@@ -140,7 +157,7 @@ class WorkflowAdmitted(Event):
     waited: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class WorkflowPaused(Event):
     """An operator has paused the run: nothing more begins until it is resumed."""
 
@@ -149,14 +166,14 @@ class WorkflowPaused(Event):
     by: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class WorkflowResumed(Event):
     """A waiting or paused run goes on, or a quarantined one was given another chance."""
 
     type: ClassVar[str] = "workflow:resumed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class WorkflowRetried(Event):
     """An operator has a run that had ended try again what had failed."""
 
@@ -165,7 +182,7 @@ class WorkflowRetried(Event):
     by: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class WorkflowForked(Event):
     """The run begins with what another run had recorded; comes after ``workflow:started``."""
 
@@ -174,7 +191,7 @@ class WorkflowForked(Event):
     step: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class WorkflowCompensating(Event):
     """The run has failed or was cancelled, and what it completed is being undone."""
 
@@ -182,7 +199,7 @@ class WorkflowCompensating(Event):
     error: ErrorRecord | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class WorkflowCompleted(Event):
     """The run has ended well."""
 
@@ -190,7 +207,7 @@ class WorkflowCompleted(Event):
     result: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class WorkflowFailed(Event):
     """The run has failed, and whatever it owed was undone as far as possible."""
 
@@ -199,7 +216,7 @@ class WorkflowFailed(Event):
     rollback: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class WorkflowCancelled(Event):
     """The run was cancelled, or undone because its parent failed."""
 
@@ -207,7 +224,7 @@ class WorkflowCancelled(Event):
     rollback: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class WorkflowQuarantined(Event):
     """The run was set aside: it cannot go on until a person has looked at it."""
 
@@ -215,7 +232,7 @@ class WorkflowQuarantined(Event):
     error: ErrorRecord | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepStarted(Event):
     """An attempt begins. ``attempt`` and ``max_attempts`` are None for a map or a sub-workflow."""
 
@@ -225,7 +242,7 @@ class StepStarted(Event):
     max_attempts: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepCompleted(Event):
     """A result is recorded."""
 
@@ -236,7 +253,7 @@ class StepCompleted(Event):
     result: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepFailed(Event):
     """The last attempt has failed."""
 
@@ -247,7 +264,7 @@ class StepFailed(Event):
     error: ErrorRecord | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepProgress(Event):
     """A running handler has told how far it has come; of several in a quarter of a second, the last."""
 
@@ -259,7 +276,7 @@ class StepProgress(Event):
     note: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepParked(Event):
     """The step has failed for good, or was interrupted, and waits for an operator: an incident."""
 
@@ -269,7 +286,7 @@ class StepParked(Event):
     error: ErrorRecord | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepSkipped(Event):
     """An operator has put a value in the place of the step's result; it owes no compensation."""
 
@@ -280,7 +297,7 @@ class StepSkipped(Event):
     by: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepRetry(Event):
     """An attempt has failed and another will follow."""
 
@@ -292,7 +309,7 @@ class StepRetry(Event):
     next_attempt_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepThrottled(Event):
     """An attempt waits until it may begin by the step's rate."""
 
@@ -303,7 +320,7 @@ class StepThrottled(Event):
     until: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepTimedOut(Event):
     """An attempt did not finish in time; ``step:retry`` or ``step:failed`` follows."""
 
@@ -312,7 +329,7 @@ class StepTimedOut(Event):
     attempt: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepCancelled(Event):
     """A step was stopped, or never tried again, because its group was decided without it."""
 
@@ -321,7 +338,7 @@ class StepCancelled(Event):
     attempt: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepLate(Event):
     """A handler returned after its attempt had timed out or its run had moved on; what it returned is thrown away."""
 
@@ -330,7 +347,7 @@ class StepLate(Event):
     attempt: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class SignalReceived(Event):
     """A signal is stored."""
 
@@ -339,7 +356,7 @@ class SignalReceived(Event):
     payload: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class SignalReminder(Event):
     """A gate still waits, and the time of its next reminder has come."""
 
@@ -349,7 +366,7 @@ class SignalReminder(Event):
     missed: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class SignalTimedOut(Event):
     """No signal came before the gate's deadline."""
 
@@ -357,7 +374,7 @@ class SignalTimedOut(Event):
     event: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class CompensationStarted(Event):
     """A completed step is being undone."""
 
@@ -366,7 +383,7 @@ class CompensationStarted(Event):
     attempt: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class CompensationCompleted(Event):
     """A step is undone."""
 
@@ -375,7 +392,7 @@ class CompensationCompleted(Event):
     attempt: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class CompensationFailed(Event):
     """A step could not be undone; the others still are."""
 
@@ -385,7 +402,7 @@ class CompensationFailed(Event):
     error: ErrorRecord | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class CompensationParked(Event):
     """A compensation has failed for good and waits for an operator: an incident; the rollback goes on after it."""
 
@@ -395,7 +412,7 @@ class CompensationParked(Event):
     error: ErrorRecord | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class TimerFired(Event):
     """A durable sleep is over."""
 
@@ -403,7 +420,7 @@ class TimerFired(Event):
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ListenerError(Event):
     """A listener raised; the run and the other listeners go on."""
 
