@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import random
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from datetime import timedelta
 from typing import Any
@@ -19,10 +19,11 @@ from ..actors.attempt import Attempt
 from ..actors.calling import arguments_of
 from ..actors.outcomes import completed, error_record, failed
 from ..actors.reader import CodecReader
+from ..actors.threads import run_in_thread
 from ..dsl.context import RunFacts
 from ..dsl.definition import Definition
 from ..dsl.effects import Decide, Invoke
-from ..dsl.errors import DefinitionError, StepTimeout
+from ..dsl.errors import DefinitionError, StepInterrupted, StepTimeout
 from ..dsl.facts import ErrorRecord, FactKind
 from ..dsl.messages import StepFailed
 from ..dsl.parcel import unpack as scope_of
@@ -46,7 +47,7 @@ class Activities:
 
     def __init__(self, threads: int) -> None:
         self._codes: dict[tuple[str, str | None], dict[Code, Found]] = {}
-        self._threads = ThreadPoolExecutor(threads, "perdure-temporal")
+        self._slots = asyncio.Semaphore(threads)
 
     def add(self, definition: Definition) -> None:
         """Know the functions of a definition."""
@@ -85,33 +86,70 @@ class Activities:
         return found
 
     async def _run(self, attempt: Attempt, function: Callable[..., Any], *, seconds: float | None = None) -> RawValue:
+        result, error = await _within(self._call(attempt, function), seconds, attempt)
+        if error is None:
+            try:
+                answer = completed(attempt, result, codec.encode)
+            except Exception as misfit:  # noqa: BLE001 - schemas and values are the user's
+                error = misfit
+            else:
+                return pack(Answer(answer.value, attempt.number))
+        outcome = failed(attempt, error)
+        raise _told(outcome.error, attempt.number, _delay(attempt, outcome))
+
+    async def _call(self, attempt: Attempt, function: Callable[..., Any]) -> Came:
+        """Call user code; return what came of it, for what it may raise would end the loop, or mean something to it."""
         try:
-            result = await _within(self._call(attempt, function), seconds, attempt)
-            answer = completed(attempt, result, codec.encode)
-        except asyncio.CancelledError:
-            attempt.cancelled = True
-            raise
+            if inspect.iscoroutinefunction(function):
+                return await function(*arguments_of(attempt, function)), None
+            result, error = await self._call_on_thread(attempt, function)
+            return (await result if error is None and inspect.isawaitable(result) else result), error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return None, error
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
-            outcome = failed(attempt, error)
-            raise _told(outcome.error, attempt.number, _delay(attempt, outcome)) from None
-        return pack(Answer(answer.value, attempt.number))
+            return None, _harmless(attempt, error)
 
-    async def _call(self, attempt: Attempt, function: Callable[..., Any]) -> Any:
-        if inspect.iscoroutinefunction(function):
-            return await function(*arguments_of(attempt, function))
+    async def _call_on_thread(self, attempt: Attempt, function: Callable[..., Any]) -> Came:
         loop, context = asyncio.get_running_loop(), copy_context()
-        running = loop.run_in_executor(
-            self._threads, lambda: context.run(lambda: function(*arguments_of(attempt, function)))
-        )
-        try:
-            result = await asyncio.shield(running)
-        except asyncio.CancelledError:
-            attempt.cancelled = True  # what runs on a thread cannot be stopped: it may look at ctx.cancelled
-            result = await running
-        return await result if inspect.isawaitable(result) else result
+        came: asyncio.Future[Came] = loop.create_future()
+
+        def report(outcome: Came) -> None:
+            if not came.done():
+                came.set_result(outcome)
+
+        def body() -> None:
+            outcome: Came
+            try:
+                outcome = context.run(lambda: function(*arguments_of(attempt, function))), None
+            except BaseException as error:  # noqa: BLE001 - user code may raise anything
+                outcome = None, _harmless(attempt, error)
+            with suppress(RuntimeError):  # the loop has gone
+                loop.call_soon_threadsafe(report, outcome)
+
+        async with self._slots:
+            run_in_thread("perdure-temporal-handler", body)
+            try:
+                return await asyncio.shield(came)
+            except asyncio.CancelledError:
+                attempt.cancelled = True  # what runs on a thread cannot be stopped: it may look at ctx.cancelled
+                return await came
 
 
-async def _within(call: Coroutine[Any, Any, Any], seconds: float | None, attempt: Attempt) -> Any:
+Came = tuple[Any, BaseException | None]
+"""What user code has returned, or what it has raised."""
+
+
+def _harmless(attempt: Attempt, error: BaseException) -> BaseException:
+    """Return an error as it is, but for one that would end the process: that has cut the attempt short."""
+    if not isinstance(error, (KeyboardInterrupt, SystemExit)):
+        return error
+    return StepInterrupted(f"step {attempt.effect.place.name!r} was cut short by {error!r}")
+
+
+async def _within(call: Coroutine[Any, Any, Came], seconds: float | None, attempt: Attempt) -> Came:
     """Wait for a call, for so long: one that runs on a thread goes on by itself, and nobody hears of it."""
     task = asyncio.ensure_future(call)
     try:
@@ -124,7 +162,7 @@ async def _within(call: Coroutine[Any, Any, Any], seconds: float | None, attempt
     attempt.abandoned = True
     task.add_done_callback(lambda late: late.cancelled() or late.exception())
     task.cancel()
-    raise StepTimeout(attempt.effect.place.name, seconds or 0)
+    return None, StepTimeout(attempt.effect.place.name, seconds or 0)
 
 
 def _told(record: ErrorRecord, attempt: int, delay: float | None) -> ApplicationError:

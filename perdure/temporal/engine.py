@@ -6,6 +6,7 @@ import asyncio
 import threading
 import uuid
 from collections.abc import Coroutine, Iterable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar, overload
@@ -320,12 +321,18 @@ class TemporalEngine:
 
     # ---- life
 
-    def close(self) -> None:
-        """Stop working, once the handlers under way have ended; runs go on with other workers, or the next ones."""
+    def close(self, timeout: float = 30) -> None:
+        """Stop working; runs go on with other workers, or the next ones. A second call does nothing.
+
+        Args:
+            timeout: Real seconds to wait for handlers under way, which are asked to end.
+        """
+        arguments.check_patience(timeout)
         if self._closed:
             return
         if self._worker is not None:
-            self._do(self._stop_working())
+            with suppress(TimeoutError):
+                self._do(asyncio.wait_for(self._stop_working(), timeout))
         self._closed = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

@@ -176,6 +176,35 @@ def test_only_errors_that_the_policy_allows_are_tried_again(temporal: MakeEngine
     assert "refuse" in end.error.traceback
 
 
+def test_whatever_a_handler_raises_is_an_attempt_that_failed(temporal: MakeEngine) -> None:
+    def leave(ctx: Context[Any]) -> None:
+        raise SystemExit(3)
+
+    async def stop(ctx: Context[Any]) -> None:
+        raise asyncio.CancelledError
+
+    def iterate(ctx: Context[Any]) -> None:
+        raise StopIteration
+
+    async def leave_the_loop(ctx: Context[Any]) -> None:
+        raise KeyboardInterrupt
+
+    works = {
+        handler.__name__: Workflow(handler.__name__).step("go", handler, retry=1)
+        for handler in (leave, stop, iterate, leave_the_loop)
+    }
+    engine = temporal(*works.values())
+
+    ends = {name: engine.start(work).wait(20) for name, work in works.items()}
+
+    assert {name: end.error.type for name, end in ends.items() if end.error} == {
+        "leave": "perdure.StepInterrupted",
+        "stop": "asyncio.exceptions.CancelledError",
+        "iterate": "StopIteration",
+        "leave_the_loop": "perdure.StepInterrupted",
+    }
+
+
 # ---- histories
 
 
