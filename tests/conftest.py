@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -75,10 +76,61 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how many histories, crashes and machines: a quick look, those of every commit, or those of a release",
     )
     parser.addoption(
+        "--stores",
+        choices=["file", "sample", "all"],
+        default="sample",
+        help="what is run on a PostgreSQL server besides a file: nothing, some of what can be, or all of it",
+    )
+    parser.addoption(
         "--several-seconds", type=float, default=2.0, metavar="S", help="how long several engines are under load"
     )
     parser.addoption("--several-seed", type=int, default=0, metavar="N", help="seed of that load")
     parser.addoption("--sim-seed", type=int, default=0, metavar="N", help="seed of the first simulated history")
+
+
+SAMPLED = 12
+"""Of the tests that can be run on either store, one in so many is run on a server as well, unless it says `whole`."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Have every test that asks for a place run on a file and on a server."""
+    if "place" in metafunc.fixturenames:
+        places = [pytest.param("file", id=pytest.HIDDEN_PARAM)]
+        if metafunc.definition.get_closest_marker("on_a_file") is None:
+            places.append(pytest.param("server", id="server"))
+        metafunc.parametrize("place", places, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not to be run on a server this time."""
+    stores = config.getoption("stores")
+    left = [item for item in items if _is_on_server(item) and not _is_chosen(item, stores)]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in set(left)]
+
+
+def _is_on_server(item: pytest.Item) -> bool:
+    return (
+        isinstance(item, pytest.Function)
+        and getattr(item, "callspec", None) is not None
+        and (item.callspec.params.get("place") == "server")
+    )
+
+
+def _is_chosen(item: pytest.Item, stores: str) -> bool:
+    if stores == "sample":
+        whole = item.get_closest_marker("on_every_store") is not None
+        return whole or zlib.crc32(item.nodeid.encode()) % SAMPLED == 0
+    return stores == "all"
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a database is, which does not exist yet: a file, or one on a server."""
+    if getattr(request, "param", "file") == "server":
+        return str(request.getfixturevalue("postgres_url"))
+    return str(tmp_path / "runs.db")
 
 
 @pytest.fixture(scope="session")

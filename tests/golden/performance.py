@@ -28,27 +28,31 @@ ROOT = Path(__file__).parents[2]
 ORDERS = "orders.json"
 
 
-def perform(spec: dict[str, Any], folder: Path, clock: Clock, now: datetime) -> tuple[dict[str, Any], datetime]:
+def perform(
+    spec: dict[str, Any], folder: Path, clock: Clock, now: datetime, *, place: str | None = None
+) -> tuple[dict[str, Any], datetime]:
     """Play every phase and return the outcome, in the form of a recording, and the hour at its end."""
     read(spec)
+    place = place or str(folder / "golden.db")
     recording = Recording()
     exits = []
     for number, phase in enumerate(spec["phases"]):
         recording.phase = number
         if phase.get("expect_kill"):
-            exits.append(_in_a_process(spec, folder, recording, now))
+            exits.append(_in_a_process(spec, folder, recording, now, place=place))
             now = datetime.fromisoformat(recording.of("time")[-1]["at"])
         else:
             stage = VirtualStage(recording, clock, now, folder)
             stage.move_to(now)
-            Player(spec, recording, stage, folder).play()
+            Player(spec, recording, stage, place).play()
             now = stage.now
             exits.append(0)
     return _outcome(recording, exits), now
 
 
-def _in_a_process(spec: dict[str, Any], folder: Path, recording: Recording, now: datetime) -> int:
-    orders = {"spec": spec, "phase": recording.phase, "now": now.isoformat(), "labels": recording.of("label")}
+def _in_a_process(spec: dict[str, Any], folder: Path, recording: Recording, now: datetime, *, place: str) -> int:
+    labels = recording.of("label")
+    orders = {"spec": spec, "phase": recording.phase, "now": now.isoformat(), "labels": labels, "place": place}
     (folder / ORDERS).write_text(json.dumps(orders), encoding="utf-8")
     command = [sys.executable, "-m", "tests.golden.performance", str(folder)]
     ended = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False, timeout=50)
@@ -70,7 +74,7 @@ def main(folder: Path) -> None:
     now = datetime.fromisoformat(orders["now"])
     with freeze_time(now) as clock:
         stage = VirtualStage(recording, clock, now, folder)
-        Player(orders["spec"], recording, stage, folder).play()
+        Player(orders["spec"], recording, stage, orders["place"]).play()
 
 
 # ---- the outcome, in the form in which the reference's outcomes are recorded

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from perdure import Engine, Execution, Workflow
@@ -38,12 +37,12 @@ MOMENT = timedelta(milliseconds=0.1)
 class Player:
     """Performs one phase: registers the workflows, does the actions, reads what is left."""
 
-    def __init__(self, spec: dict[str, Any], recording: Recording, stage: VirtualStage, folder: Path) -> None:
+    def __init__(self, spec: dict[str, Any], recording: Recording, stage: VirtualStage, place: str) -> None:
         self._spec = spec
         self._phase = spec["phases"][recording.phase]
         self._recording = recording
         self._stage = stage
-        self._path = None if spec.get("noDataPath") else folder / "golden.db"
+        self._path = None if spec.get("noDataPath") else place
         self._translator = Translator(stage)
         self._ids: dict[str, str] = {entry["label"]: entry["id"] for entry in recording.of("label")}
         self._listeners: dict[str, Callable[[], object]] = {}

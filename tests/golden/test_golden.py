@@ -23,9 +23,9 @@ class Theatre:
         self._clock = clock
         self._now = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
-    def play(self, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
+    def play(self, spec: dict[str, Any], folder: Path, place: str) -> dict[str, Any]:
         self._now += timedelta(hours=1)
-        outcome, self._now = perform(spec, folder, self._clock, self._now)
+        outcome, self._now = perform(spec, folder, self._clock, self._now, place=place)
         return outcome
 
 
@@ -35,8 +35,11 @@ def theatre() -> Iterator[Theatre]:
         yield Theatre(clock)
 
 
-def test_a_recorded_scenario_ends_as_it_should(scenario: dict[str, Any], theatre: Theatre, tmp_path: Path) -> None:
-    ours = theatre.play(scenario["spec"], tmp_path)
+@pytest.mark.on_every_store
+def test_a_recorded_scenario_ends_as_it_should(
+    scenario: dict[str, Any], theatre: Theatre, tmp_path: Path, place: str
+) -> None:
+    ours = theatre.play(scenario["spec"], tmp_path, place)
 
     found = [differences(scenario["spec"], outcome, ours) for outcome in expected(scenario)]
 
