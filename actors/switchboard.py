@@ -49,16 +49,17 @@ _Key = tuple[int, int]
 class _Trunk(Line):
     """One end of a line by way of the database."""
 
-    def __init__(self, board: Switchboard, key: _Key, peer: int) -> None:
+    def __init__(self, board: Switchboard, key: _Key, mine: int, peer: int) -> None:
         near, self._far = socket.socketpair()
         self._far.settimeout(0)
         super().__init__(near)
         self._board = board
         self._key = key
+        self.mine = mine
         self.peer = peer
 
     def _send(self, data: bytes) -> bool:
-        return self._board.send(self._key, self.peer, data.decode())
+        return self._board.send(self._key, data.decode())
 
     def deliver(self, text: str) -> bool:
         """Let the reader have what has arrived; tell whether there is room for it."""
@@ -135,8 +136,8 @@ class Switchboard:
         self._attend()
         if not self._notices.is_there(engine):
             return None
-        key = (self._notices.address, next(self._numbers))
-        return self._add(key, engine)
+        mine = self._notices.address
+        return self._add((mine, next(self._numbers)), mine, engine)
 
     def remove(self, engine: int) -> None:
         """Do nothing: an engine that is gone has left nothing."""
@@ -155,27 +156,30 @@ class Switchboard:
         if begins:
             self._notices.attend(self)
 
-    def _add(self, key: _Key, peer: int) -> _Trunk:
-        trunk = _Trunk(self, key, peer)
+    def _add(self, key: _Key, mine: int, peer: int) -> _Trunk:
+        trunk = _Trunk(self, key, mine, peer)
         with self._guard:
             self._trunks[key] = trunk
         self._notices.ask_after(peer, wanted=True)
         return trunk
 
-    def send(self, key: _Key, peer: int, text: str) -> bool:
+    def send(self, key: _Key, text: str) -> bool:
         """Send a piece of a line to its other end; tell whether it is on its way."""
         with self._guard:
-            if key not in self._trunks:
-                return False
-        mine = self._notices.address
+            trunk = self._trunks.get(key)
+        if trunk is None:
+            return False
         pieces = (text[begin : begin + _PIECE] for begin in range(0, len(text), _PIECE))
-        return all(self._notices.send(peer, _encode(_Packet(*key, mine, "say", piece)).decode()) for piece in pieces)
+        return all(self._post(key, trunk, "say", piece) for piece in pieces)
+
+    def _post(self, key: _Key, trunk: _Trunk, what: Literal["say", "shut"], text: str = "") -> bool:
+        return self._notices.send(trunk.peer, _encode(_Packet(*key, trunk.mine, what, text)).decode())
 
     def forget(self, key: _Key) -> None:
         """Have a line's other end told that this one was closed."""
         trunk = self._drop(key)
         if trunk is not None:
-            self._notices.send(trunk.peer, _encode(_Packet(*key, self._notices.address, "shut")).decode())
+            self._post(key, trunk, "shut")
 
     def _drop(self, key: _Key) -> _Trunk | None:
         with self._guard:
@@ -204,7 +208,7 @@ class Switchboard:
         if trunk is None:
             if calls is None or packet.caller != packet.sender:
                 return
-            trunk = self._add(key, packet.sender)
+            trunk = self._add(key, self._notices.address, packet.sender)
             calls.put(trunk)
         if not trunk.deliver(packet.text) and self._drop(key) is not None:
             trunk.cut()

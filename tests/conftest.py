@@ -93,12 +93,12 @@ SAMPLED = 12
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Have every test that asks for a place run on a file and on a server."""
-    if "place" in metafunc.fixturenames:
+    """Have every test that asks for a location run on a file and on a server."""
+    if "location" in metafunc.fixturenames:
         places = [pytest.param("file", id=pytest.HIDDEN_PARAM)]
         if metafunc.definition.get_closest_marker("on_a_file") is None:
             places.append(pytest.param("server", id="server"))
-        metafunc.parametrize("place", places, indirect=True)
+        metafunc.parametrize("location", places, indirect=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -114,7 +114,7 @@ def _is_on_server(item: pytest.Item) -> bool:
     return (
         isinstance(item, pytest.Function)
         and getattr(item, "callspec", None) is not None
-        and (item.callspec.params.get("place") == "server")
+        and (item.callspec.params.get("location") == "server")
     )
 
 
@@ -126,7 +126,7 @@ def _is_chosen(item: pytest.Item, stores: str) -> bool:
 
 
 @pytest.fixture
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a database is, which does not exist yet: a file, or one on a server."""
     if getattr(request, "param", "file") == "server":
         return str(request.getfixturevalue("postgres_url"))

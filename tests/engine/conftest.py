@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,9 +29,9 @@ def frozen(frozen_time: Any) -> Any:
 
 
 @pytest.fixture
-def lab(frozen: Any, tmp_path: Path) -> Iterator[Engine]:
-    """An engine on frozen time, its database in a file."""
-    engine = Engine(tmp_path / "runs.db", durability="normal", queue_name=unique_name())
+def lab(frozen: Any, location: str) -> Iterator[Engine]:
+    """An engine on frozen time, its database in a file or on a server."""
+    engine = Engine(location, durability="normal", queue_name=unique_name())
     yield engine
     close_cleanly(engine)
 

@@ -213,7 +213,7 @@ def test_a_parent_is_left_alone_until_its_children_are_registered_again(lab: Eng
     lab.abandon()
     go_on.set()
 
-    with Engine(tmp_path / "runs.db", parent, durability="normal") as engine:
+    with Engine(lab.path, parent, durability="normal") as engine:
         engine.settle()
         assert engine.run("run").state is State.RUNNING
         engine.register(child)
@@ -228,7 +228,7 @@ def test_a_child_that_ended_while_nobody_drove_its_parent_is_not_lost(lab: Engin
     child_id = child_of(lab)
     lab.abandon()
 
-    with Engine(tmp_path / "runs.db", child, durability="normal") as engine:
+    with Engine(lab.path, child, durability="normal") as engine:
         engine.signal(child_id, "go")
         assert engine.run(child_id).result(10) == 7
         assert engine.run("run").state is State.RUNNING

@@ -76,6 +76,7 @@ def test_a_burst_that_comes_through_several_engines_is_one_run(search: Engine) -
     assert run.result() == "indexed ab"
 
 
+@pytest.mark.on_a_file
 def test_at_every_crash_the_input_and_the_time_are_of_one_start(search: Engine) -> None:
     with photographs_of(Path(search.path), lambda: None) as photographs:
         search.start(index, "a", key="doc-1", debounce=10)

@@ -46,16 +46,16 @@ def check_forward(scene: Scene) -> None:
 
 @every_pair
 def test_a_pair_of_nodes_completes_though_the_engine_restarts_at_each_rest(
-    outer: str, inner: str, clock: Clock, tmp_path: Path
+    outer: str, inner: str, clock: Clock, location: str
 ) -> None:
     scene = Scene(outer, inner)
     flows = scene.workflows()
-    engine = Engine(tmp_path / "runs.db", *flows, durability="normal")
+    engine = Engine(location, *flows, durability="normal")
 
     def restart() -> Engine:
         nonlocal engine
         engine.close()
-        engine = Engine(tmp_path / "runs.db", *flows, durability="normal")
+        engine = Engine(location, *flows, durability="normal")
         return engine
 
     begin(engine, fail=False)

@@ -327,6 +327,7 @@ def test_a_deadline_that_passes_in_a_pause_has_passed_and_its_consequences_wait(
 # ---- the trail
 
 
+@pytest.mark.on_a_file
 def test_the_trail_goes_with_its_run(lab: Engine, frozen: Any) -> None:
     run(lab, Workflow("w").wait_for("go"))
     lab.pause("run", by="ada", reason="lunch")

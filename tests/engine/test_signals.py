@@ -166,7 +166,7 @@ def test_a_signal_to_a_run_whose_workflow_is_not_registered_is_kept_for_it(lab: 
     waiting(lab, gate())
     lab.close()
 
-    with Engine(tmp_path / "runs.db") as engine:
+    with Engine(lab.path) as engine:
         engine.signal("run", "go", 1)
         assert engine.run("run").state is State.RUNNING  # it has something to do, once somebody can do it
         engine.register(gate())

@@ -77,6 +77,7 @@ def test_every_engine_and_client_means_the_same_run(office: Engine) -> None:
     assert len(ids) == 1
 
 
+@pytest.mark.on_a_file
 def test_a_start_in_a_transaction_gives_the_run_that_is_there(office: Engine) -> None:
     first = office.start(sync, "a")
     with closing(sqlite3.connect(office.path, isolation_level=None)) as connection:

@@ -188,6 +188,7 @@ def test_a_signal_that_no_gate_waits_for_starts_nothing(desk: Engine) -> None:
     assert desk.list_executions() == []
 
 
+@pytest.mark.on_a_file
 def test_a_run_and_the_signal_that_came_with_it_are_on_disk_together_or_not_at_all(desk: Engine) -> None:
     from pathlib import Path
 

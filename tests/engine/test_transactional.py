@@ -18,6 +18,8 @@ from perdure.persistence.apart import Apart
 from perdure.testing import freeze
 from tests.engine.drive import photographs_of
 
+pytestmark = pytest.mark.on_a_file  # the caller's connection is SQLite's
+
 AT_ONCE = Retry(attempts=3, initial=0, jitter=0)
 
 

@@ -23,6 +23,9 @@ from perdure import (
 ship = Workflow("ship", input=int).step("ship", lambda ctx: f"shipped {ctx.input}")
 
 
+pytestmark = pytest.mark.on_a_file  # the caller's connection is SQLite's
+
+
 @pytest.fixture
 def shop(lab: Engine) -> Engine:
     return lab.register(ship)

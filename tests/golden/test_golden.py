@@ -23,9 +23,9 @@ class Theatre:
         self._clock = clock
         self._now = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
-    def play(self, spec: dict[str, Any], folder: Path, place: str) -> dict[str, Any]:
+    def play(self, spec: dict[str, Any], folder: Path, location: str) -> dict[str, Any]:
         self._now += timedelta(hours=1)
-        outcome, self._now = perform(spec, folder, self._clock, self._now, place=place)
+        outcome, self._now = perform(spec, folder, self._clock, self._now, place=location)
         return outcome
 
 
@@ -37,9 +37,9 @@ def theatre() -> Iterator[Theatre]:
 
 @pytest.mark.on_every_store
 def test_a_recorded_scenario_ends_as_it_should(
-    scenario: dict[str, Any], theatre: Theatre, tmp_path: Path, place: str
+    scenario: dict[str, Any], theatre: Theatre, tmp_path: Path, location: str
 ) -> None:
-    ours = theatre.play(scenario["spec"], tmp_path, place)
+    ours = theatre.play(scenario["spec"], tmp_path, location)
 
     found = [differences(scenario["spec"], outcome, ours) for outcome in expected(scenario)]
 
