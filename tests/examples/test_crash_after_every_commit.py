@@ -44,10 +44,11 @@ COMMITS_TO_DIE_AFTER = (2, 4, 5)
 MORNING = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 # Events that need not come the same number of times: an attempt cut short by the crash begins a second time, and
-# whether a signal finds the run waiting at its gate, or the run the signal in its mailbox, is up to whoever sends it.
+# whether a signal finds the run waiting at its gate, or the run the signal in its mailbox, is up to whoever sends it;
+# whether a run that asks again for a slot or a token finds one at once is up to those before it.
 INCIDENTAL = {
     *("step:started", "step:retry", "step:timeout", "step:late", "compensation:started"),
-    *("workflow:waiting", "workflow:resumed"),
+    *("workflow:waiting", "workflow:resumed", "workflow:queued", "step:throttled"),
 }
 
 
