@@ -63,8 +63,7 @@ def create_server(source: Client | Engine, *, allow_write: bool = False, redact:
         _add(server, tools.start_run, _WRITES)
         _add(server, tools.signal_run, _WRITES)
         _add(server, tools.cancel_run, _ENDS)
-        if hasattr(source, "retry"):
-            _add(server, tools.retry_run, _WRITES)
+        _add(server, tools.retry_run, _WRITES)
     return server
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from mcp import Client, StdioServerParameters
 
+from perdure import Client as PerdureClient
 from perdure import Engine, Workflow
 from perdure.mcp import create_server
 
@@ -94,6 +95,15 @@ def test_with_leave_an_assistant_starts_signals_and_cancels(engine: Engine) -> N
     assert engine.run("o-1").result(timeout=10) == "shipped: yes"
     assert engine.run("o-3").wait(timeout=10).state == "cancelled"
     assert tools_of(server)["cancel_run"].annotations.destructive_hint is True
+
+
+def test_with_leave_an_assistant_has_a_run_tried_again_also_from_another_process(engine: Engine) -> None:
+    with PerdureClient(engine.path) as client:
+        server = create_server(client, allow_write=True)
+        call(server, "retry_run", run_id="o-2", reason="the divisor was mended")
+
+    [entry] = engine.audit("o-2")
+    assert (entry.verb, entry.by, entry.reason) == ("retry", "assistant", "the divisor was mended")
 
 
 @pytest.mark.parametrize(
