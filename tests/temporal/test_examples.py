@@ -55,14 +55,16 @@ def ends(name: str, open_engine: Open) -> tuple[dict[str, Any], list[dict[str, A
 
 
 @pytest.mark.parametrize("name", ["order_pipeline", "kyc_onboarding"])
-def test_an_example_comes_to_the_same_ends_on_sqlite_and_on_temporal(
-    name: str, temporal: MakeEngine, tmp_path: Path
+def test_an_example_comes_to_the_same_ends_on_sqlite_on_postgresql_and_on_temporal(
+    name: str, postgres_url: str, temporal: MakeEngine, tmp_path: Path
 ) -> None:
     places: dict[str, Open] = {
         "sqlite": lambda *workflows: Engine(tmp_path / "runs.db", *workflows),
+        "postgresql": lambda *workflows: Engine(postgres_url, *workflows),
         "temporal": temporal,
     }
 
     found = {place: ends(name, open_engine) for place, open_engine in places.items()}
 
+    assert found["postgresql"] == found["sqlite"]
     assert found["temporal"] == found["sqlite"]
