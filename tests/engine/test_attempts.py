@@ -202,3 +202,24 @@ def test_a_wish_to_end_the_process_is_no_failure_and_the_step_is_repeated_after_
     assert "left as interrupted" in caplog.text
 
     assert restart(lab).run("run").result(10) == "done"
+
+
+def test_the_idempotency_key_is_one_for_all_attempts_of_an_item_in_a_turn_and_another_for_every_other(
+    lab: Engine,
+) -> None:
+    keys: list[str] = []
+
+    def act(ctx: Context[Any]) -> None:
+        keys.append(ctx.idempotency_key)
+        if ctx.attempt == 1:
+            raise ValueError
+
+    workflow = Workflow("w").do_until(
+        lambda _, turn: turn == 2, lambda w: w.for_each(lambda: ["a", "b"], "it", act, retry=2)
+    )
+    runs = [lab.register(workflow).start("w") for _ in range(2)]
+    lab.advance(minutes=1)
+
+    assert [run.state for run in runs] == ["completed"] * 2
+    assert sorted(keys) == sorted(2 * list(dict.fromkeys(keys))), "two attempts with each"
+    assert len(set(keys)) == 8, "two runs of two turns of two items"

@@ -282,3 +282,18 @@ def test_a_workflow_may_be_its_own_child(lab: Engine) -> None:
     result = lab.register(workflow).start("down", 3).result(10)
 
     assert result == {"sub:down": {"sub:down": {"bottom": "bottom"}}}
+
+
+def test_the_value_of_a_child_holds_the_results_of_its_steps_and_nothing_of_its_gates_and_sleeps(lab: Engine) -> None:
+    child = (
+        Workflow("child")
+        .wait_for("never", timeout=0, on_timeout=lambda w: None)
+        .sleep("rest", 60)
+        .branch(lambda: "way")
+        .path("way", lambda w: w.step("one", lambda: 1))
+        .for_each(lambda: ["a"], "it", lambda ctx: ctx.item)
+    )
+    run = lab.register(Workflow("w").sub_workflow(child), child).start("w")
+    lab.advance(minutes=1)
+
+    assert run.result(10) == {"one": 1, "it:0": "a"}

@@ -307,3 +307,21 @@ def test_a_timeout_may_be_given_as_a_timedelta_wherever_it_is_a_duration() -> No
     flow().sleep("a", long).wait_for("go", timeout=long).step("b", act, timeout=long).definition()
     Retry(initial=long, maximum=long)
     RetryAfter(long)
+
+
+IN_MILLISECONDS: dict[str, Callable[[], Any]] = {
+    "Workflow(timeout=)": lambda: Workflow("w", timeout=PAST_A_YEAR),
+    "Retry(initial=)": lambda: Retry(initial=PAST_A_YEAR),
+    "Retry(maximum=)": lambda: Retry(maximum=PAST_A_YEAR),
+    "Compensation(timeout=)": lambda: Compensation(act, timeout=PAST_A_YEAR),
+    "wait_any(timeout=)": lambda: flow().wait_any("a", "b", timeout=PAST_A_YEAR),
+    "remind_every=": lambda: flow().wait_for("a", remind_every=PAST_A_YEAR),
+    "for_each(timeout=)": lambda: flow().for_each(list, "a", act, timeout=PAST_A_YEAR),
+    "@step(timeout=)": lambda: step(timeout=PAST_A_YEAR)(act),
+}
+
+
+@pytest.mark.parametrize("where", IN_MILLISECONDS)
+def test_a_number_beyond_a_year_is_asked_whether_milliseconds_were_meant(where: str) -> None:
+    with pytest.raises(DefinitionError, match="more than a year; were milliseconds meant"):
+        IN_MILLISECONDS[where]()

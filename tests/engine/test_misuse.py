@@ -322,6 +322,16 @@ CONTROL = {
     "archive('x')": wrong(lambda s: s.engine.archive(cast("Any", "x")), UsageError, "max_age", "'x'"),
     "settle('x')": wrong(lambda s: s.engine.settle(cast("Any", "x")), UsageError, "timeout", "'x'"),
     "advance() in real time": wrong(lambda s: s.engine.advance(days=1), UsageError, "advance()", "freeze_time"),
+    "cleanup(max_age in milliseconds)": wrong(
+        lambda s: s.engine.cleanup(PAST_A_YEAR), UsageError, "max_age", "milliseconds"
+    ),
+    "stats(window in milliseconds)": wrong(lambda s: s.engine.stats(PAST_A_YEAR), UsageError, "window", "milliseconds"),
+    "start(key_ttl in milliseconds)": wrong(
+        lambda s: s.engine.start("gated", key="k", key_ttl=PAST_A_YEAR), UsageError, "key_ttl", "milliseconds"
+    ),
+    "schedule(every in milliseconds)": wrong(
+        lambda s: s.engine.schedule("s", "gated", every=PAST_A_YEAR), UsageError, "every", "milliseconds"
+    ),
     "result(timeout in milliseconds)": wrong(
         lambda s: s.done.result(timeout=PAST_A_YEAR), UsageError, "timeout", "milliseconds", "None waits for ever"
     ),
@@ -454,3 +464,11 @@ def test_what_is_not_there_may_be_asked_for_with_a_default(tmp_path: Path) -> No
     flow = Workflow("w").step("a", look)
     with Engine(tmp_path / "runs.db", flow, durability="normal") as engine:
         assert engine.start("w").result(10) == [7, False, False]
+
+
+def test_an_engine_without_a_file_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="perdure"):
+        Engine(durability="normal").close()
+
+    said = [record.getMessage() for record in caplog.records if record.name == "perdure"]
+    assert said == ["no database file was given: runs are kept in a temporary file and are gone when the engine closes"]

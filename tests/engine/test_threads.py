@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +75,13 @@ def test_an_engine_leaves_its_threads_to_the_next_one() -> None:
 
     assert used <= {thread.ident for thread in threading.enumerate()}
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("leaver")]
+
+
+def test_a_parallel_group_counts_once_for_concurrency(tmp_path: Path) -> None:
+    meeting = threading.Barrier(2, timeout=10)
+    pair = Workflow("pair").parallel(
+        lambda w: w.step("one", lambda: _meet(meeting)), lambda w: w.step("two", lambda: _meet(meeting))
+    )
+    with Engine(tmp_path / "runs.db", pair, concurrency=1, durability="normal") as engine:
+        runs = [engine.start("pair") for _ in range(3)]
+        assert [run.wait(20).state for run in runs] == ["completed"] * 3

@@ -124,3 +124,17 @@ def test_a_listener_may_start_signal_and_read(engine: Engine) -> None:
     engine.start("w").result(PATIENCE)
     assert engine.run("gate").result(PATIENCE) == "w"
     assert engine.run("another").wait(PATIENCE, until="waiting").state == "waiting"
+
+
+def test_a_result_is_there_once_the_listeners_have_been_given_the_last_event(engine: Engine) -> None:
+    finished: set[str] = set()
+
+    def study(event: Event) -> None:
+        assert sum(range(10_000)), "it takes a while"
+        finished.add(event.execution_id)
+
+    engine.on("workflow:completed", study)
+    for _ in range(20):
+        run = engine.start("w")
+        run.result(PATIENCE)
+        assert run.id in finished
