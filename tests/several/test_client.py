@@ -310,7 +310,7 @@ class TestWithNobodyThere:
 
 
 class TestMisuse:
-    @pytest.mark.parametrize("path", [None, ":memory:", "postgresql://host/db", 7])
+    @pytest.mark.parametrize("path", [None, ":memory:", "mysql://host/db", 7])
     def test_a_database_that_it_cannot_use_is_refused(self, path: Any) -> None:
         with pytest.raises(UsageError):
             Client(path)
