@@ -280,10 +280,19 @@ class ServerDatabase:
             return work(self.writer)
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """Read from any thread, all of it as of one moment."""
+        """Read from any thread, as of one moment; once more if a session broke, since reading does no harm."""
         if not self._may_read or os.getpid() != self._process:
             raise self._closed()
-        with self._explained(NOTHING_WRITTEN), self._lent() as session:
+        try:
+            return self._read(work)
+        except psycopg.OperationalError:
+            with self._explained(NOTHING_WRITTEN):
+                return self._read(work)
+        except _EXPLAINED as error:
+            raise explain(error, self.name, NOTHING_WRITTEN) from error
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        with self._lent() as session:
             link = Link(session)
             link.execute(_READ)
             result = work(link)
