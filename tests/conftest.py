@@ -84,6 +84,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--several-seconds", type=float, default=2.0, metavar="S", help="how long several engines are under load"
     )
+    parser.addoption(
+        "--minutes",
+        type=float,
+        default=0.08,
+        metavar="M",
+        help="how long engines on a server are under load and attack",
+    )
     parser.addoption("--several-seed", type=int, default=0, metavar="N", help="seed of that load")
     parser.addoption("--sim-seed", type=int, default=0, metavar="N", help="seed of the first simulated history")
 
