@@ -6,6 +6,7 @@ as after a crash. The ledger is the only witness of side effects.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from perdure import Client, StoreError
+from perdure import Client, ExecutionFinished, StoreError
 from perdure.testing.postgres_server import PostgresServer
 
 from .test_load import check
@@ -103,12 +104,12 @@ def battle(spawn: Any, server: PostgresServer, tmp_path: Path) -> Iterator[Calla
         one.end()
 
 
-def persistently(request: Callable[[], Any]) -> Any:
+def persistently(request: Callable[..., Any], *words: object, **more: object) -> Any:
     """Ask again while the server cannot be had, as a caller does; ids and keys make a request count once."""
     until = now() + PATIENCE
     while True:
         try:
-            return request()
+            return request(*words, **more)
         except StoreError:
             assert now() < until
 
@@ -125,20 +126,26 @@ def test_every_effect_is_accounted_for_whoever_dies_or_the_server(
     with Client(url) as client:
         while now() < deadline:
             run = f"run-{len(runs)}"
-            persistently(lambda run=run: client.start("paid", id=run))
+            persistently(client.start, "paid", id=run)
             runs.append(run)
             payer = chance.choice(runs)
-            persistently(lambda payer=payer: client.signal(payer, "pay", payer, key="once"))
+            persistently(pay, client, payer)
             if len(runs) % BETWEEN_ATTACKS == 0:
                 crew.attack()
         crew.attack()
         for run in runs:
-            persistently(lambda run=run: client.signal(run, "pay", run, key="once", strict=False))
-        executions = {run: persistently(lambda run=run: client.run(run).wait(timeout=PATIENCE)) for run in runs}
-        children = [client.get_execution(name) for name in child_names(url)]
+            persistently(pay, client, run)
+        executions = {run: persistently(client.run(run).wait, timeout=PATIENCE) for run in runs}
+        children = [child for name in child_names(url) if (child := client.get_execution(name)) is not None]
         ledger = Counter(line.split()[0] for line in (tmp_path / "ledger").read_text().splitlines())
-        check(executions, children, ledger)  # type: ignore[arg-type]
+        check(executions, children, ledger)
     print(f"{minutes:g} min, seed {seed}: {len(runs)} runs, {dict(crew.attacks)}")  # noqa: T201
+
+
+def pay(client: Client, run: str) -> None:
+    """Pay for a run, unless that was done and it has ended."""
+    with contextlib.suppress(ExecutionFinished):
+        client.signal(run, "pay", run, key="once")
 
 
 def child_names(url: str) -> list[str]:
