@@ -1,4 +1,4 @@
-"""One to four processes on one PostgreSQL server, beside DBOS on the same server in the same run; and time to fail over.
+"""One to four processes on one PostgreSQL server, beside DBOS on the same server; and the time to fail over.
 
     python -m benchmarks.on_a_server [--dbos PYTHON] [--seconds 5] [--rounds 3]
 
@@ -55,14 +55,17 @@ DBOS.destroy()
 
 
 def now() -> float:
+    """Return real seconds."""
     return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 def noop() -> dict[str, bool]:
+    """Return a small result at once."""
     return {"ok": True}
 
 
 def straight() -> Workflow[Any, Any]:
+    """Return a workflow of so many steps in a row."""
     workflow: Workflow[Any, Any] = Workflow("straight")
     for number in range(STEPS):
         workflow = workflow.step(f"step{number}", noop)
@@ -114,6 +117,7 @@ def throughput(command: Callable[[int], list[str]], processes: int, seconds: flo
 
 
 def heard(one: subprocess.Popen[str], word: str) -> str:
+    """Wait until a process says a word; return the one behind it."""
     assert one.stdout is not None
     for line in one.stdout:
         first, *rest = line.split()
