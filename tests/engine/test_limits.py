@@ -20,6 +20,7 @@ from perdure import (
     Workflow,
     WorkflowFailed,
 )
+from perdure.dsl.facts import ErrorRecord
 from perdure.events import WorkflowAdmitted, WorkflowQueued
 
 
@@ -361,6 +362,46 @@ def test_a_run_that_is_retried_stands_in_line_again(lab: Engine) -> None:
     lab.settle()
 
     assert failed.result() == "a"
+
+
+def test_a_run_that_is_set_aside_gives_its_slot_on_and_stands_in_line_when_it_is_resumed(lab: Engine) -> None:
+    lab.register(gated(concurrency=1))
+    first, second = lab.start("gated", "a"), lab.start("gated", "b")
+    lab.settle()
+    supervisor = lab._machine.supervisor
+    row = supervisor.core.store.find(first.id)
+    assert row is not None
+    lab._machine.exclusively(lambda: supervisor._set_aside(row.id, ErrorRecord("Poison", "it kills")))
+    lab.settle()
+    assert (first.state, at_work(lab)) == (State.QUARANTINED, ["b"])
+    first.resume()
+    lab.settle()
+    assert in_line(lab) == ["a"]
+    second.signal("go")
+    first.signal("go")
+    lab.settle()
+
+    assert first.result() == "a"
+
+
+def test_a_run_in_line_whose_definition_changed_meanwhile_is_set_aside_when_it_is_its_turn(lab: Engine) -> None:
+    broken = [True]
+    lab.register(failing(broken))
+    failed = lab.start("gated", "a")
+    failed.signal("go")
+    lab.settle()
+    holder = lab.start("gated", "b")
+    failed.retry()
+    lab.settle()
+    assert in_line(lab) == ["a"]
+    changed = Workflow("gated", input=str, concurrency=1).wait_for("go").step("other", lambda: 1)
+    with restarted(lab, changed) as fresh:
+        fresh.settle()
+        fresh.terminate(holder.id)
+        fresh.settle()
+
+        assert fresh.run(failed.id).state is State.QUARANTINED
+        assert fresh.stats().limits[0].held == 0
 
 
 def test_a_step_of_a_failed_run_can_be_skipped_though_another_has_the_slot(lab: Engine) -> None:
