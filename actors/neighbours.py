@@ -135,7 +135,7 @@ class Neighbours(CoreActor):
                 case NeighbourKinds(engine, kinds):
                     self._kinds[engine] = kinds
                     self._hand_over(engine)
-                    self._office.doorkeeper.look()  # it may have given slots before it could say so
+                    self._look_at_what_it_did()
                 case LookAgain():
                     self._office.take_up()
                 case Fenced():
@@ -151,11 +151,16 @@ class Neighbours(CoreActor):
 
     def _gone(self, engine: int) -> bool:
         self._inherit()
-        self._office.doorkeeper.look()  # it may have given slots and died before it could say so
+        self._look_at_what_it_did()
         if engine in self.core.store.inbox.neighbours():
             return False
         self._kinds.pop(engine, None)
         return True
+
+    def _look_at_what_it_did(self) -> None:
+        """Look at what another engine may have changed before it could say so: no line stood yet, or it has died."""
+        self._office.doorkeeper.look()
+        self._office.read_schedules()
 
     def _inherit(self) -> None:
         """Take over what engines have left that died or were closed."""

@@ -199,6 +199,10 @@ class Supervisor(CoreActor):
         self.timekeeper.reload()
         self._instruct()
         self.backlog.begin_again()
+        self.read_schedules()
+
+    def read_schedules(self) -> None:
+        """Have all schedules looked at again: another engine may have changed one."""
         self.core.post(self.schedules, Letter(Read()))
         self.doorkeeper.look()
 

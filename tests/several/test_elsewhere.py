@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from perdure import Engine, ExecutionFinished, IllegalTransition, Signal, State, UnknownSignal, Workflow
+from perdure.actors.neighbours import Neighbour
 from perdure.dsl.errors import ExecutionNotFound
 from perdure.testing import close_cleanly
 from perdure.testing.leaks import unique_name
@@ -85,6 +86,17 @@ def test_a_schedule_made_at_one_is_learned_by_the_other(path: Path, freezer: Any
         other.advance(seconds=60)
         assert due is not None
         assert [run.state for run in other.list_executions("tick")] == [State.COMPLETED]
+
+
+def test_a_schedule_is_learned_by_the_other_though_the_one_where_it_was_made_had_no_line_to_say_so(
+    path: Path, freezer: Any
+) -> None:
+    tick = Workflow("tick").step("tick", lambda: None)
+    with Engine(path, tick, durability="normal") as one, Engine(path, tick, durability="normal") as other:
+        one._machine.supervisor.neighbours.reach = Neighbour()
+        one.schedule("s", "tick", every=60)
+        one.close()
+        assert _until(other.next_deadline) is not None
 
 
 def _until(look: Any) -> Any:
