@@ -31,6 +31,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanContext
 
 from perdure import Context, Engine, Retry, Workflow
 from perdure.otel import OpenTelemetry
@@ -65,6 +66,13 @@ def open_engine(path: Path) -> Engine:
     return Engine(path, order, extensions=[OpenTelemetry(tracer_provider=tracers, meter_provider=meters)])
 
 
+def context_of(span: ReadableSpan) -> SpanContext:
+    """Return what a span is known by."""
+    known: SpanContext | None = span.context
+    assert known is not None
+    return known
+
+
 def tree(found: list[ReadableSpan], above: int | None = None, depth: int = 0) -> Iterator[str]:
     """Yield each span below the one it is a part of, with its state or error."""
     for span in found:
@@ -72,7 +80,7 @@ def tree(found: list[ReadableSpan], above: int | None = None, depth: int = 0) ->
             told = dict(span.attributes or {})
             note = told.get("error.type") or told.get("perdure.run.state")
             yield "  " * depth + span.name + (f": {note}" if note else "")
-            yield from tree(found, span.context.span_id, depth + 1)
+            yield from tree(found, context_of(span).span_id, depth + 1)
 
 
 def points(name: str) -> list[Any]:
@@ -104,7 +112,7 @@ def main() -> None:
 
     found = sorted(spans.get_finished_spans(), key=lambda span: span.start_time or 0)
     print("\n".join(tree(found)))
-    print(f"{len({span.context.trace_id for span in found})} trace, of 2 engines")
+    print(f"{len({context_of(span).trace_id for span in found})} trace, of 2 engines")
     calls = sum(point.count for point in points("perdure.attempt.duration"))
     [retries] = points("perdure.step.retries")
     print(f"handlers were called {calls} times, {retries.value} retry")
