@@ -216,7 +216,7 @@ class Engine(
         """Open another engine like this one, with its workflows and options, on the file of this one; for tests.
 
         Args:
-            on_event: Listener for every event; those of this engine do not come along.
+            on_event: Listener for every event; those of this engine do not come along, nor do its extensions.
 
         Raises:
             StoreError: the file is gone, as that of a private database is once its engine was closed.
