@@ -1,6 +1,6 @@
 """An engine under load, in a process of its own, to be killed at any moment.
 
-    python load_worker.py DATABASE LEDGER
+    python load_worker.py DATABASE LEDGER [DURABILITY]
 
 Each step writes a line to the ledger, the only witness of what it has done.
 """
@@ -34,7 +34,8 @@ def shipped() -> Workflow[Any, Any]:
 
 
 def main() -> None:
-    with Engine(sys.argv[1], shipped(), paid(), durability="normal", concurrency=20) as engine:
+    durability: Any = sys.argv[3] if len(sys.argv) > 3 else "normal"
+    with Engine(sys.argv[1], shipped(), paid(), durability=durability, concurrency=20) as engine:
         say("open")
         for line in sys.stdin:
             match line.split():

@@ -96,7 +96,7 @@ def battle(spawn: Any, server: PostgresServer, tmp_path: Path) -> Iterator[Calla
 
     def begin(url: str, chance: random.Random) -> Battle:
         ledger = tmp_path / "ledger"
-        battles.append(Battle(lambda: spawn(url, ledger, script="load_worker.py"), server, url, chance))
+        battles.append(Battle(lambda: spawn(url, ledger, "full", script="load_worker.py"), server, url, chance))
         return battles[-1]
 
     yield begin
