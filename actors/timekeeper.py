@@ -54,7 +54,8 @@ class Timekeeper:
     def arm_blindly(self, due: int, run: int, key: str) -> None:
         """Have the run told when this instant comes, and read nothing: the disk may be what has failed."""
         self._push(due, run, key, 0)
-        self._lanes.alarm(self._heap[0][0])
+        # Not before, though others may be due: they would find a store that fails at once, and ring again and again.
+        self._lanes.alarm(due)
 
     def disarm(self, run: int, key: str) -> None:
         """Forget a timer; its place on the heap is cleared in passing."""

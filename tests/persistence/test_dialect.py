@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from perdure.dsl.errors import DuplicateRow, MissingExtra, StoreError, StoreUnavailable, UsageError
-from perdure.persistence import places
 from perdure.persistence.postgres.dialect import translate, translate_schema
 from perdure.persistence.postgres.server import Server
 from perdure.persistence.records import Batch
@@ -68,7 +67,7 @@ def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.Mon
     def missing(*_: object) -> None:
         raise ImportError("psycopg")
 
-    monkeypatch.setattr(places.importlib, "import_module", missing)
+    monkeypatch.setattr("importlib.import_module", missing)
     with pytest.raises(MissingExtra, match=r'pip install "perdure\[postgres\]"'):
         Store("postgresql://db/shop")
 
