@@ -26,6 +26,7 @@ from ..dsl.errors import (
     WaitTimeout,
     WorkflowCancelled,
     WorkflowFailed,
+    WouldDeadlock,
 )
 from ..dsl.policies import Duration
 from ..dsl.signals import Signal
@@ -50,7 +51,7 @@ _HEARTBEAT: Final = 30.0
 class TemporalEngine:
     """Starts, signals, cancels and reads runs on a Temporal cluster, and runs them too unless told not to.
 
-    Every method may be called from any thread but from the engine's own: not from an ``async def`` handler.
+    Every method may be called from any thread, but not from an ``async def`` handler: that raises `WouldDeadlock`.
 
     Args:
         target: Address of the cluster, such as ``"localhost:7233"``.
@@ -112,6 +113,10 @@ class TemporalEngine:
         if self._closed:
             coroutine.close()
             raise EngineClosed("do this")
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            msg = "an async def handler cannot call this engine, which would wait for the handler: use a def handler"
+            raise WouldDeadlock(msg)
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     # ---- runs

@@ -307,6 +307,24 @@ def test_the_face_tells_what_is_wrong(temporal: MakeEngine) -> None:
         engine.start(work)
 
 
+def test_a_handler_may_start_runs_if_it_has_a_thread_of_its_own(temporal: MakeEngine) -> None:
+    inner = Workflow("inner").step("one", lambda: 1)
+
+    def start(ctx: Context[Any]) -> int:
+        return engine.start(inner).result(20)
+
+    async def start_on_the_loop(ctx: Context[Any]) -> int:
+        return engine.start(inner).result(20)
+
+    outer = Workflow("outer").step("start", start)
+    wrong = Workflow("wrong").step("start", start_on_the_loop, retry=1)
+    engine = temporal(inner, outer, wrong)
+
+    assert engine.start(outer).result(20) == 1
+    with pytest.raises(WorkflowFailed, match=r"WouldDeadlock.*use a def handler"):
+        engine.start(wrong).result(20)
+
+
 def test_what_only_a_database_has_is_refused(temporal: MakeEngine) -> None:
     for work, why in (
         (Workflow("work").step("a", nothing, transactional=True), "transactional=True needs the engine's own database"),
