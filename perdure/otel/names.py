@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-__all__ = ["ATTRIBUTES", "METRICS", "SECONDS", "SPANS", "Metric", "base_name", "type_of"]
+from ..dsl.facts import ErrorRecord
+
+__all__ = ["ATTRIBUTES", "METRICS", "SECONDS", "SPANS", "Metric", "base_name", "message_of", "type_of"]
 
 WORKFLOW: Final = "perdure.workflow.name"
 RUN: Final = "perdure.run.id"
@@ -83,6 +85,19 @@ def base_name(step: str) -> str:
 
 
 def type_of(error: BaseException) -> str:
-    """Return the type of an exception as the conventions have it: its full name."""
+    """Return the type of an exception as the conventions have it, its full name; also of one raised elsewhere."""
+    if (record := _record_in(error)) is not None:
+        return record.type
     cls = type(error)
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def message_of(error: BaseException) -> str:
+    """Return what an exception says."""
+    record = _record_in(error)
+    return str(error) if record is None else record.message
+
+
+def _record_in(error: BaseException) -> ErrorRecord | None:
+    """Return what is kept of an exception that was raised in an executor's worker, and that another stands for here."""
+    return error.args[0] if error.args and isinstance(error.args[0], ErrorRecord) else None

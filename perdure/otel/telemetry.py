@@ -87,9 +87,10 @@ class OpenTelemetry(Extension):
             with self._figures.attempt(call):
                 yield
         except BaseException as error:
-            opened.span.record_exception(error)
-            opened.span.set_attribute(names.ERROR, names.type_of(error))
-            opened.span.set_status(Status(StatusCode.ERROR, str(error)))
+            kind, said = names.type_of(error), names.message_of(error)
+            opened.span.record_exception(error, {"exception.type": kind, "exception.message": said})
+            opened.span.set_attribute(names.ERROR, kind)
+            opened.span.set_status(Status(StatusCode.ERROR, said))
             raise
         finally:
             context.detach(token)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ from perdure.otel import names
 from .conftest import Backend
 
 Opened = Callable[..., Engine]
+
+
+def divide() -> float:
+    return 1 / 0
 
 
 def test_a_run_is_one_trace_from_its_starter_to_what_its_handlers_do(opened: Opened, backend: Backend) -> None:
@@ -94,6 +99,20 @@ def test_a_handler_that_fails_says_so_on_its_attempt_its_step_and_its_run(opened
     assert (exception.name, (exception.attributes or {})["exception.type"]) == ("exception", "LookupError")
     run = backend.span("run order").attributes or {}
     assert (run[names.STATE], run[names.ROLLBACK]) == ("failed", "complete")
+
+
+def test_what_an_executor_runs_fails_under_its_own_name(path: Path, backend: Backend) -> None:
+    flow = Workflow("flow").step("divide", divide, executor="pool", retry=1)
+    with (
+        ThreadPoolExecutor(1) as pool,
+        Engine(path, flow, executors={"pool": pool}, extensions=[backend.telemetry()]) as engine,
+    ):
+        engine.start(flow).wait(timeout=10)
+
+    attempt = backend.span("attempt divide")
+    assert (attempt.attributes or {})[names.ERROR] == "ZeroDivisionError"
+    assert attempt.status.description == "division by zero"
+    assert (attempt.events[0].attributes or {})["exception.type"] == "ZeroDivisionError"
 
 
 def test_an_undo_is_a_span_with_its_attempts(opened: Opened, backend: Backend) -> None:
