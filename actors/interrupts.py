@@ -24,7 +24,7 @@ __all__ = ["News", "next_of", "uninterrupted"]
 _SIGNALS: Final = tuple(
     getattr(_signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM") if hasattr(_signal, name)
 )
-"""Those on which programs are wont to raise something."""
+"""Those on which programs like to raise something."""
 
 _NAP: Final = 0.5
 

@@ -117,7 +117,7 @@ class RunActor(CoreActor):
         """
         self.is_gone = True
         for helper in ("_steering", "slot"):
-            self.__dict__.pop(helper, None)
+            vars(self).pop(helper, None)
         self._attempts.forget_actor()
         self._course.leave(self.turn)
 

@@ -125,19 +125,20 @@ class Draft:
                 raise DefinitionError(msg)
             node = name.node()
         else:
-            if handler is None and callable(name):
-                given = getattr(name, "__name__", type(name).__name__)
-                label = given if given.isidentifier() else "name"
-                msg = (
-                    f"workflow {self.name!r}: a step needs a name: .step({label!r}, {given}); or decorate it with @step"
-                )
-                raise DefinitionError(msg)
+            if callable(name):
+                self._refuse_nameless(name)
             if isinstance(handler, Step):
                 msg = f"step {name!r}: {handler!r} has a name of its own; write .step({handler.name})"
                 raise DefinitionError(msg)
             node = make_step(name, handler, options)
         self.types.extend(node.policy.returns)
         return node
+
+    def _refuse_nameless(self, handler: Any) -> None:
+        given = getattr(handler, "__name__", type(handler).__name__)
+        label = given if given.isidentifier() else "name"
+        msg = f"workflow {self.name!r}: a step needs a name: .step({label!r}, {given}); or decorate it with @step"
+        raise DefinitionError(msg)
 
     def add_map(self, name: str, transform: Handler) -> None:
         """Add a transformation."""

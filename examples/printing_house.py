@@ -13,10 +13,11 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from freezegun import freeze_time
 
-from perdure import Concurrency, Context, Engine, Execution, Rate, Workflow, step
+from perdure import Concurrency, Context, Engine, Execution, Rate, Run, Workflow, step
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ JOBS = (Job("Ada", 1), Job("Ada", 2), Job("Ada", 3), Job("Bob", 1), Job("Cleo", 
 
 def drive(engine: Engine) -> dict[str, Execution]:
     """Print and write letters; the ids make a second call harmless, and the clock must be frozen."""
-    jobs = []
+    jobs: list[Run[Any]] = []
     for job in JOBS:
         jobs.append(engine.start(printing, job, id=f"{job.customer} {job.number}"))
         engine.settle()

@@ -46,7 +46,7 @@ class ServerApart(Apart):
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> psycopg.Cursor[Any]:
         """Execute a statement, with ``%s`` where parameters go, and return its cursor."""
         cursor = psycopg.Cursor(self._session)
-        cursor.execute(sql, parameters or None)
+        cursor.execute(sql, parameters or None)  # pyright: ignore[reportArgumentType] - it is the handler's own
         return cursor
 
     @contextlib.contextmanager

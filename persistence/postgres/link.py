@@ -42,11 +42,11 @@ class Link:
     def execute(self, sql: str, parameters: Any = (), /) -> Numbered:
         """Execute a statement."""
         cursor = Numbered(self.session)
-        cursor.execute(self._spell(sql), parameters or None)
+        cursor.execute(self._spell(sql), parameters or None)  # pyright: ignore[reportArgumentType] - written here, or by peewee
         return cursor
 
     def executemany(self, sql: str, parameters: Any, /) -> Numbered:
         """Execute a statement once for each row of parameters."""
         cursor = Numbered(self.session)
-        cursor.executemany(self._spell(sql), list(parameters))
+        cursor.executemany(self._spell(sql), list(parameters))  # pyright: ignore[reportArgumentType] - written here, or by peewee
         return cursor

@@ -102,7 +102,8 @@ class Presence:
         session = self._server.connect(purpose=f"perdure presence {self.address}", settings=_SETTINGS)
         try:
             self.keyspace = keyspace_of(session)
-            session.execute(f"LISTEN {channel(self.keyspace, self.address)}")
+            channel_name = channel(self.keyspace, self.address)
+            session.execute(f"LISTEN {channel_name}")  # pyright: ignore[reportCallIssue, reportArgumentType] - ours
             taken = session.execute(_LOCK, (self.keyspace, self.address)).fetchone()
         except psycopg.Error as error:
             session.close()

@@ -47,7 +47,7 @@ def test_every_recording_is_understood() -> None:
         (spec({"type": "stepp", "name": "a"}), "node 0: type: 'stepp' is none of them; did you mean 'step'?"),
         (spec({"type": "step", "name": "a"}), "(step 'a'): it does not say 'do'"),
         (spec(step("a") | {"wait": 1}), "(step 'a'): unknown word 'wait'"),
-        (spec(step("a", {"retrun": 1})), "do: unknown word 'retrun'; did you mean 'return'?"),
+        (spec(step("a", {"xreturn": 1})), "do: unknown word 'xreturn'; did you mean 'return'?"),
         (spec(step("a", {"then": {"lgo": "x"}})), "do: then: unknown word 'lgo'"),
         (spec(step("a", {"fail_if": {"iteration": 1}})), "fail_if: {'iteration': 1} says none of: const"),
         (spec(step("a", {"return_keys": "inputs"})), "return_keys: 'inputs' is none of them"),
