@@ -25,7 +25,7 @@ from .neighbours import Fenced, LookAgain, NeighbourGone, NeighbourKinds
 from .schedules import Read
 from .sleeper import Sleeper
 from .threads import Task, run_in_thread
-from .tray import LEFT, TakeRow
+from .tray import LEFT, Collect, TakeRow
 from .wire import Line
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ logger = logging.getLogger("perdure")
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 5.0
 _RELINK_AFTER = 1.0
+_TO_BE_SAFE = 15.0
 
 
 class _Missing:
@@ -79,6 +80,7 @@ class Bell:
         self._lines: set[Line] = set()
         self._stops: dict[Line, list[Callable[[], None]]] = {}
         self._missing: dict[int, _Missing] = {}
+        self._look_at = clock.monotonic() + _TO_BE_SAFE
         self._closed = False
 
     # ---- life
@@ -135,6 +137,7 @@ class Bell:
             while not self._left.empty():
                 self._guarded(self._left.get())
             self._guarded(self._seek_missing)
+            self._guarded(self._look_to_be_safe)
         self._shut()
         self._sleeper.close()
 
@@ -147,7 +150,15 @@ class Bell:
 
     def _patience(self) -> float | None:
         times = [missing.again_at for missing in self._missing.values() if not missing.asking]
+        if self._exchange.may_lose_calls:
+            times.append(self._look_at)
         return max(0.0, min(times) - clock.monotonic()) if times else None
+
+    def _look_to_be_safe(self) -> None:
+        """Look into the inbox unasked, now and then, where a call may have been lost on the way."""
+        if self._exchange.may_lose_calls and clock.monotonic() >= self._look_at:
+            self._look_at = clock.monotonic() + _TO_BE_SAFE
+            self._core.post(self._office.tray, Letter(Collect()))
 
     @property
     def has_company(self) -> bool:
@@ -230,8 +241,8 @@ class Bell:
         return False
 
     def _keep(self, line: Line) -> None:
-        self._lines.add(line)
         self._sleeper.register(line, lambda: self._listen_to(line))
+        self._lines.add(line)
 
     def _hang_up(self, line: Line) -> None:
         self._lines.discard(line)
@@ -265,7 +276,7 @@ class Bell:
             case wire.Hello(engine, kinds):
                 if line.engine is None:  # it has called; now it knows us too
                     line.engine = engine
-                    line.say(self._hello())
+                    self._tell(line, self._hello())
                 self._missing.pop(engine, None)
                 self._post(NeighbourKinds(engine, frozenset(kinds)))
             case wire.Look():

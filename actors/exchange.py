@@ -37,7 +37,13 @@ class Listener(Protocol):
 
 
 class Exchange(Protocol):
-    """Makes lines; from any thread."""
+    """Makes lines; from any thread.
+
+    Attributes:
+        may_lose_calls: Whether somebody may call in vain though the engine is there.
+    """
+
+    may_lose_calls: bool
 
     def listen(self, engine: int) -> Listener:
         """Return where an engine of this process is called.
@@ -58,6 +64,8 @@ class Exchange(Protocol):
 
 class _Sockets:
     """Sockets beside a file."""
+
+    may_lose_calls = False
 
     def __init__(self, path: str) -> None:
         self._path = path

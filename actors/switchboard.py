@@ -112,7 +112,13 @@ class _Calls:
 
 
 class Switchboard:
-    """The lines of one process through one database."""
+    """The lines of one process through one database.
+
+    Attributes:
+        may_lose_calls: True: notices are lost while a session is away.
+    """
+
+    may_lose_calls = True
 
     def __init__(self, notices: Notices) -> None:
         self._notices = notices
