@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from perdure import (
 )
 from perdure.dsl.facts import ErrorRecord
 from perdure.events import WorkflowAdmitted, WorkflowQueued
+from tests.engine.drive import photographs_of
 
 
 def gated(**limits: Any) -> Workflow[str, Any]:
@@ -384,6 +386,7 @@ def test_a_run_that_is_set_aside_gives_its_slot_on_and_stands_in_line_when_it_is
     assert first.result() == "a"
 
 
+@pytest.mark.on_a_file
 def test_a_run_in_line_whose_definition_changed_meanwhile_is_set_aside_when_it_is_its_turn(lab: Engine) -> None:
     broken = [True]
     lab.register(failing(broken))
@@ -456,6 +459,7 @@ def restarted(engine: Engine, *workflows: Workflow[Any, Any]) -> Engine:
     return Engine(engine.path, *workflows, durability="normal")
 
 
+@pytest.mark.on_a_file
 def test_who_stands_in_line_stands_there_after_a_restart(lab: Engine) -> None:
     lab.register(gated(concurrency=1))
     for name in "abc":
@@ -468,6 +472,29 @@ def test_who_stands_in_line_stands_there_after_a_restart(lab: Engine) -> None:
         assert let_go(fresh) == ["a", "b", "c"]
 
 
+@pytest.mark.on_a_file
+def test_a_slot_that_was_given_just_before_a_crash_is_had_after_it(lab: Engine) -> None:
+    lab.register(gated(concurrency=1))
+    first = lab.start("gated", "a")
+    lab.start("gated", "b")
+    lab.settle()
+    with photographs_of(Path(lab.path), lambda: None) as photographs:
+        first.signal("go")
+        lab.settle()
+    seen_at = []
+    for number, (content, _, _) in enumerate(photographs):
+        copy = Path(lab.path).with_name(f"copy-{number}.db")
+        for part, suffix in zip(content, ("", "-wal"), strict=True):
+            Path(f"{copy}{suffix}").write_bytes(part)
+        with Engine(copy, gated(concurrency=1), durability="normal") as fresh:
+            fresh.settle()
+            seen_at.append((at_work(fresh), in_line(fresh)))
+
+    assert len(seen_at) >= 3
+    assert seen_at == [(["b"], [])] * len(seen_at)
+
+
+@pytest.mark.on_a_file
 @pytest.mark.parametrize(("limit", "working"), [(3, ["a", "b", "c"]), (1, ["a"]), (2, ["a", "b"])])
 def test_a_limit_that_was_changed_counts_for_those_in_line(lab: Engine, limit: int, working: list[str]) -> None:
     lab.register(gated(concurrency=1))
@@ -480,6 +507,7 @@ def test_a_limit_that_was_changed_counts_for_those_in_line(lab: Engine, limit: i
         assert at_work(fresh) == working
 
 
+@pytest.mark.on_a_file
 def test_a_limit_that_was_lowered_takes_no_slot_away(lab: Engine) -> None:
     lab.register(gated(concurrency=3))
     for name in "abcd":
@@ -494,6 +522,7 @@ def test_a_limit_that_was_lowered_takes_no_slot_away(lab: Engine) -> None:
         assert (at_work(fresh), in_line(fresh)) == (["b", "c"], ["d"])
 
 
+@pytest.mark.on_a_file
 def test_a_limit_that_is_taken_away_lets_those_in_line_go_on(lab: Engine) -> None:
     lab.register(gated(concurrency=1))
     for name in "ab":
@@ -509,6 +538,7 @@ def test_a_limit_that_is_taken_away_lets_those_in_line_go_on(lab: Engine) -> Non
         assert fresh.count_executions(state="completed") == 2
 
 
+@pytest.mark.on_a_file
 def test_a_run_that_began_without_a_limit_goes_on_without(lab: Engine) -> None:
     lab.register(gated())
     for name in "ab":

@@ -168,6 +168,7 @@ def test_a_run_that_waits_for_its_token_is_on_disk_and_says_so(lab: Engine, call
     assert load.runs == 0
 
 
+@pytest.mark.on_a_file
 def test_who_waits_for_a_token_waits_on_after_a_restart(lab: Engine, calls: Calls) -> None:
     lab.register(calling(calls, Rate(1, per=10)))
     for name in "abc":
@@ -181,6 +182,7 @@ def test_who_waits_for_a_token_waits_on_after_a_restart(lab: Engine, calls: Call
     assert calls == [("a", 0), ("b", 10), ("c", 20), ("d", 30)]
 
 
+@pytest.mark.on_a_file
 def test_tokens_that_nobody_could_use_in_time_are_lost(lab: Engine, calls: Calls, frozen: Any) -> None:
     lab.register(calling(calls, Rate(1, per=10)))
     for name in "abcd":
@@ -232,6 +234,7 @@ def test_a_run_that_waits_for_its_token_is_steered_like_any_other(lab: Engine, c
     assert calls == [("a", 0)]
 
 
+@pytest.mark.on_a_file
 def test_a_rate_may_be_changed_or_taken_away_while_runs_wait(lab: Engine, calls: Calls) -> None:
     lab.register(calling(calls, Rate(1, per=10, key=lambda _: "k")))
     for name in "abc":
@@ -246,6 +249,7 @@ def test_a_rate_may_be_changed_or_taken_away_while_runs_wait(lab: Engine, calls:
         assert fresh.count_executions(state="completed") == 3
 
 
+@pytest.mark.on_a_file
 def test_a_rate_that_is_new_counts_for_runs_that_are_under_way(lab: Engine, calls: Calls) -> None:
     lab.register(Workflow("calling", input=str).wait_for("go").step("call", calls.handle))
     runs = [lab.start("calling", name) for name in "ab"]
