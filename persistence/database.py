@@ -7,6 +7,7 @@ corrupt the WAL when two processes write and checkpoint at the same moment.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -517,6 +518,16 @@ class Database:
                 lock.close()
         if self._remove is not None:
             self._remove()
+
+
+@atexit.register
+def _remove_abandoned() -> None:
+    """Remove what nobody has opened again: in memory it would stay until the machine is started anew."""
+    for folder in _abandoned.values():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+os.register_at_fork(after_in_child=_abandoned.clear)  # they are the parent's
 
 
 def _memory() -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -55,3 +57,19 @@ def test_what_the_environment_says_of_temporary_files_goes_before(
     monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)  # it is looked up once otherwise
     assert folder_of_a_private_store() == tmp_path
+
+
+def test_an_abandoned_database_that_nobody_opens_again_goes_with_the_process(memory: Path, checkout: Path) -> None:
+    code = """
+import sys
+from perdure.persistence import database
+database._SHARED_MEMORY, database._ROOM = sys.argv[1], 0
+from perdure.persistence.store import Store
+store = Store(None)
+store.open()
+store.abandon()
+print(len(list(__import__("pathlib").Path(sys.argv[1]).iterdir())))
+"""
+    command = [sys.executable, "-c", code, str(memory)]
+    done = subprocess.run(command, cwd=checkout, stdout=subprocess.PIPE, text=True, check=True)
+    assert (done.stdout, list(memory.iterdir())) == ("1\n", [])
