@@ -54,11 +54,11 @@ _DURABLE: Final = """
 """
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _EXPLAINED: Final = (psycopg.Error, UnicodeEncodeError, OverflowError)
-# Engines that were there before the server was started are given time to come back to it.
+# Engines that were there before the server was started are given time to come back to it; they are known to the second.
 _TAKE: Final = """
     SELECT pg_try_advisory_lock($1, $2) WHERE NOT EXISTS (
         SELECT 1 FROM workflow_engines WHERE id = $2
-        AND to_timestamp(started_at / 1000000.0) < pg_postmaster_start_time()
+        AND to_timestamp(started_at / 1000000.0) < date_trunc('second', pg_postmaster_start_time())
         AND clock_timestamp() < pg_postmaster_start_time() + interval '3 seconds'
     )
 """
