@@ -48,6 +48,7 @@ class Worker:
             first, *rest = line.split()
             if first == word:
                 return rest
+            assert first != "refused", f"it was to say {word!r}, and was refused: {' '.join(rest)}"
             self._unheard.append([first, *rest])
         msg = f"the process ended before it said {word!r}"
         raise AssertionError(msg)

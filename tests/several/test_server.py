@@ -99,6 +99,7 @@ def test_clients_and_engines_reach_each_other_through_the_server(served: Any, po
     with Client(postgres_url) as client, look_at(postgres_url) as looking:
         run = client.start("gate", id="g")
         assert client.start("quick", id="q").result(timeout=30) is None
+        run.wait(until="waiting", timeout=30)  # an engine that was asked and did not answer in time takes it later
         other.ask("signal", "g", "x", answer="signalled")
         assert run.result(timeout=30) == "x"
         assert {found.id: found.state for found in looking.list_executions()} == {
