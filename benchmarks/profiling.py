@@ -17,11 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from perdure.actors.threads import Task
+
 from .measure import rate
 from .workloads.shared import INPUT, open_engine, straight
 
 __all__ = ["profile", "shares", "table"]
 
+_ENGINE = "perdure"
 _PLACES = {
     "sqlite3": "SQLite: statements, commit, fsync",
     "persistence/codec": "encoding and decoding values",
@@ -30,11 +33,13 @@ _PLACES = {
     "actors/execution": "the actor's turn",
     "actors/course": "the actor's turn",
     "actors/attempts": "the actor's turn",
+    "actors/run_actor": "the actor's turn",
+    "actors/ends": "the actor's turn",
     "actors/gates": "the actor's turn",
     "actors/family": "the actor's turn",
     "actors/core": "the core: mail, batch, tell, act",
     "actors/crew": "the crew: calling handlers",
-    "actors/attempt.": "the crew: calling handlers",
+    "actors/attempt": "the crew: calling handlers",
     "actors/calling": "the crew: calling handlers",
     "actors/outcomes": "the crew: calling handlers",
     "actors/bus": "events",
@@ -73,11 +78,18 @@ def table(*in_flight: int, durability: str, seconds: float) -> list[list[str]]:
 
 def _profiled(durability: str, in_flight: int, seconds: float) -> tuple[pstats.Stats, int]:
     profiles: list[cProfile.Profile] = []
-    plain = threading.Thread.run
+    plain, plain_task = threading.Thread.run, Task.run
 
     def run(thread: threading.Thread) -> None:
+        if thread.name.startswith(_ENGINE):  # what it runs is profiled piece by piece: it may outlive its engine
+            plain(thread)
+            return
         profiles.append(cProfile.Profile(time.thread_time))
         profiles[-1].runcall(plain, thread)
+
+    def run_task(task: Task) -> None:
+        profiles.append(cProfile.Profile(time.thread_time))
+        profiles[-1].runcall(plain_task, task)
 
     workflow = straight(3)
 
@@ -85,6 +97,7 @@ def _profiled(durability: str, in_flight: int, seconds: float) -> tuple[pstats.S
         return engine.start(workflow.name, INPUT).result
 
     threading.Thread.run = run  # type: ignore[assignment, method-assign]
+    Task.run = run_task  # type: ignore[method-assign]
     try:
         with open_engine(workflow, durability=durability, concurrency=max(5, in_flight)) as engine:
             callers = min(16, in_flight)
@@ -93,6 +106,7 @@ def _profiled(durability: str, in_flight: int, seconds: float) -> tuple[pstats.S
                 found = alone.submit(rate, start, in_flight=in_flight, callers=callers, seconds=seconds).result()
     finally:
         threading.Thread.run = plain  # type: ignore[method-assign]
+        Task.run = plain_task  # type: ignore[method-assign]
     whole = pstats.Stats(profiles[0])
     for one in profiles[1:]:
         whole.add(one)
