@@ -51,7 +51,7 @@ class Tokens:
     def _ask(self, effect: Invoke, fact: Fact) -> bool:
         course, bucket = self._course, effect.policy.rate
         assert bucket is not None
-        name = bucket.name or f"{course.row.workflow}.{effect.place.name.partition(':')[0]}"
+        name = bucket.name or f"{course.row.workflow}.{effect.scope.node_name(effect.place)}"
         if fact.due_at is not None:
             course.disarm(fact.key)
         course.wake()

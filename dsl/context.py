@@ -380,6 +380,6 @@ class Context(Generic[InputT_co]):
         found = {}
         for name in self._scope.names():
             indices = name[len(prefix) :].split(":") if name.startswith(prefix) else ()
-            if indices and all(index.isdigit() for index in indices):
+            if indices and all(index.isdecimal() for index in indices):
                 found[tuple(map(int, indices))] = self.steps[name]
         return [found[indices] for indices in sorted(found)]

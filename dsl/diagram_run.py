@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from .definition import Definition
 from .diagram import Mark, Paint
-from .facts import UNDO, Fact, FactKind, FactStatus, is_beside
+from .facts import UNDO, Fact, FactKind, FactStatus, is_beside, node_of
 from .graph import Inside, Node
 from .journal import ValueReader
 from .states import FINAL, State
@@ -36,8 +36,8 @@ class RunPainter:
         for fact in facts:
             if fact.kind is FactKind.UNDO:
                 self._undoing[fact.key.removeprefix(UNDO)] = fact.status
-            elif not is_beside(fact.key) and (name := _node_of(fact.name, names)) is not None:
-                self._facts[name].append(fact)
+            elif not is_beside(fact.key) and (left := node_of(fact.name, names)) is not None:
+                self._facts[left[0]].append(fact)
 
     def start(self) -> Paint:
         """Return done: a run that exists has started."""
@@ -142,15 +142,6 @@ class RunPainter:
 def _reason(fact: Fact) -> str:
     assert fact.error is not None
     return fact.error.type.rpartition(".")[2]
-
-
-def _node_of(name: str, names: frozenset[str]) -> str | None:
-    """Return the name of the node that has left a fact: its own, without the indices of items."""
-    while name not in names:
-        name, colon, index = name.rpartition(":")
-        if not colon or not index.isdecimal():
-            return None
-    return name
 
 
 def _goes_another_way(node: Node) -> bool:

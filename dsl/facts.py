@@ -9,6 +9,7 @@ This file must never hold behaviour that needs a clock, a thread or a database.
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -26,6 +27,9 @@ __all__ = [
     "Place",
     "is_beside",
     "kept_beside",
+    "node_of",
+    "without_indices",
+    "without_turn",
 ]
 
 
@@ -42,6 +46,7 @@ UNDO = "__undo:"
 """What the key of a fact on the way back begins with; the rest is the key of what is undone."""
 
 _TURN = re.compile(r"@\d+(\.\d+)*$")
+_INDICES = re.compile(r"(:\d+)+$")
 
 
 class FactKind(StrEnum):
@@ -160,7 +165,7 @@ class Fact(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """The key without the turn."""
-        return _TURN.sub("", self.key)
+        return without_turn(self.key)
 
     @property
     def settled(self) -> bool:
@@ -171,6 +176,27 @@ class Fact(msgspec.Struct, frozen=True):
     def succeeded(self) -> bool:
         """Whether this fact holds an answer, found by the walk or put there by an operator."""
         return self.status is FactStatus.COMPLETED or self.status is FactStatus.SKIPPED
+
+
+def without_turn(key: str) -> str:
+    """Return a fact's key without the turns of its loops: its name."""
+    return _TURN.sub("", key)
+
+
+def without_indices(name: str) -> str:
+    """Return a fact's name without what looks like the indices of items: where nobody knows the graph."""
+    return _INDICES.sub("", name)
+
+
+def node_of(name: str, names: Container[str]) -> tuple[str, str] | None:
+    """Return which of these names a fact's begins with, and the indices of items behind it; None without one."""
+    base, indices = name, ""
+    while base not in names:
+        base, colon, index = base.rpartition(":")
+        if not index.isdecimal():
+            return None
+        indices = f"{colon}{index}{indices}"
+    return base, indices
 
 
 def kept_beside(key: str) -> str:

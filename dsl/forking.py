@@ -5,14 +5,13 @@ Everything here is a walk over facts that are left out or put in; nothing is dec
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from .errors import UsageError, did_you_mean
-from .facts import UNDO, Fact, FactKind, FactStatus
+from .facts import UNDO, Fact, FactKind, FactStatus, node_of
 from .journal import Journal, ValueReader
 from .limits import RATE_KEY
 from .programs import DELAY, SLOT_KEY
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["broken_by", "cut", "way_forward"]
 
-_ITEM = re.compile(r"(:\d+)+$")
 _LOOPS = ("do_until", "do_while")
 
 
@@ -109,7 +107,7 @@ def _begins_with(definition: Definition, at: str, facts: Iterable[Fact]) -> Call
     if node is not None:
         inner = [each for _, body in node.bodies() for each in body.every()]
         names = {name for each in (node, *inner) for name in _names(each)}
-        return lambda name: name in names or _ITEM.sub("", name) in names
+        return lambda name: node_of(name, names) is not None
     if any(fact.name == at for fact in facts):  # one item of a for_each
         return lambda name: name == at
     known = {name for each in definition.body.every() for name in _names(each)}

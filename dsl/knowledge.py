@@ -6,7 +6,6 @@ name a kind of node.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
@@ -14,11 +13,11 @@ from typing import Any, Final, NamedTuple
 
 from .code import Lookup, Sort
 from .description import questions_of
+from .facts import without_indices
 from .graph import Body, Inside, Node
 
 __all__ = ["Known", "View", "views"]
 
-_INDICES: Final = re.compile(r"(:\d+)+$")
 _UNDO: Final = "compensation"
 
 
@@ -53,7 +52,8 @@ class Known:
 
     def may_hold(self, lookup: Lookup) -> bool:
         """Tell whether a look-up may find something."""
-        return lookup in self.perhaps or lookup._replace(name=_INDICES.sub(":#", lookup.name)) in self.perhaps
+        base = without_indices(lookup.name)
+        return lookup in self.perhaps or (base != lookup.name and lookup._replace(name=f"{base}:#") in self.perhaps)
 
 
 class View(NamedTuple):
@@ -129,4 +129,4 @@ def _turn(body: Body, known: Known, found: list[View], *, at_least_once: bool) -
 def _indexed(lookup: Lookup) -> Lookup:
     if lookup.sort is Sort.SIGNAL:
         return lookup
-    return lookup._replace(name=f"{_INDICES.sub('', lookup.name.removesuffix(':#'))}:#")
+    return lookup._replace(name=f"{without_indices(lookup.name.removesuffix(':#'))}:#")

@@ -7,12 +7,12 @@ from inspect import isroutine
 from typing import Any
 
 from .errors import DefinitionError
+from .facts import without_turn
 
 __all__ = ["check_name"]
 
 _LONGEST = 200
 _RESERVED = re.compile(r"__|sub:")
-_TURN = re.compile(r"@\d+(\.\d+)*$")
 
 
 def check_name(name: Any, kind: str) -> str:
@@ -34,7 +34,7 @@ def check_name(name: Any, kind: str) -> str:
     if name != "__proto__" and _RESERVED.match(name):
         msg = f"the {kind} name {name!r} is reserved: names may not begin with '__' or 'sub:'"
         raise DefinitionError(msg)
-    if _TURN.search(name):
+    if without_turn(name) != name:
         msg = f"the {kind} name {name!r} is reserved: names may not end like a loop's turn, '@' and digits"
         raise DefinitionError(msg)
     return name

@@ -10,13 +10,13 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
-from .facts import ErrorRecord, Fact, Place
+from .facts import ErrorRecord, Fact, Place, node_of
 
 if TYPE_CHECKING:
     from .journal import Journal
@@ -97,6 +97,10 @@ class Scope:
             return Place(f"{name}@{'.'.join(map(str, self.kept))}", name, self.turn)
         return Place(name, name, self.turn)
 
+    def node_name(self, place: Place) -> str:
+        """Return the name of the node whose fact belongs at this place: without the indices of the items around it."""
+        return place.name.rsplit(":", len(self.indices))[0]
+
     # ---- layers
 
     def strand(self) -> Scope:
@@ -127,21 +131,20 @@ class Scope:
             scope.steps, scope.signals, scope.heard = dict(self.steps), dict(self.signals), dict(self.heard)
         return scope
 
-    def absorb(self, layer: Scope) -> None:
-        """Take over what a strand has learned; an item's results get their index."""
-        index = layer.indices[-1] if len(layer.indices) > len(self.indices) else None
+    def absorb(self, layer: Scope, names: Collection[str] = ()) -> None:
+        """Take over what a strand has learned; an item's results get its index, behind these names of the body."""
+        index = f":{layer.indices[-1]}" if len(layer.indices) > len(self.indices) else ""
         for name, fact in layer.steps.items():
-            self.steps[_indexed(name, index)] = fact
+            self.steps[_indexed(name, index, names)] = fact
         if layer.signals is not self.signals:
             for event, fact in layer.signals.items():
                 self.hear(event, fact, layer.heard[event])
         if layer.errors and layer.turn == self.turn:
-            self.errors.update((_indexed(name, index), error) for name, error in layer.errors.items())
+            self.errors.update((_indexed(name, index, names), error) for name, error in layer.errors.items())
 
-    def forget_items(self, names: Iterable[str]) -> None:
+    def forget_items(self, names: Collection[str]) -> None:
         """Drop the results of a ``for_each``'s earlier turn, which may have had more items."""
-        prefixes = tuple(f"{name}:" for name in names)
-        for name in [name for name in self.steps if name.startswith(prefixes)]:
+        for name in [name for name in self.steps if (found := node_of(name, names)) is not None and found[1]]:
             del self.steps[name]
 
     # ---- facts
@@ -246,14 +249,6 @@ def _reversed(debts: list[Any]) -> Iterator[Owed]:
             yield from _reversed(debt)
 
 
-def _indexed(name: str, index: int | None) -> str:
-    if index is None:
-        return name
-    base, colon, inner = name.partition(":") if not name.startswith(("sub:", "__waitFor:")) else _reserved(name)
-    return f"{base}:{index}{colon}{inner}"
-
-
-def _reserved(name: str) -> tuple[str, str, str]:
-    prefix, _, rest = name.partition(":")
-    base, colon, inner = rest.partition(":")
-    return f"{prefix}:{base}", colon, inner
+def _indexed(name: str, index: str, names: Collection[str]) -> str:
+    base, inner = (index and node_of(name, names)) or (name, "")
+    return f"{base}{index}{inner}"

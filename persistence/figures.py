@@ -7,11 +7,11 @@ Nothing is counted while runs are driven: all of it is worked out of rows that a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from ..dsl.facts import without_indices, without_turn
 from .connection import Connection
 from .limits import POOLS, PoolFigures, pool_figures
 
@@ -19,7 +19,6 @@ __all__ = ["STATEMENTS", "Figures", "StepFigures", "figures"]
 
 _RUNS_SAMPLED: Final = 1000
 _STEPS_SAMPLED: Final = 20_000
-_ITEM: Final = re.compile(r"(:\d+)*(@\d+(\.\d+)*)?$")
 
 _STATES: Final = "SELECT state, count(*) FROM workflow_executions INDEXED BY workflow_executions_state GROUP BY state"
 _STARTED: Final = "SELECT count(*) FROM workflow_executions WHERE created_at >= ?"
@@ -102,7 +101,7 @@ def figures(connection: Connection, *, since: int, now: int) -> Figures:
 def _steps(rows: Iterable[tuple[str, str, str, int, int]]) -> list[StepFigures]:
     found: dict[tuple[str, str], list[tuple[str, int, int]]] = {}
     for workflow, key, status, attempts, took in rows:
-        found.setdefault((workflow, _ITEM.sub("", key)), []).append((status, attempts, took))
+        found.setdefault((workflow, without_indices(without_turn(key))), []).append((status, attempts, took))
     return [_of_step(workflow, step, settled) for (workflow, step), settled in sorted(found.items())]
 
 

@@ -11,13 +11,15 @@ from typing import Any, Self
 
 from ..effects import Decide, Join, Joined, Walker
 from ..errors import MaxIterationsExceeded, NotEnoughItems, NotIterable
-from ..facts import ITEMS, Fact, FactKind
+from ..facts import ITEMS, Fact, FactKind, node_of
 from ..graph import Body, Inside, Node
 from ..joining import ALL, Tolerance
 from ..scope import Scope
 from ..walk import Broken, Withdrawn
 
 __all__ = ["ForEachNode"]
+
+_Items = Generator[Any, Any, list[str | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,62 +37,59 @@ class ForEachNode(Node):
     def walk(self, scope: Scope) -> Walker:
         """Ask for the items once, then walk the body in a layer for each."""
         fact = yield Decide(scope.place(self._items_name), self.items, scope, FactKind.ITEMS, check=self._check)
-        scope.forget_items(self.body.all_names())
+        names = self.body.all_names() | {node.name for node in self.body.every()}  # errors have that of a group
+        scope.forget_items(names)
         items = scope.journal.reader.split(fact.value)
         in_order = self.concurrency == 1 and self.policy == ALL
-        values = yield from (self._in_order(scope, items) if in_order else self._joined(scope, items))
+        values = yield from (self._in_order if in_order else self._joined)(scope, items, names)
         return scope.journal.reader.join(value or "null" for value in values)
 
-    def _in_order(self, scope: Scope, items: list[str]) -> Generator[Any, Any, list[str | None]]:
+    def _in_order(self, scope: Scope, items: list[str], names: frozenset[str]) -> _Items:
         values = []
         for index, item in enumerate(items):
             layer = scope.for_item(index, item)
             try:
                 values.append((yield from self.body.walk(layer)))
             except (Broken, Withdrawn):
-                scope.absorb(layer)  # a group around this node may bear that it has failed
+                scope.absorb(layer, names)  # a group around this node may bear that it has failed
                 raise
-            scope.absorb(layer)
+            scope.absorb(layer, names)
         return values
 
-    def _joined(self, scope: Scope, items: list[str]) -> Generator[Any, Any, list[str | None]]:
+    def _joined(self, scope: Scope, items: list[str], names: frozenset[str]) -> _Items:
         layers: list[Scope] = []
         place = scope.place(self._decision) if self.policy.decides_early else None
-        strands, size = self._strands(scope, items, layers), len(items)
+        strands, size = self._strands(scope, items, layers, names), len(items)
         try:
             joined: Joined = yield Join(strands, size, self.concurrency, lambda: self._begun(scope), self.policy, place)
         except (Broken, Withdrawn):
-            self._absorb(scope, layers)
+            _absorb(scope, layers, names)
             raise
-        self._absorb(scope, layers)
+        _absorb(scope, layers, names)
         for index, error in joined.errors.items():
             scope.errors[f"{self.name}:{index}"] = error
         return list(joined.values.values())
 
-    def _absorb(self, scope: Scope, layers: list[Scope]) -> None:
-        for layer in layers:
-            scope.absorb(layer)
-
-    def _strands(self, scope: Scope, items: list[str], layers: list[Scope]) -> Iterator[Walker]:
+    def _strands(self, scope: Scope, items: list[str], layers: list[Scope], names: frozenset[str]) -> Iterator[Walker]:
         for index, item in enumerate(items):
             if self.concurrency == 1:  # one after the other: each sees what those before it have left
-                self._absorb(scope, layers[-1:])
+                _absorb(scope, layers[-1:], names)
             layers.append(scope.for_item(index, item))
             yield self.body.walk(layers[-1])
 
     def _begun(self, scope: Scope) -> set[int]:
         """Return the indices of the items that have left facts in this turn."""
-        starts = tuple(f"{scope.place(name).name}:" for name in self.body.all_names())
+        names = frozenset(scope.place(name).name for name in self.body.all_names())
         facts = (fact for fact in scope.journal.facts.values() if fact.turn[: len(scope.turn)] == scope.turn)
-        rests = (fact.name.removeprefix(start) for fact in facts for start in starts if fact.name.startswith(start))
-        return {int(index) for rest in rests if (index := rest.partition(":")[0]).isdecimal()}
+        found = (node_of(fact.name, names) for fact in facts)
+        return {int(each[1].split(":")[1]) for each in found if each is not None}
 
     def recall(self, scope: Scope, name: str, fact: Fact) -> None:
         """Drop what the turn before has left, as `walk` does: this turn may have had fewer items."""
         if name.startswith(self._decision):
             return
         item = name.removeprefix(self._items_name)
-        scope.forget_items(f"{inside}{item}" for inside in self.body.all_names())
+        scope.forget_items(frozenset(f"{inside}{item}" for inside in self.body.all_names()))
 
     @property
     def _items_name(self) -> str:
@@ -129,3 +128,8 @@ class ForEachNode(Node):
     def own_names(self) -> tuple[str, ...]:
         """Leave the list of items, and what was decided early, if the policy may."""
         return (self._items_name, self._decision) if self.policy.decides_early else (self._items_name,)
+
+
+def _absorb(scope: Scope, layers: list[Scope], names: frozenset[str]) -> None:
+    for layer in layers:
+        scope.absorb(layer, names)

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from ..effects import Decide, Walker
 from ..errors import MaxIterationsExceeded
-from ..facts import ErrorRecord, FactKind, FactStatus
+from ..facts import ErrorRecord, FactKind, FactStatus, node_of
 from ..graph import Body, Inside, Node
 from ..scope import Scope
 from ..walk import Broken
@@ -131,12 +131,9 @@ def _recall(scope: Scope, body: Body, before: int) -> None:
     nodes = {name: (way, node) for way, node in _ways(body) for name in node.own_names()}
     found = []
     for fact in scope.journal.earlier_turn(scope.turn, before):
-        name, inner = fact.name, ""
-        while name and name not in names:
-            name, colon, last = name.rpartition(":")
-            inner = f"{colon}{last}{inner}"
-        if not name:
+        if (left := node_of(fact.name, names)) is None:
             continue
+        name, inner = left
         scope.journal.mark(fact.key)
         if fact.succeeded:
             way, node = nodes[names[name]]

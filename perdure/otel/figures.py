@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 
 from ..dsl.errors import EngineError
+from ..dsl.facts import without_indices
 from . import names
 from .stretches import now
 
@@ -92,7 +93,7 @@ class Figures:
         """Take down how long a call of a handler takes."""
         about: dict[str, Any] = {
             names.WORKFLOW: call.workflow_name,
-            names.STEP: names.base_name(call.step),
+            names.STEP: without_indices(call.step),
             names.COMPENSATION: call.is_compensation,
         }
         began = now()

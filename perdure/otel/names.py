@@ -5,12 +5,11 @@ Names of OpenTelemetry's semantic conventions where there are such, ours below `
 
 from __future__ import annotations
 
-import re
 from typing import Final, NamedTuple
 
 from ..dsl.facts import ErrorRecord
 
-__all__ = ["ATTRIBUTES", "METRICS", "SECONDS", "SPANS", "Metric", "base_name", "message_of", "type_of"]
+__all__ = ["ATTRIBUTES", "METRICS", "SECONDS", "SPANS", "Metric", "message_of", "type_of"]
 
 WORKFLOW: Final = "perdure.workflow.name"
 RUN: Final = "perdure.run.id"
@@ -75,13 +74,6 @@ METRICS: Final = {
 
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600, 86_400, 604_800)
 """Bounds of the buckets of durations: handlers of milliseconds, and runs of days."""
-
-_INDEX: Final = re.compile(r"(:\d+)+$")
-
-
-def base_name(step: str) -> str:
-    """Return the name of a step without the indices of an item: names of spans and metrics must stay few."""
-    return _INDEX.sub("", step)
 
 
 def type_of(error: BaseException) -> str:

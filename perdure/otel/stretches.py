@@ -23,6 +23,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from ..dsl.errors import EngineError
+from ..dsl.facts import without_indices
 from . import names
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ class Stretches:
     def _begin_step(
         self, stretch: Stretch, step: str, at: datetime, *, undo: bool, turn: tuple[int, ...] | None = None
     ) -> Opened:
-        name = f"{'undo' if undo else 'step'} {names.base_name(step)}"
+        name = f"{'undo' if undo else 'step'} {without_indices(step)}"
         opened = self.begin(name, stretch.opened.context, at, {**stretch.about, names.STEP: step})
         opened.turn = turn
         stretch.steps.setdefault((step, undo), []).append(opened)

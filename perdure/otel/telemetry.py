@@ -11,6 +11,7 @@ from opentelemetry import context, metrics, propagate, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from .. import events
+from ..dsl.facts import without_indices
 from ..dsl.states import State
 from ..extension import Extension, HandlerCall
 from . import names
@@ -80,7 +81,7 @@ class OpenTelemetry(Extension):
         """Trace and measure a call of a handler, to which the span is the current one."""
         began = now()
         step = self._stretches.step_of(call, began)
-        name = f"attempt {names.base_name(call.step)}"
+        name = f"attempt {without_indices(call.step)}"
         opened = self._stretches.begin(name, step.context, began, _about(call))
         token = context.attach(opened.context)
         try:
@@ -183,7 +184,7 @@ class OpenTelemetry(Extension):
             stretch.opened.span.add_event(event.type, about, nanoseconds(event.at))
 
     def _count_step(self, metric: str, event: events.Event, step: str, **about: str) -> None:
-        self._figures.count(metric, event.workflow_name, **{names.STEP: names.base_name(step), **about})
+        self._figures.count(metric, event.workflow_name, **{names.STEP: without_indices(step), **about})
 
 
 def _about(call: HandlerCall) -> dict[str, Any]:

@@ -476,9 +476,9 @@ class Voyage:
 
     def _workflow_of(self, effect: UndoChild) -> str:
         """Return the name of the workflow of a child: its node knows it."""
-        name = effect.child.name
+        name = effect.scope.node_name(effect.child)
         for node in self.definition.body.every():
-            if node.children() and (name == node.name or name.startswith(f"{node.name}:")):
+            if node.children() and name == node.name:
                 return node.children()[0]
         raise AssertionError(name)
 

@@ -29,7 +29,7 @@ from ..dsl.effects import (
     WaitUntil,
     Withdraw,
 )
-from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus
+from ..dsl.facts import ITEMS, ErrorRecord, Fact, FactKind, FactStatus, without_indices
 from ..dsl.journal import Journal
 from ..dsl.programs import roll_back
 from ..dsl.scope import Scope
@@ -177,7 +177,7 @@ class Journey:
     def _attempt(self, effect: Invoke, number: int) -> None:
         if self._walk.asks(effect.place.key) is not effect:
             return  # it was stopped
-        node = _node_name(effect.place.name)
+        node = without_indices(effect.place.name)
         name = f"undo:{node}" if effect.kind is FactKind.UNDO else node
         if effect.kind is FactKind.UNDO and number == 1:
             self.compensations[node] += 1
@@ -195,9 +195,9 @@ class Journey:
             self._at(again, lambda: self._attempt(effect, number + 1))
 
     def _decide(self, effect: Decide) -> Any:
-        name = _node_name(effect.place.name)
-        if name.startswith("__items:"):
-            return [None] * self._assume.items.get(name.removeprefix("__items:"), 1)
+        name = without_indices(effect.place.name)
+        if name.startswith(ITEMS):
+            return [None] * self._assume.items.get(name.removeprefix(ITEMS), 1)
         node = self._definition.node(name)
         match node.kind if node is not None else "":
             case "branch":
@@ -231,14 +231,14 @@ class Journey:
         if isinstance(effect.until, datetime):
             return (effect.until - START).total_seconds()
         if callable(effect.until):
-            return self.now + self._assume.seconds(_node_name(effect.place.name))
+            return self.now + self._assume.seconds(without_indices(effect.place.name))
         return self.now + effect.until
 
     # ---- children
 
     def _run_child(self, effect: RunChild) -> None:
         definition = self._assume.children.get(effect.workflow)
-        name = _node_name(effect.place.name)
+        name = without_indices(effect.place.name)
         if definition is None:
             failed = self._assume.chance.random() < self._assume.fail.get(name, 0.0)
             end = self.now + self._assume.seconds(name)
@@ -265,10 +265,3 @@ class Journey:
         self.compensations.update(child.compensations)
         child.retries.clear()
         child.compensations.clear()
-
-
-def _node_name(name: str) -> str:
-    """Return the name of the node, without the indices of the items it stands in."""
-    while (parts := name.rpartition(":"))[1] and parts[2].isdigit():
-        name = parts[0]
-    return name

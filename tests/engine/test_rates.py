@@ -95,6 +95,22 @@ def test_steps_may_share_their_bucket(lab: Engine, calls: Calls) -> None:
     assert [at for _, at in calls] == [0, 10, 20]
 
 
+def test_steps_whose_names_begin_alike_have_buckets_of_their_own(lab: Engine, calls: Calls) -> None:
+    rate = Rate(1, per=10)
+    lab.register(
+        Workflow("paying", input=list).for_each(
+            lambda ctx: ctx.input,
+            "each",
+            block=lambda body: body.step("pay:visa", calls.handle, rate=rate).step("pay:amex", calls.handle, rate=rate),
+        )
+    )
+    lab.start("paying", ["a"])
+    lab.start("paying", ["b"])
+    lab.advance(minutes=1)
+
+    assert calls.times == [0, 0, 10, 10]
+
+
 def test_a_step_object_keeps_its_rate_in_each_workflow(lab: Engine, calls: Calls) -> None:
     @step("call", rate=Rate(1, per=10))
     def call(ctx: Context[str]) -> str:

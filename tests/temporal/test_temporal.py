@@ -107,15 +107,17 @@ def test_a_completed_child_is_undone_when_its_parent_fails(temporal: MakeEngine)
 
     leaf = Workflow("leaf").step("leaf", beacon.note("leaf"), compensate=beacon.note("undo leaf"))
     child = Workflow("child").sub_workflow("leaf").step("inner", beacon.note("inner"), compensate=beacon.note("undo"))
+    more = Workflow("child:more").step("more", beacon.note("more"), compensate=beacon.note("undo more"))
     plain = Workflow("plain").step("plain", beacon.note("plain"))
-    parent = Workflow("parent").sub_workflow("child").sub_workflow("plain").step("fail", fail, retry=1)
-    engine = temporal(parent, child, plain, leaf)
+    parent = Workflow("parent").sub_workflow("child").sub_workflow("child:more").sub_workflow("plain")
+    engine = temporal(parent.step("fail", fail, retry=1), child, more, plain, leaf)
 
     end = engine.start(parent).wait(20)
 
     assert (end.state, end.rollback) == (State.FAILED, "complete")
-    assert beacon.done == ["leaf", "inner", "plain", "undo", "undo leaf"]
-    assert (end.steps["sub:child"].compensation, end.steps["sub:plain"].compensation) == ("completed", "completed")
+    assert beacon.done == ["leaf", "inner", "more", "plain", "undo more", "undo", "undo leaf"]
+    undone = {each: end.steps[f"sub:{each}"].compensation for each in ("child", "child:more", "plain")}
+    assert undone == {"child": "completed", "child:more": "completed", "plain": "completed"}
     replay(engine, [end.id])
 
 

@@ -208,3 +208,61 @@ def test_an_undo_sees_the_item_turn_and_result_of_the_step_it_undoes() -> None:
         ("each:1", "b", 1, 1, "b1"),
         ("each:0", "a", 0, 1, "a1"),
     ]
+
+
+def test_results_of_items_have_their_indices_behind_the_whole_name_of_their_step() -> None:
+    seen = Seen()
+    workflow = (
+        Workflow("w")
+        .for_each(
+            lambda ctx: ["a", "b"],
+            "outer",
+            block=lambda body: body.for_each(lambda ctx: [1, 2], "pay:visa", lambda ctx: f"{ctx.item}", concurrency=2),
+        )
+        .step("after", lambda ctx: [seen.steps(ctx), ctx.results("pay:visa")])
+    )
+
+    end = Driver.of(workflow).run()
+
+    assert seen["after"].keys() == {"pay:visa:0:0", "pay:visa:0:1", "pay:visa:1:0", "pay:visa:1:1"}
+    assert end.value == ["after", ["1", "2", "1", "2"]]
+
+
+def test_errors_of_items_have_their_indices_behind_the_whole_name_of_their_group() -> None:
+    seen: list[set[str]] = []
+
+    def fail(ctx: Context[Any]) -> None:
+        raise RuntimeError
+
+    workflow = (
+        Workflow("w")
+        .for_each(
+            lambda ctx: ["a", "b"],
+            "outer",
+            block=lambda body: body.for_each(
+                lambda ctx: [1, 2],
+                "pay:all",
+                block=lambda inner: inner.step("pay:one", fail),
+                tolerated_failures=2,
+            ),
+        )
+        .step("after", lambda ctx: seen.append(set(ctx.errors)))
+    )
+
+    Driver.of(workflow).run()
+
+    assert seen == [{"pay:all:0:0", "pay:all:0:1", "pay:all:1:0", "pay:all:1:1"}]
+
+
+def test_a_for_each_takes_no_results_away_but_those_of_its_own_items() -> None:
+    seen = Seen()
+    workflow = (
+        Workflow("w")
+        .step("pay:visa", seen.steps)
+        .for_each(lambda ctx: [1], "pay", lambda ctx: ctx.item)
+        .step("after", seen.steps)
+    )
+
+    Driver.of(workflow).run()
+
+    assert seen["after"] == {"pay:visa": "pay:visa", "pay:0": 1}
