@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import time
 
-__all__ = ["computed", "from_micros", "give_way", "is_frozen", "micros", "monotonic", "to_micros"]
+__all__ = ["computed", "from_micros", "give_way", "is_frozen", "micros", "monotonic", "next_try", "to_micros"]
 
 _MICROS = 1_000_000
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -37,6 +37,11 @@ def to_micros(moment: datetime.datetime) -> int:
 def from_micros(instant: int) -> datetime.datetime:
     """Return an instant as an aware datetime, UTC."""
     return _EPOCH + datetime.timedelta(microseconds=instant)
+
+
+def next_try(failures: int) -> int:
+    """Return when something of ours that has failed so often is tried again: later and later, but within 30 seconds."""
+    return micros() + min(50_000 << min(failures, 10), 30 * _MICROS)
 
 
 def monotonic() -> float:

@@ -40,7 +40,6 @@ _PUNCTUAL = 60_000_000
 
 _LONGEST_QUEUE = 1000
 _PATIENT_RACES = 3
-_LONGEST_PAUSE = 30.0
 
 
 class SetSchedule(msgspec.Struct, frozen=True):
@@ -139,8 +138,7 @@ class Schedules(CoreActor):
         if isinstance(error, DuplicateRow) and self._failures <= _PATIENT_RACES:
             self.core.post(self, Letter(Read()))
             return
-        delay = min(0.05 * 2**self._failures, _LONGEST_PAUSE)
-        self._arm(_RELOAD, clock.micros() + round(delay * 1_000_000))
+        self._arm(_RELOAD, clock.next_try(self._failures))
 
     def run_ended(self, execution_id: str) -> None:
         """Hear that a run has ended; called by the supervisor, for every run."""

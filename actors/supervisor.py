@@ -529,8 +529,7 @@ class Supervisor(CoreActor):
         if hopeless and crashes % _POISON == 0:  # each third time, should that fail as well
             self.core.post(self, Letter(Quarantine(actor.run_id, _told(error))))
             return
-        delay = min(0.05 * 2**crashes, 30.0)
-        self.timekeeper.arm_blindly(clock.micros() + round(delay * 1_000_000), actor.run_id, RECOVER)
+        self.timekeeper.arm_blindly(clock.next_try(crashes), actor.run_id, RECOVER)
 
 
 def _told(error: BaseException) -> ErrorRecord:

@@ -35,7 +35,6 @@ logger = logging.getLogger("perdure")
 
 _PAGE = 200
 _REMEMBERED = 1000
-_LONGEST_PAUSE = 30.0
 
 _MESSAGES: dict[str, type[msgspec.Struct]] = {
     "signal": msg.Signalled,
@@ -77,14 +76,19 @@ def pack(execution_id: str, message: Any) -> InboxRow | None:
     kind = _KINDS.get(type(message))
     if kind is None:
         return None
-    body = msgspec.json.encode(message).decode()
+    body = msgspec.json.encode(message, enc_hook=_plain).decode()
     return InboxRow(0, kind, execution_id, None, None, None, body, clock.micros())
 
 
 def pack_start(start: Start) -> InboxRow:
     """Return a start as it is kept."""
-    body = msgspec.json.encode(start).decode()
+    body = msgspec.json.encode(start, enc_hook=_plain).decode()
     return InboxRow(0, _START, start.new_id, start.workflow, start.version, start.key, body, clock.micros())
+
+
+def _plain(value: Any) -> str:
+    """Return a text of a class of its own, such as a template engine's safe text, as the text it is."""
+    return str.__str__(value)
 
 
 def _unpack(row: InboxRow) -> Any:
@@ -237,5 +241,4 @@ class Tray(CoreActor):
         if at_once and self._failures == 1:
             self.core.post(self, Letter(Collect()))
             return
-        delay = min(0.05 * 2**self._failures, _LONGEST_PAUSE)
-        self._office.timekeeper.arm(clock.micros() + round(delay * 1_000_000), self.run_id, "", attempt=0)
+        self._office.timekeeper.arm(clock.next_try(self._failures), self.run_id, "", attempt=0)

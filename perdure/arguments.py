@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 _LONGEST_PAGE = 1000
+_MOST_ROWS = 2**63
 _LONGEST_PATIENCE = 366 * 24 * 3600
 
 
@@ -86,10 +87,15 @@ def check_executors(executors: Mapping[str, Any] | None) -> None:
 
 
 def check_text(value: str, what: str) -> str:
-    """Return the value if it is a text that is not empty."""
+    """Return the value if it is a text that is not empty and can be written to a database."""
     if not isinstance(value, str) or not value:
         msg = f"{what} must be a text that is not empty, got {value!r}"
         raise UsageError(msg)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        msg = f"{what} holds half of a character, as text does that was decoded wrongly: {value[:40]!r}"
+        raise UsageError(msg) from None
     return value
 
 
@@ -114,7 +120,7 @@ def check_seconds(value: float, what: str) -> float:
 def check_page(limit: int, offset: int) -> None:
     """Refuse a page that is too long, or begins before the first row."""
     whole = isinstance(limit, int) and isinstance(offset, int)
-    if not whole or not 1 <= limit <= _LONGEST_PAGE or offset < 0:
+    if not whole or not 1 <= limit <= _LONGEST_PAGE or not 0 <= offset < _MOST_ROWS:
         msg = f"limit must be 1 to {_LONGEST_PAGE} and offset 0 or more, got {limit!r} and {offset!r}"
         raise UsageError(msg)
 

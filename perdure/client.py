@@ -182,6 +182,8 @@ class Client(AskingVerbs, TimetableVerbs, Face[int | None]):
             self._know(workflow)
             name, input_type = workflow.name, workflow.definition().input_type
         arguments.check_text(name, "workflow")
+        if version is not None:
+            arguments.check_text(version, "version")
         with self._extensions.starting(name, tags) as all_tags:
             request = request_for(
                 workflow,
@@ -216,7 +218,6 @@ class Client(AskingVerbs, TimetableVerbs, Face[int | None]):
 
     def _ask_schedules(self, message: Any, verb: str) -> Any:
         self._check_open(verb)
-        arguments.check_text(message.name, "the name of a schedule")
         return self._timetable.change(message)
 
     def _start_of(self, schedule: ScheduleRow) -> str:

@@ -106,7 +106,9 @@ def request_for(
 
 def _definition(registry: Registry, workflow: str | Workflow[Any, Any], version: str | None) -> Definition:
     name = workflow.name if isinstance(workflow, Workflow) else workflow
-    if isinstance(workflow, Workflow) and version is None:
+    if version is not None:
+        arguments.check_text(version, "version")
+    elif isinstance(workflow, Workflow):
         version = workflow.version
     return registry.startable(name, version)
 

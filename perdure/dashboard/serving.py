@@ -30,7 +30,7 @@ def serve(
     token: str | None = None,
     read_only: bool = False,
     redact: Redact | None = None,
-    ready: Callable[[str], Any] | None = None,
+    ready: Callable[[str], Any] = print,
 ) -> None:
     """Serve the page until Ctrl-C; blocks.
 
@@ -41,7 +41,7 @@ def serve(
         token: What a browser must show before it sees anything.
         read_only: Refuse whatever would change anything.
         redact: See `create_app`.
-        ready: Called with the page's address, its token included, once it can be opened.
+        ready: Called with the page's address, its token included, once it can be opened; prints it when left out.
 
     Raises:
         UsageError: the address is taken or is not ours.
@@ -63,8 +63,7 @@ def serve(
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listening.getsockname()[1]}/"
         listening.listen()
-        if ready is not None:
-            ready(address if token is None else f"{address}?token={token}")
+        ready(address if token is None else f"{address}?token={token}")
         config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
         with suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended
             uvicorn.Server(config).run(sockets=[listening])

@@ -71,7 +71,7 @@ class SignalVerbs(LookingVerbs):
             arguments.check_text(key, "key")
         annotation = event.payload if isinstance(event, Signal) else self._payload_type(name, id)
         encoded = arguments.encode(payload, annotation, f"the payload of signal {name!r}")
-        self._tell(id, Signalled(name, encoded, key, strict), "signal")
+        self._tell(id, Signalled(name, encoded, key, bool(strict)), "signal")
 
     def signal_where(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from .. import arguments
 from ..actors.schedules import Pause, ResumeTicks, Trigger, Unschedule
 from ..schedule import Schedule
 from .looking import LookingVerbs
@@ -33,7 +34,7 @@ class TimetableVerbs(LookingVerbs):
             UnknownSchedule: there is none of this name.
             EngineClosed: the engine is closed.
         """
-        self._ask_schedules(Pause(name), "pause a schedule")
+        self._change(Pause(name), "pause a schedule")
 
     def resume_schedule(self, name: str) -> None:
         """Go on with a schedule that was paused; the ticks of the meantime are not made up for.
@@ -42,7 +43,7 @@ class TimetableVerbs(LookingVerbs):
             UnknownSchedule: there is none of this name.
             EngineClosed: the engine is closed.
         """
-        self._ask_schedules(ResumeTicks(name), "resume a schedule")
+        self._change(ResumeTicks(name), "resume a schedule")
 
     def trigger(self, name: str) -> Run[Any]:
         """Start a run of a schedule now, paused or not and whatever else runs.
@@ -52,7 +53,7 @@ class TimetableVerbs(LookingVerbs):
             UnknownWorkflow: its workflow is not registered.
             EngineClosed: the engine is closed.
         """
-        return self.run(self._ask_schedules(Trigger(name), "trigger a schedule"))
+        return self.run(self._change(Trigger(name), "trigger a schedule"))
 
     def unschedule(self, name: str) -> None:
         """Forget a schedule; the runs it has started go on, the ticks in its queue are dropped.
@@ -61,7 +62,11 @@ class TimetableVerbs(LookingVerbs):
             UnknownSchedule: there is none of this name.
             EngineClosed: the engine is closed.
         """
-        self._ask_schedules(Unschedule(name), "unschedule")
+        self._change(Unschedule(name), "unschedule")
+
+    def _change(self, message: Pause | ResumeTicks | Trigger | Unschedule, verb: str) -> Any:
+        arguments.check_text(message.name, "the name of a schedule")
+        return self._ask_schedules(message, verb)
 
     @abstractmethod
     def _ask_schedules(self, message: Any, verb: str) -> Any:

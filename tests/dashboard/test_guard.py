@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+import uvicorn
 
 from perdure import Engine
 from perdure.dashboard import create_app, serve
@@ -120,3 +123,13 @@ def test_a_drawing_that_is_opened_by_itself_can_do_nothing(client: Visitor) -> N
 def test_an_address_that_is_not_ours_to_listen_on_is_one_clear_error(engine: Engine) -> None:
     with pytest.raises(UsageError, match=r"cannot listen on 203\.0\.113\.1:1"):
         serve(engine, host="203.0.113.1", port=1)
+
+
+def test_a_token_that_was_made_is_told_with_the_address(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: None)
+
+    serve(engine, host="0.0.0.0", port=0)  # noqa: S104 - any address but the loopback's gets a token
+
+    assert re.fullmatch(r"http://0\.0\.0\.0:\d+/\?token=\S{32}\n", capsys.readouterr().out)

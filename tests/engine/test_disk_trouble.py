@@ -89,3 +89,15 @@ def test_a_timer_whose_run_could_not_be_read_fires_again(lab: Engine, trouble: T
 
     assert trouble.times == 0
     assert run.state is State.COMPLETED
+
+
+def test_a_schedule_goes_on_after_a_night_in_which_the_disk_was_full(lab: Engine, trouble: Trouble) -> None:
+    lab.register(Workflow("backup").step("copy", lambda: None))
+    lab.schedule("often", "backup", every=240)
+
+    trouble.times = 1100  # as many tries take nine hours, since the later ones come every half minute
+    advance_in_spite_of_it(lab, trouble)
+    lab.advance(hours=12)
+
+    assert trouble.times == 0
+    assert len(lab.list_executions("backup")) >= 2

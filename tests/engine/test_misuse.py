@@ -141,6 +141,12 @@ START = {
         "'the-key'",
     ),
     "a key that is a number": wrong(lambda s: s.engine.start("gated", key=cast("Any", 5)), UsageError, "key", "5"),
+    "a key of half a character": wrong(
+        lambda s: s.engine.start("gated", key="caf\ud800"), UsageError, "key", "half of a character"
+    ),
+    "a version that is a list": wrong(
+        lambda s: s.engine.start("gated", version=cast("Any", [])), UsageError, "version", "[]"
+    ),
     "an empty key": wrong(lambda s: s.engine.start("gated", key=""), UsageError, "key", "''"),
     "if_exists='ignore'": wrong(
         lambda s: s.engine.start("gated", if_exists=cast("Any", "ignore")),
@@ -180,6 +186,7 @@ START = {
 LOOK = {
     "run(unknown)": wrong(lambda s: s.engine.run("nobody"), ExecutionNotFound, "'nobody'", "never started"),
     "run(5)": wrong(lambda s: s.engine.run(cast("Any", 5)), UsageError, "5"),
+    "run(half of a character)": wrong(lambda s: s.engine.run("caf\ud800"), UsageError, "id", "half of a character"),
     "get_execution(5)": wrong(lambda s: s.engine.get_execution(cast("Any", 5)), UsageError, "id", "5"),
     "list_executions(state='done')": wrong(
         lambda s: s.engine.list_executions(state="done"), UsageError, "'done'", "'completed'"
@@ -244,6 +251,11 @@ LOOK = {
     "start(business_key='')": wrong(
         lambda s: s.engine.start("order", Order(1), business_key=""), UsageError, "business_key", "''"
     ),
+    "list_executions(offset=2**63)": wrong(lambda s: s.engine.list_executions(offset=2**63), UsageError, "offset"),
+    "pause_schedule(5)": wrong(lambda s: s.engine.pause_schedule(cast("Any", 5)), UsageError, "schedule", "5"),
+    "resume_schedule('')": wrong(lambda s: s.engine.resume_schedule(""), UsageError, "schedule", "''"),
+    "trigger([])": wrong(lambda s: s.engine.trigger(cast("Any", [])), UsageError, "schedule", "[]"),
+    "unschedule({})": wrong(lambda s: s.engine.unschedule(cast("Any", {})), UsageError, "schedule", "{}"),
     "list_executions(offset=-1)": wrong(lambda s: s.engine.list_executions(offset=-1), UsageError, "offset", "-1"),
     "wait(timeout='5')": wrong(lambda s: s.waiting.wait(cast("Any", "5")), UsageError, "timeout", "'5'"),
     "wait(timeout=-1)": wrong(lambda s: s.waiting.wait(-1), UsageError, "timeout", "-1"),
@@ -283,6 +295,7 @@ CONTROL = {
     ),
     "signal(key=5)": wrong(lambda s: s.waiting.signal("release", key=cast("Any", 5)), UsageError, "key", "5"),
     "signal(key='')": wrong(lambda s: s.waiting.signal("release", key=""), UsageError, "key", "''"),
+    "cancel(half of a character)": wrong(lambda s: s.engine.cancel("caf\ud800"), UsageError, "id", "half of a char"),
     "cancel(unknown run)": wrong(lambda s: s.engine.cancel("nobody"), ExecutionNotFound, "'nobody'"),
     "cancel(5)": wrong(lambda s: s.engine.cancel(cast("Any", 5)), UsageError, "id", "5"),
     "cancel(finished run)": wrong(

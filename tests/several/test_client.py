@@ -49,6 +49,15 @@ class Order:
     number: int
 
 
+class Text(str):
+    """A text as template engines and database toolkits have them."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "something else"
+
+
 def gate() -> Workflow[Any, Any]:
     return Workflow("gate").wait_for(GO).step("answer", lambda ctx: ctx.signals["go"])
 
@@ -100,6 +109,12 @@ class TestBesideALiveEngine:
         run.signal("go", 7)
         assert run.result(timeout=30) == 7
         assert engine.run("g").result(timeout=30) == 7
+
+    def test_texts_of_classes_of_their_own_are_texts(self, live: Client) -> None:
+        run = live.start(Text("gate"), id=Text("g"), key=Text("k"), business_key=Text("b"))
+        run.signal(Text("go"), 7, key=Text("once"))
+        assert run.result(timeout=30) == 7
+        assert [each.id for each in live.list_executions(business_key=Text("b"))] == ["g"]
 
     def test_a_start_is_answered_with_the_run_that_the_engine_has_begun(self, live: Client, engine: Engine) -> None:
         run = live.start("gate", tags={"who": "me"})
@@ -339,6 +354,8 @@ class TestMisuse:
             lambda client: client.start(7),
             lambda client: client.start("gate", id=""),
             lambda client: client.start("gate", key=""),
+            lambda client: client.start("gate", key="caf\ud800"),
+            lambda client: client.start("gate", version=7),
             lambda client: client.start("gate", object()),
             lambda client: client.start("gate", if_exists="ignore"),
             lambda client: client.start("gate", tags=7),
@@ -346,6 +363,8 @@ class TestMisuse:
             lambda client: client.signal("g", ""),
             lambda client: client.signal("g", "go", key=""),
             lambda client: client.cancel(""),
+            lambda client: client.cancel("g", reason="caf\ud800"),
+            lambda client: client.pause_schedule(7),
             lambda client: client.get_execution(7),
             lambda client: client.list_executions(7),
             lambda client: client.list_executions(limit=0),
