@@ -170,7 +170,8 @@ class Step(Generic[InputT_contra, R_co]):
     """
 
     def __init__(self, name: str, handler: Callable[..., Any], options: StepOptions) -> None:
-        make_step(name, handler, options)  # complain here, where the decorator stands
+        # Complain here, where the decorator stands; but its undo may come after it, by `compensate`.
+        make_step(name, handler, replace(options, compensate_on_failure=False))
         self.name = name
         self._handler = handler
         self._options = options

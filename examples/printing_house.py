@@ -1,10 +1,11 @@
-"""A printing house: one press that customers share in turns, a mail service that takes two letters a minute.
+"""A printing house: two presses that customers share in turns, a mail service that takes two letters a minute.
 
-Ada brings three jobs before anybody else comes. The press prints one at a time, an hour each, and the customers take
-turns, so that Bob and Cleo do not wait for all of hers. Stock is taken by one person at a time, whoever asks for it.
+Ada brings three jobs before anybody else comes. A press prints one job at a time, an hour each. The customers take
+turns, and nobody has both presses, so that Bob and Cleo do not wait for all of Ada's.
 
-    printed: Ada 1, Ada 2, Bob 1, Cleo 1, Ada 3
-      Ada 3 stood in line for 4 h
+    printed at 09:00: Ada 1, Bob 1
+    printed at 10:00: Ada 2, Cleo 1
+    printed at 11:00: Ada 3
     letters left at 14:00:00, 14:00:00, 14:00:30, 14:01:00, 14:01:30
 """
 
@@ -29,7 +30,7 @@ class Job:
 
 
 class House:
-    """The press and the mail; a repeated key does nothing more."""
+    """The presses and the mail; a repeated key does nothing more."""
 
     def __init__(self) -> None:
         self.printed: dict[str, str] = {}
@@ -61,7 +62,9 @@ def notify(ctx: Context[list[str]]) -> str:
 
 
 printing = (
-    Workflow("printing", input=Job, concurrency=Concurrency(1, key="customer")).step(print_job).sleep("cool down", 3600)
+    Workflow("printing", input=Job, concurrency=Concurrency(2, key="customer", per_key=1))
+    .step(print_job)
+    .sleep("cool down", 3600)
 )
 mailing = Workflow("mailing", input=list[str]).for_each(lambda ctx: ctx.input, notify, concurrency=5)
 workflows = (printing, mailing)
@@ -90,12 +93,11 @@ def main() -> None:
         Engine(sys.argv[1] if sys.argv[1:] else f"{folder}/house.db", *workflows) as engine,
     ):
         ends = drive(engine)
-        jobs = sorted(
-            (ends[f"{job.customer} {job.number}"] for job in JOBS), key=lambda run: run.steps["print"].started_at
-        )
-        print(f"printed: {', '.join(run.steps['print'].result for run in jobs)}")
-        waited = jobs[-1].steps["print"].started_at - jobs[-1].created_at
-        print(f"  {jobs[-1].id} stood in line for {waited.total_seconds() / 3600:g} h")
+        printed: dict[str, list[str]] = {}
+        for job in engine.list_executions("printing", order="oldest"):
+            printed.setdefault(f"{job.steps['print'].started_at:%H:%M}", []).append(job.id)
+        for hour, jobs in sorted(printed.items()):
+            print(f"printed at {hour}: {', '.join(jobs)}")
         left = [f"{record.completed_at:%H:%M:%S}" for record in ends["letters"].steps.values()]
         print(f"letters left at {', '.join(sorted(left))}")
 

@@ -20,6 +20,7 @@ from perdure import (
     Workflow,
     WorkflowCancelled,
     WorkflowFailed,
+    step,
 )
 from perdure.testing import assert_events, record, restart
 from perdure.testing.freezing import START
@@ -126,6 +127,22 @@ def test_a_failed_step_that_says_so_is_undone_first_and_has_no_result(lab: Engin
 
     assert undo.done == ["fail", "a"]
     assert results == [None]
+
+
+def test_a_failed_step_is_undone_by_an_undo_that_is_decorated_after_it(lab: Engine) -> None:
+    undone = []
+
+    @step(retry=1, compensate_on_failure=True)
+    def charge() -> None:
+        raise ValueError
+
+    @charge.compensate
+    def refund() -> None:
+        undone.append("charge")
+
+    failed(lab, Workflow("w").step(charge))
+
+    assert undone == ["charge"]
 
 
 def test_an_undo_that_fails_is_recorded_and_the_others_still_run(lab: Engine) -> None:

@@ -136,6 +136,9 @@ BUILDING = {
     "compensate_on_failure without compensate": wrong(
         lambda _: flow().step("a", act, compensate_on_failure=True), DefinitionError, "'a'", "compensate"
     ),
+    "@step(compensate_on_failure=True) without an undo": wrong(
+        lambda _: flow().step(step(compensate_on_failure=True)(act)), DefinitionError, "'act'", "compensate"
+    ),
     "a compensation of two arguments": wrong(
         lambda _: flow().step("a", act, compensate=Compensation(lambda a, b: 1)), DefinitionError, "'a'", "compensate"
     ),
