@@ -6,7 +6,8 @@ call a handler, and of what the user gives it asks only whether it could be call
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from datetime import datetime
 from itertools import zip_longest
@@ -156,7 +157,7 @@ class Draft:
         if not bodies:
             msg = f"workflow {self.name!r}: an empty parallel group; give it at least one step"
             raise DefinitionError(msg)
-        strands = tuple((body.nodes[0].name, body) for body in bodies)
+        strands = tuple(zip(_labels(bodies), bodies, strict=True))
         name = f"parallel({','.join(label for label, _ in strands)})"
         policy = check_tolerance(policy, name, size=len(strands))
         self._add(ParallelNode(name, strands, policy, automatic=True))
@@ -347,3 +348,11 @@ class Draft:
         self.types.extend(fragment.types)
         body = Body(tuple(fragment.nodes))
         return body.parking() if fragment.on_exhausted == "park" else body
+
+
+def _labels(strands: list[Body]) -> Iterator[str]:
+    """Yield what each strand is called: its first node's name, with a number where gates or choices are alike."""
+    taken: Counter[str] = Counter()
+    for name in (strand.nodes[0].name for strand in strands):
+        taken[name] += 1
+        yield name if taken[name] == 1 else f"{name}#{taken[name]}"

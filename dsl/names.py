@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from inspect import isroutine
 from typing import Any
 
 from .errors import DefinitionError
 from .facts import without_turn
 
-__all__ = ["check_name"]
+__all__ = ["check_name", "name_of"]
 
 _LONGEST = 200
 _RESERVED = re.compile(r"__|sub:")
@@ -38,3 +39,9 @@ def check_name(name: Any, kind: str) -> str:
         msg = f"the {kind} name {name!r} is reserved: names may not end like a loop's turn, '@' and digits"
         raise DefinitionError(msg)
     return name
+
+
+def name_of(function: Any) -> str:
+    """Return what a message calls a function: a partial by what is in it, any other object by its class."""
+    inner = function.func if isinstance(function, partial) else function
+    return str(getattr(inner, "__qualname__", type(inner).__qualname__))

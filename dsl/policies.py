@@ -139,11 +139,11 @@ class Retry:
 
     def delay(self, failures: int, chance: float) -> float:
         """Return the seconds to wait after so many failures; ``chance`` in [0, 1) draws the jitter."""
-        maximum = seconds(self.maximum, "retry: maximum")
+        initial, maximum = seconds(self.initial, "retry: initial"), seconds(self.maximum, "retry: maximum")
         try:
-            base = seconds(self.initial, "retry: initial") * self.factor ** (failures - 1)
+            base = initial * self.factor ** (failures - 1)
         except OverflowError:
-            return maximum
+            return maximum if initial else 0.0
         return min(base + base * self.jitter * chance, maximum)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, overload
 from .context import Context
 from .errors import DefinitionError, NotSendable
 from .limits import Rate, bucket_of
-from .names import check_name
+from .names import check_name, name_of
 from .nodes.step import StepNode
 from .options import StepOptions
 from .policies import (
@@ -47,7 +47,7 @@ def check_handler(handler: Callable[..., Any], what: str, *, arguments: int = 1)
         msg = f"{what}: expected a function, got {handler!r}{called}"
         raise DefinitionError(msg)
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
-        msg = f"{what}: {handler.__name__!r} is a generator function; a handler returns its result"
+        msg = f"{what}: {name_of(handler)!r} is a generator function; a handler returns its result"
         raise DefinitionError(msg)
     try:
         signature = inspect.signature(handler)
@@ -59,7 +59,7 @@ def check_handler(handler: Callable[..., Any], what: str, *, arguments: int = 1)
         except TypeError:
             continue
         return handler
-    msg = f"{what}: {getattr(handler, '__name__', handler)!r} must take the context or nothing, not {signature}"
+    msg = f"{what}: {name_of(handler)!r} must take the context or nothing, not {signature}"
     raise DefinitionError(msg)
 
 

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from ..context import Context
 from ..draft import Draft
 from ..errors import DefinitionError
+from ..names import name_of
 from ..options import StepOptions
 from ..steps import Step
 
@@ -56,10 +57,11 @@ class Verbs(Generic[InputT]):
 
     def _build(self, block: Any, fresh: Verbs[Any], what: str) -> None:
         hint = 'a block adds nodes to the builder it is given: lambda w: w.step("name", handler)'
+        called = name_of(block)
         try:
             inspect.signature(block).bind(fresh)
         except TypeError:
-            msg = f"workflow {self._draft.name!r}: {what}: {block.__qualname__!r} does not take one argument; {hint}"
+            msg = f"workflow {self._draft.name!r}: {what}: {called!r} does not take one argument; {hint}"
             raise DefinitionError(msg) from None
         except ValueError:  # a builtin without a signature
             pass
@@ -69,7 +71,7 @@ class Verbs(Generic[InputT]):
             if error.obj is not fresh:
                 raise
             msg = (
-                f"workflow {self._draft.name!r}: {what}: {block.__qualname__!r} asks the builder it is given for "
+                f"workflow {self._draft.name!r}: {what}: {called!r} asks the builder it is given for "
                 f"{error.name!r}, which it does not have; {hint}"
             )
             raise DefinitionError(msg) from None
@@ -77,5 +79,5 @@ class Verbs(Generic[InputT]):
             close = getattr(left, "close", None)
             if callable(close):  # what an async handler returns: it must not warn that nobody awaits it
                 close()
-            msg = f"workflow {self._draft.name!r}: {what}: {block.__qualname__!r} is a handler, not a block; {hint}"
+            msg = f"workflow {self._draft.name!r}: {what}: {called!r} is a handler, not a block; {hint}"
             raise DefinitionError(msg)

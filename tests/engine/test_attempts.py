@@ -60,6 +60,12 @@ def test_a_delay_never_grows_beyond_its_maximum(lab: Engine) -> None:
     assert flaky.calls == after(1, 5, 5, 5)
 
 
+def test_a_delay_of_nothing_stays_nothing_however_often_an_attempt_fails() -> None:
+    retry = Retry(attempts=10_000, initial=0)
+
+    assert {retry.delay(failures, 0.5) for failures in (1, 1000, 2000, 9999)} == {0}
+
+
 def test_retry_after_chooses_the_next_delay(lab: Engine) -> None:
     flaky = Flaky(RetryAfter(100), RetryAfter(timedelta(minutes=5)), RetryAfter(0))
     run = lab.register(Workflow("w").step("flaky", flaky, retry=4)).start("w")

@@ -35,6 +35,25 @@ def ended(engine: Engine, workflow: Workflow[Any, Any], input: Any = None) -> Ex
 # ---- how many must succeed
 
 
+def test_strands_that_begin_alike_each_leave_a_result(lab: Engine) -> None:
+    workflow = Workflow("w").parallel(
+        lambda strand: strand.wait_for("paid"),
+        lambda strand: strand.wait_for("paid"),
+        lambda strand: strand.branch(lambda: "a").path("a", lambda path: path.step("left", lambda: "left")),
+        lambda strand: strand.branch(lambda: "a").path("a", lambda path: path.step("right", lambda: "right")),
+    )
+    run = lab.register(workflow).start(workflow)
+    run.signal("paid", 1)
+    run.signal("paid", 2)
+
+    assert run.wait(10).result == {
+        "__waitFor:paid": 1,
+        "__waitFor:paid#2": 2,
+        "branch(a)": "left",
+        "branch(a)#2": "right",
+    }
+
+
 def three(**options: Any) -> Workflow[Any, Any]:
     return (
         Workflow("w")

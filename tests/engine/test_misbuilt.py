@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -81,6 +82,8 @@ HANDLERS: dict[str, tuple[Any, str]] = {
     "a function of two arguments": (lambda a, b: 1, "must take the context or nothing"),
     "a generator": (generator, "is a generator function"),
     "an async generator": (async_generator, "is a generator function"),
+    "a part of a generator": (partial(generator, 1), "'generator' is a generator function"),
+    "a part of a function": (partial(lambda a, b, c: 1, 1), "must take the context or nothing"),
 }
 
 HANDLED: dict[str, Callable[[Any], Any]] = {
@@ -112,6 +115,12 @@ BUILDING = {
     ),
     "a handler that asks the builder for its input": wrong(
         lambda _: flow().parallel(lambda ctx: ctx.input), DefinitionError, "parallel", "'input'", "w.step("
+    ),
+    "a block that takes two builders": wrong(
+        lambda _: flow().parallel(partial(lambda a, b, c: None, 1)), DefinitionError, "does not take one argument"
+    ),
+    "a part of a handler as a block": wrong(
+        lambda _: flow().parallel(partial(lambda a, b: 1, 1)), DefinitionError, "is a handler, not a block", "w.step("
     ),
     "a step object with options": wrong(
         lambda _: flow().step(step("a")(act), retry=3), DefinitionError, "'a'", "@step"
