@@ -14,6 +14,7 @@ from .definition import Definition
 from .draft import Draft
 from .limits import Concurrency
 from .policies import Duration, OnExhausted
+from .spelling import spelt
 from .steps import Step
 from .verbs.children import ChildVerbs
 from .verbs.choices import ChoiceVerbs
@@ -34,6 +35,7 @@ I2 = TypeVar("I2")
 R = TypeVar("R")
 
 
+@spelt
 class Workflow(
     StepVerbs[InputT],
     ChoiceVerbs[InputT],

@@ -23,6 +23,7 @@ from .dsl.errors import (
     UsageError,
 )
 from .dsl.policies import Duration
+from .dsl.spelling import spelt
 from .dsl.workflow import Workflow
 from .extension import Extension, Extensions
 from .looking import Looking
@@ -44,6 +45,7 @@ OutputT = TypeVar("OutputT")
 T = TypeVar("T")
 
 
+@spelt
 class Client(AskingVerbs, TimetableVerbs, Face[int | None]):
     """Talks to the engines on a database, and runs nothing.
 

@@ -16,6 +16,7 @@ from . import arguments
 from .actors.annexes import Given
 from .actors.bus import Listener
 from .dsl.errors import UsageError
+from .dsl.spelling import spelt
 from .dsl.workflow import Workflow
 from .extension import Extension, Extensions
 from .looking import Looking
@@ -40,6 +41,7 @@ logger = logging.getLogger("perdure")
 RunHandle = Run
 
 
+@spelt
 class Engine(
     WorkflowVerbs,
     StartVerbs,

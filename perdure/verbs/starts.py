@@ -189,6 +189,9 @@ class StartVerbs(DrivingVerbs):
             UnknownSignal: no gate waits for this name; nothing was started.
         """
         self._machine.check_open("signal")
+        if unknown := options.keys() - StartOptions.__annotations__.keys():
+            msg = f"got an unexpected keyword argument {min(unknown)!r}"
+            raise TypeError(msg)
         if options.get("id") is None and options.get("key") is None:
             msg = "signal_with_start needs id or key: it says which run is meant"
             raise UsageError(msg)

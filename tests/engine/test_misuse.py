@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 import pytest
 
 from perdure import (
+    Client,
     Context,
     DefinitionError,
     DuplicateExecution,
@@ -30,7 +31,7 @@ from perdure import (
     WorkflowFailed,
 )
 
-from .wrongs import PAST_A_YEAR, act, check, wrong
+from .wrongs import PAST_A_YEAR, act, check, flow, wrong
 
 
 @dataclass
@@ -398,6 +399,59 @@ def test_every_call_on_a_closed_engine_says_that_it_is_closed(call: str) -> None
 
     with pytest.raises(EngineClosed, match=r"this engine is closed; open a new Engine on the same database"):
         CLOSED[call](engine)
+
+
+MISSPELT: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "an engine": (lambda _: cast("Any", Engine)(concurency=3), "Engine.__init__() … 'concurency'; … 'concurrency'?"),
+    "a start": (lambda s: s.engine.start("order", dely=3), "Engine.start() … 'dely'; … 'delay'?"),
+    "a start with a signal": (
+        lambda s: s.engine.signal_with_start("order", None, "go", id="a", bussiness_key="b"),
+        "Engine.signal_with_start() … 'bussiness_key'; … 'business_key'?",
+    ),
+    "a client": (
+        lambda s: cast("Any", Client)(s.engine.path).start("order", kye="a"),
+        "Client.start() … 'kye'; … 'key'?",
+    ),
+    "a step": (lambda _: flow().step("a", act, retries=3), "Workflow.step() … 'retries'; … 'retry'?"),
+    "items": (
+        lambda _: flow().for_each(act, "a", act, concurency=3),
+        "Workflow.for_each() … 'concurency'; … 'concurrency'?",
+    ),
+    "a gate": (
+        lambda _: flow().wait_any("a", remind_evry=3),
+        "Workflow.wait_any() … 'remind_evry'; … 'remind_every'?",
+    ),
+    "a block": (
+        lambda _: flow().parallel(lambda w: w.step("a", act, retries=3)),
+        "Workflow.step() … 'retries'; … 'retry'?",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MISSPELT)
+def test_a_misspelt_option_is_refused_by_the_name_of_the_call_with_the_nearest_one(what: str, stage: Stage) -> None:
+    call, message = MISSPELT[what]
+
+    with pytest.raises(TypeError) as error:
+        call(stage)
+
+    name, option, nearest = message.split(" … ")
+    assert str(error.value) == f"{name} got an unexpected keyword argument {option} did you mean {nearest}"
+
+
+def test_an_argument_left_out_is_asked_for_by_the_name_of_the_call(stage: Stage) -> None:
+    with pytest.raises(TypeError, match=r"^Engine\.start\(\) missing 1 required positional argument: 'workflow'$"):
+        cast("Any", stage.engine).start()
+
+
+def test_a_type_error_that_is_not_the_calls_own_is_left_as_it_is() -> None:
+    def block(builder: object) -> None:
+        cast("Any", sorted)([], kye=builder)
+
+    with pytest.raises(TypeError, match="kye") as error:
+        flow().parallel(block)
+
+    assert "Workflow" not in str(error.value)
 
 
 def test_a_refused_engine_leaves_no_file_and_no_lock(tmp_path: Path) -> None:
