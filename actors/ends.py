@@ -56,6 +56,8 @@ class RunEnds(RunActor):
         if self.row.state != State.COMPENSATING:
             course.change_row(state=State.COMPENSATING, error=error, finished_at=None)
             course.emit(ev.WorkflowCompensating, error=error)
+        elif self.row.error is None:  # why it had been set aside stood in its place
+            course.change_row(error=error)
         course.rolling_back = True
         course.walk = Walk(roll_back(debts), course.journal)
 

@@ -207,6 +207,35 @@ def test_a_run_that_is_being_undone_is_judged_too(tmp_path: Path) -> None:
         assert heir.run("x").wait(PATIENCE).rollback == "complete"
 
 
+def test_a_run_that_was_set_aside_while_it_was_being_undone_still_knows_why_it_is(tmp_path: Path) -> None:
+    told: list[tuple[str, str | None]] = []
+
+    def undo_a(ctx: Context[Any]) -> None:
+        told.append((ctx.idempotency_key, ctx.failure.message if ctx.failure is not None else None))
+        if len(told) == 1:
+            raise RuntimeError("not now")
+
+    def fail() -> None:
+        raise RuntimeError("no stock")
+
+    def flow(first: str) -> Flow:
+        return Workflow("flow").step(first, lambda: 1, compensate=undo_a).step("b", fail, retry=1)
+
+    path = tmp_path / "runs.db"
+    engine = Engine(path, flow("a"), durability="normal")
+    engine.start("flow", id="x").wait(PATIENCE, until="compensating")
+    engine.close(force=True)
+    with Engine(path, flow("renamed"), durability="normal") as wrong:
+        assert wrong.run("x").wait(PATIENCE).state == "quarantined"
+    with Engine(path, flow("a"), durability="normal") as heir:
+        heir.resume("x")
+        ended = heir.run("x").wait(PATIENCE)
+    assert told == [("x:undo:a", "no stock")] * 2
+    assert (ended.state, ended.rollback) == ("failed", "complete")
+    assert ended.error is not None
+    assert ended.error.message == "no stock"
+
+
 def test_a_run_that_has_not_begun_goes_on_whatever_has_changed(build: Any, tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     with Engine(path, build(*OLD), durability="normal") as engine:

@@ -69,6 +69,7 @@ def test_the_command_line_replays_and_counts(capsys: pytest.CaptureFixture[str])
         pytest.param(102606, id="an answer is not given on the word of a turn that was dropped"),
         pytest.param(103203, id="a signal is not acknowledged under the number of an engine that was taken over"),
         pytest.param(200071, id="a late answer wakes no run of another engine"),
+        pytest.param(541302, id="a run that was set aside while it was being undone still knows why it is"),
         pytest.param(200281, id="what was decided before a take-over is not written after it"),
     ],
 )
