@@ -161,17 +161,20 @@ class ThreadLanes:
     # ---- the core's lane
 
     def core(self) -> None:
-        """Run one cycle here if nothing else is going on; otherwise the dispatcher will see the mail.
+        """Run cycles here while nothing else is going on; otherwise the dispatcher will see the mail.
 
         In line only when alone: elsewhere it would break up the groups that share a commit.
         """
+        if self._turn.locked():  # whoever has it looks for mail once it is given back
+            return
         if len(self._held) > _ALONE:
             self.wake()
             return
         if not self._turn.acquire(blocking=False):
             return
         try:
-            self._cycle()
+            while self._cycle() and len(self._held) <= _ALONE:
+                pass
         finally:
             self._turn.release()
         self.wake()

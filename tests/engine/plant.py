@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 from perdure import (
@@ -40,6 +41,11 @@ class Plant:
     @property
     def names(self) -> list[str]:
         return [name for name, _ in self.ran]
+
+    @property
+    def order(self) -> list[str]:
+        """Names as they ran one after the other; a crash may have had one of them run again, or not."""
+        return [name for name, _ in groupby(self.names)]
 
 
 def run(engine: Engine, *workflows: Flow, **options: Any) -> str:

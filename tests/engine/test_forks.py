@@ -36,7 +36,7 @@ def test_a_fork_begins_at_its_step_with_what_was_recorded_before(lab: Engine) ->
 
     assert state(engine, "fork") == "completed"
     assert engine.run("fork").result(PATIENCE) == [2, "z", "other", "each:1"]
-    assert plant.names == ["each:1", "each:2", "z"]
+    assert plant.order == ["each:1", "each:2", "z"]
     assert fork.id == "fork"
     forked = engine.get_execution("fork")
     assert forked is not None

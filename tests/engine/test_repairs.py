@@ -141,7 +141,8 @@ def test_a_retry_takes_the_failed_child_along(crash: str, lab: Engine) -> None:
     engine = restart(lab) if crash else lab
 
     assert state(engine) == "completed"
-    assert plant.names == ["p1", "c1", "c2", "c2", "p2"]
+    assert plant.order == ["p1", "c1", "c2", "p2"]
+    assert plant.names.count("c2") >= 2
     assert len(engine.list_executions("child")) == 1
 
 
