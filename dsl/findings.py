@@ -6,7 +6,7 @@ function of the user's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from itertools import pairwise
@@ -56,10 +56,14 @@ class Finding:
         return f"{self.level}: {self.message} [{self.code}]"
 
 
-def check(definition: Definition) -> list[Finding]:
-    """Return everything that was found, in order of the graph, the worst of a node first."""
+def check(definition: Definition, others: Iterable[Definition] = ()) -> list[Finding]:
+    """Return everything that was found, in order of the graph, the worst of a node first.
+
+    ``others`` are looked into where the definition starts them as sub-workflows.
+    """
     order = {node.name: index for index, node in reversed(list(enumerate(definition.body.every())))}
     found = {finding: None for each in _CHECKS for finding in each(definition)}
+    found |= dict.fromkeys(_children_in_its_own_line(definition, [definition, *others]))
     return sorted(found, key=lambda finding: (order[finding.node], list(Level).index(finding.level)))
 
 
@@ -217,6 +221,42 @@ _MOST_DELAYS: Final = 1000
 def _delays(retry: Retry) -> float:
     exact = sum(retry.delay(failures, 0.0) for failures in range(1, min(retry.attempts, _MOST_DELAYS)))
     return exact + max(0, retry.attempts - _MOST_DELAYS) * seconds(retry.maximum, "maximum")
+
+
+# ---- slots
+
+
+def _children_in_its_own_line(definition: Definition, known: Collection[Definition]) -> Iterator[Finding]:
+    """Yield the sub-workflows that wait for a slot while this one holds one of the same and waits for them."""
+    if (slots := _slots(definition)) is None:
+        return
+    for node in definition.body.every():
+        for child in node.children():
+            if way := _way_to(slots, child, known, ()):
+                *through, last = way
+                started = f", started through {', '.join(map(repr, through))}," if through else ""
+                text = (
+                    f"the sub-workflow {last!r}{started} needs a slot of {slots!r}, of which the run that waits for it"
+                    f" holds one: once such runs hold all slots, they wait for ever; give {last!r} a limit of its own"
+                )
+                yield Finding(Level.WARNING, "own-slot", node.name, text)
+
+
+def _slots(definition: Definition) -> str | None:
+    """Return the name of the slots of which each run needs one."""
+    return None if definition.pool is None else definition.pool.name or definition.name
+
+
+def _way_to(slots: str, name: str, known: Collection[Definition], way: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names from a workflow on to the first that needs one of these slots; empty if there is none."""
+    if name in way:
+        return ()
+    way = (*way, name)
+    same = [one for one in known if one.name == name]
+    if any(_slots(one) == slots for one in same):
+        return way
+    ways = (_way_to(slots, child, known, way) for one in same for child in sorted(one.children))
+    return next(filter(None, ways), ())
 
 
 _CHECKS: Final = (

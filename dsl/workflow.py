@@ -175,15 +175,19 @@ class Workflow(
 
         return to_svg(self._figure())
 
-    def check(self) -> list[Finding]:
+    def check(self, *others: Workflow[Any, Any]) -> list[Finding]:
         """Return what is allowed and still looks wrong, in order of the graph.
 
         Paths that nobody takes, look-ups of what need not be there, loops without end, waits without a timeout, steps
-        without compensation that seem to act, and what may take longer than it has. None of it stops anything.
+        without compensation that seem to act, what may take longer than it has, and sub-workflows that wait for a slot
+        of the limit that this workflow holds one of. None of it stops anything.
+
+        Args:
+            others: Workflows to look into where this one starts them as sub-workflows, of which it knows the name only.
         """
         from .findings import check
 
-        return check(self._draft.definition())
+        return check(self._draft.definition(), [other._draft.definition() for other in others])  # noqa: SLF001 - one of us
 
     def _figure(self) -> Figure:
         from .diagram import draw

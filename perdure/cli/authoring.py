@@ -164,7 +164,8 @@ def check(ctx: click.Context, *, workflow: str, as_json: bool) -> None:
 
     Nothing is run. The exit code is 1 if there are errors or warnings.
     """
-    found = [(one, finding) for one in load_all(workflow) for finding in one.check()]
+    known = load_all(workflow.partition(":")[0])
+    found = [(one, finding) for one in load_all(workflow) for finding in one.check(*known)]
     if as_json:
         print_json({"findings": [{"workflow": one.name, **plain(finding)} for one, finding in found]})
     else:

@@ -159,7 +159,7 @@ class Desk:
                 "name": workflow.name,
                 "version": workflow.version,
                 "form": form_of(workflow.definition().input_type),
-                "findings": [str(finding) for finding in workflow.check()],
+                "findings": [str(finding) for finding in workflow.check(*self._workflows().values())],
             }
         return self._defined[workflow]
 

@@ -189,6 +189,17 @@ def test_check_lists_what_it_finds_and_ends_with_1(run: Perdure, ask: Ask, folde
     assert [finding["code"] for finding in ask("check", "flows")["findings"]] == ["look-up", "endless-wait"]
 
 
+def test_check_looks_into_the_sub_workflows_of_the_module(run: Perdure, folder: Path) -> None:
+    (folder / "flows.py").write_text(
+        "from perdure import Concurrency, Workflow\n"
+        "gpu = Concurrency(1, name='gpu')\n"
+        "w = Workflow('w', concurrency=gpu).sub_workflow('v')\n"
+        "v = Workflow('v', concurrency=gpu).map('m', lambda ctx: 1)\n"
+    )
+
+    assert "the sub-workflow 'v' needs a slot of 'gpu'" in run("check", "flows:w").stdout
+
+
 def test_graph_draws_in_each_language(run: Perdure, flows: Path, folder: Path) -> None:
     assert run("graph", "flows:good").stdout.startswith("flowchart TD\n")
     assert run("graph", "flows:good", "-f", "dot").stdout.startswith('digraph "good" {\n')

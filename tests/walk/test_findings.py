@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given, settings
 
-from perdure import Compensation, Context, Finding, Retry, Signal, Workflow, step
+from perdure import Compensation, Concurrency, Context, Finding, Retry, Signal, Workflow, step
 
 from .generated import Plan, build, plans
 
@@ -301,6 +301,50 @@ def test_very_many_attempts_are_added_up_at_once() -> None:
     flow = Workflow("w", timeout=60).step("a", lambda: 1, retry=Retry(attempts=10**9, initial=1, factor=1))
 
     assert found(flow) == [("warning", "a")]
+
+
+# ---- slots
+
+
+def test_a_sub_workflow_that_waits_for_the_slot_of_its_parent_is_found() -> None:
+    parent = Workflow("parent", concurrency=Concurrency(2, name="gpu")).step("a", act).sub_workflow("child")
+    child = Workflow("child", concurrency=Concurrency(5, name="gpu")).step("b", act)
+
+    assert found(parent, "own-slot") == [], "of a sub-workflow it knows only the name"
+    assert str(parent.check(child)[-1]) == (
+        "warning: the sub-workflow 'child' needs a slot of 'gpu', of which the run that waits for it holds one: "
+        "once such runs hold all slots, they wait for ever; give 'child' a limit of its own [own-slot]"
+    )
+    assert found(child, "own-slot") == []
+
+
+def test_it_is_found_through_other_sub_workflows_and_wherever_it_is_started() -> None:
+    parent = Workflow("parent", concurrency=Concurrency(1, name="gpu")).do_while(
+        lambda ctx: ctx.input, lambda w: w.sub_workflow("middle")
+    )
+    middle = Workflow("middle", concurrency=1).sub_workflow("middle too")
+    middle_too = Workflow("middle too").sub_workflow("middle").sub_workflow("child")
+    child = Workflow("child", concurrency=Concurrency(1, name="gpu")).step("b", act)
+
+    (finding,) = (each for each in parent.check(middle, middle_too, child) if each.code == "own-slot")
+
+    assert "the sub-workflow 'child', started through 'middle', 'middle too', needs a slot" in finding.message
+    (finding,) = middle.check(middle_too, child)
+    assert "'middle', started through 'middle too', needs a slot of 'middle'" in finding.message
+
+
+@pytest.mark.parametrize("limit", [{"concurrency": 1}, {"singleton": True}])
+def test_a_workflow_that_starts_itself_and_needs_a_slot_is_found_by_itself(limit: dict[str, Any]) -> None:
+    flow = Workflow("w", **limit).branch(lambda ctx: ctx.input).path("again", lambda w: w.sub_workflow("w"))
+
+    assert found(flow, "own-slot") == [("warning", "sub:w")]
+
+
+def test_a_sub_workflow_with_a_limit_of_its_own_or_none_is_all_right() -> None:
+    own, none = Workflow("own", concurrency=1).step("a", act), Workflow("none").step("a", act)
+
+    assert Workflow("w", concurrency=1).sub_workflow("own").sub_workflow("none").check(own, none) == []
+    assert Workflow("w").sub_workflow("w").check() == []
 
 
 # ---- the check as a whole
