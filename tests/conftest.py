@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from perdure.testing.pooler import Pooler, bouncer
 from perdure.testing.postgres_server import PostgresServer, SharedServer, programs
 
 # An installed perdure has brought its plugin itself by now; one that is only a checkout has not.
@@ -95,49 +96,50 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--sim-seed", type=int, default=0, metavar="N", help="seed of the first simulated history")
 
 
-SAMPLED = 12
-"""Of the tests that can be run on either store, one in so many is run on a server as well, unless it says `whole`."""
+SAMPLED = {"server": 12, "pooled": 60}
+"""Of the tests that can be run anywhere, one in so many is run on a server, and on one behind a pooler, as well."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Have every test that asks for a location run on a file and on a server."""
+    """Have every test that asks for a location run on a file, on a server, and on one that is behind a pooler."""
     if "location" in metafunc.fixturenames:
         places = [pytest.param("file", id=pytest.HIDDEN_PARAM)]
         if metafunc.definition.get_closest_marker("on_a_file") is None:
-            places.append(pytest.param("server", id="server"))
+            places += [pytest.param(place, id=place) for place in SAMPLED]
         metafunc.parametrize("location", places, indirect=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is not to be run on a server this time."""
     stores = config.getoption("stores")
-    left = [item for item in items if _is_on_server(item) and not _is_chosen(item, stores)]
+    left = [item for item in items if (place := _place_of(item)) in SAMPLED and not _is_chosen(item, place, stores)]
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in set(left)]
 
 
-def _is_on_server(item: pytest.Item) -> bool:
-    return (
-        isinstance(item, pytest.Function)
-        and getattr(item, "callspec", None) is not None
-        and (item.callspec.params.get("location") == "server")
-    )
+def _place_of(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    return "file" if callspec is None else str(callspec.params.get("location", "file"))
 
 
-def _is_chosen(item: pytest.Item, stores: str) -> bool:
+def _is_chosen(item: pytest.Item, place: str, stores: str) -> bool:
     if stores == "sample":
-        whole = item.get_closest_marker("on_every_store") is not None
-        return whole or zlib.crc32(item.nodeid.encode()) % SAMPLED == 0
+        whole = place == "server" and item.get_closest_marker("on_every_store") is not None
+        return whole or zlib.crc32(item.nodeid.encode()) % SAMPLED[place] == 0
     return stores == "all"
 
 
 @pytest.fixture
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a database is, which does not exist yet: a file, or one on a server."""
-    if getattr(request, "param", "file") == "server":
-        return str(request.getfixturevalue("postgres_url"))
-    return str(tmp_path / "runs.db")
+    """Where a database is, which does not exist yet: a file, or one on a server, behind a pooler or not."""
+    match getattr(request, "param", "file"):
+        case "server":
+            return str(request.getfixturevalue("postgres_url"))
+        case "pooled":
+            return str(request.getfixturevalue("pooled_url"))
+        case _:
+            return str(tmp_path / "runs.db")
 
 
 @pytest.fixture(scope="session")
@@ -158,6 +160,24 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     url = postgres.borrow()
     yield url
     postgres.give_back(url)
+
+
+@pytest.fixture(scope="session")
+def pooler(postgres: PostgresServer) -> Iterator[Pooler]:
+    """Start a pooler before the server, for this process alone."""
+    program = bouncer()
+    if program is None:
+        pytest.skip("there is no PgBouncer here")
+    one = Pooler(postgres, program)
+    one.start()
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def pooled_url(postgres_url: str, pooler: Pooler) -> str:
+    """Give the address of an empty database by way of a pooler."""
+    return pooler.url(postgres_url)
 
 
 @pytest.fixture(scope="session")

@@ -80,6 +80,7 @@ class PostgresServer:
 
     Attributes:
         folder: Where it keeps everything, its socket as well.
+        user: Whose its processes are: words for `subprocess`.
     """
 
     def __init__(self, folder: Path, home: Path, *, settings: dict[str, object] | None = None) -> None:
@@ -87,11 +88,11 @@ class PostgresServer:
         self.folder = folder
         self._home = home
         self._settings = {**_SETTINGS, **(settings or {})}
-        self._as: dict[str, Any] = {}
+        self.user: dict[str, Any] = {}
         self._spare: list[str] = []
         if os.getuid() == 0:
             user = next(pwd.getpwnam(name) for name in _USERS if _exists(name))
-            self._as = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+            self.user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
     def url(self, database: str = "postgres") -> str:
         """Return the address of one of its databases."""
@@ -101,9 +102,9 @@ class PostgresServer:
         """Start it, making its files first if there are none; it takes connections when this returns."""
         if not (self.folder / "data").exists():
             self.folder.mkdir(mode=0o755)
-            if self._as:
-                os.chown(self.folder, self._as["user"], self._as["group"])
-            if self._as and not self._home.is_relative_to("/usr"):  # in root's own folders nobody else may look
+            if self.user:
+                os.chown(self.folder, self.user["user"], self.user["group"])
+            if self.user and not self._home.is_relative_to("/usr"):  # in root's own folders nobody else may look
                 self._home = self._copied()
             self._run("initdb", "-D", "data", "-U", "perdure", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
         options = " ".join(f"-c {name}='{value}'" for name, value in self._settings.items())
@@ -166,7 +167,7 @@ class PostgresServer:
             stderr=subprocess.PIPE,
             timeout=_PATIENCE,
             check=False,
-            **self._as,
+            **self.user,
         )
         if done.returncode:
             raise RuntimeError(f"{program} has failed: {done.stderr.decode(errors='replace').strip()}")

@@ -21,7 +21,7 @@ from typing import Final, TypeVar
 
 import psycopg
 
-from ...dsl.errors import StoreError, UsageError
+from ...dsl.errors import StoreError, StoreUnavailable, UsageError
 from ..connection import Connection
 from ..faults import NOTHING_WRITTEN, OUTCOME_UNKNOWN
 from ..health import Ground
@@ -29,11 +29,12 @@ from ..kind import Durability, Progress
 from ..migrations import check_newest, check_version
 from .apart import ServerApart
 from .faults import explain
+from .footing import is_dead, keyspace_of, there
 from .hold import Other, Own
 from .joining import Joined, identity_of, part_of
 from .link import Link
 from .notices import ServerNotices
-from .presence import Presence, keyspace_of, there
+from .presence import Presence
 from .schema import migrate, version_of
 from .server import Server, Session
 
@@ -42,26 +43,14 @@ __all__ = ["ServerDatabase"]
 T = TypeVar("T")
 
 _IDLE: Final = 4
-_STALLED: Final = 3000
+_HEARD: Final[dict[str, object]] = {"idle_in_transaction_session_timeout": 3000}
 """Milliseconds after which the server ends a transaction in which nothing is said."""
 
 _MIGRATING: Final = 0
 """Number of the lock under which the schema is changed: no engine has it."""
 
-# A server may be set to less; if it is set to more, that is not for us to lessen.
-_DURABLE: Final = """
-    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
-"""
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _EXPLAINED: Final = (psycopg.Error, UnicodeEncodeError, OverflowError)
-# Engines that were there before the server was started are given time to come back to it; they are known to the second.
-_TAKE: Final = """
-    SELECT pg_try_advisory_lock($1, $2) WHERE NOT EXISTS (
-        SELECT 1 FROM workflow_engines WHERE id = $2
-        AND to_timestamp(started_at / 1000000.0) < date_trunc('second', pg_postmaster_start_time())
-        AND clock_timestamp() < pg_postmaster_start_time() + interval '3 seconds'
-    )
-"""
 _NUMBER_ON: Final = """
     SELECT setval(pg_get_serial_sequence('{table}', 'id'), coalesce(max(id), 0) + 1, false) FROM {table}
 """
@@ -85,6 +74,8 @@ class ServerDatabase:
         self._may_read = self._may_write = False
         self._idle: list[Session] = []
         self._guard = threading.Lock()
+        self._spell = self._server.spelling(self._settings, durable=durability == "full")
+        self._spell_writing = self._server.spelling({**self._settings, **_HEARD}, durable=durability == "full")
         self._joined = Joined()
         self.notices = ServerNotices(self._server, self._lent)
 
@@ -111,14 +102,14 @@ class ServerDatabase:
         self._may_write = True
         try:
             writer = self.writer
-            with self._explained(NOTHING_WRITTEN):
-                writer.execute("SELECT pg_advisory_lock(?, ?)", (self._keyspace, _MIGRATING))
-                try:
-                    migrate(writer, self.name)
-                    self._may_read = True
-                    return prepare(writer)
-                finally:
-                    writer.execute("SELECT pg_advisory_unlock(?, ?)", (self._keyspace, _MIGRATING))
+            # Of another session's transaction: so the lock can be had behind a pooler, and goes with the session.
+            with contextlib.closing(self._connect()) as guard, self._explained(NOTHING_WRITTEN):
+                lock = Link(guard, self._spell)
+                lock.execute("BEGIN")
+                lock.execute("SELECT pg_advisory_xact_lock(?, ?)", (self._keyspace, _MIGRATING))
+                migrate(writer, self.name)
+                self._may_read = True
+                return prepare(writer)
         except BaseException:
             self.close()
             raise
@@ -161,16 +152,16 @@ class ServerDatabase:
 
     @property
     def _purpose(self) -> str:
-        return f"perdure engine {self._engine} {self._keyspace:08x}" if self._engine else "perdure"
+        return _purpose_of(self._engine, self._keyspace) if self._engine else "perdure"
 
     def _connect(self, **settings: object) -> Session:
         self._check_process()
-        session = self._server.connect(purpose=self._purpose, settings={**self._settings, **settings})
+        session = self._server.connect(
+            purpose=self._purpose, settings={**self._settings, **settings}, durable=self._durability == "full"
+        )
         try:
             if not self._keyspace:
                 self._keyspace = keyspace_of(session)
-            if self._durability == "full":
-                session.execute(_DURABLE)
         except psycopg.Error as error:
             session.close()
             raise explain(error, self.name, NOTHING_WRITTEN) from error
@@ -183,7 +174,7 @@ class ServerDatabase:
         if not self._may_write:
             raise self._closed()
         if self._writer is None or self._writer.session.closed:
-            self._writer = Link(self._connect(idle_in_transaction_session_timeout=_STALLED))
+            self._writer = Link(self._connect(**_HEARD), self._spell_writing)
         return self._writer
 
     def _check_process(self) -> None:
@@ -250,6 +241,11 @@ class ServerDatabase:
         return result
 
     def _begin(self) -> Link:
+        if not self.notices.is_held(self._busy_seconds):
+            raise StoreUnavailable(
+                f"engine {self._engine} could not say to {self.name!r} that it lives for so long that others may take"
+                f" it for dead; {NOTHING_WRITTEN}"
+            )
         writer = self.writer
         try:
             writer.execute("BEGIN")
@@ -304,7 +300,7 @@ class ServerDatabase:
         """Give a transaction of its own, from any thread; what is not committed is undone."""
         with self._lent() as session:
             with self._explained(NOTHING_WRITTEN):
-                session.execute("BEGIN")
+                Link(session, self._spell).execute("BEGIN")
             try:
                 yield ServerApart(session, self.name)
             finally:
@@ -329,7 +325,7 @@ class ServerDatabase:
         presence = Presence(self._server, engine)
         self._engine = engine
         self.notices.use(presence)
-        self.writer.execute("SELECT set_config('application_name', ?, false)", (self._purpose,))
+        self._server.rename(self.writer.session, self._purpose)
         with self._guard:
             idle, self._idle = self._idle, []
         for session in idle:
@@ -337,15 +333,12 @@ class ServerDatabase:
         return Own(presence, self.notices)
 
     def try_hold(self, engine: int) -> Other | None:
-        """Take the lock of another engine, which is possible only when that is dead; end what is left of it."""
-        if self.notices.is_patient:
-            return None
+        """See whether another engine is dead; end what is left of it."""
         session = self.writer.session
-        found = session.execute(_TAKE, (self._keyspace, engine)).fetchone()
-        if found is None or not found[0]:
+        if self.notices.is_patient or not is_dead(session, self._keyspace, engine):
             return None
-        session.execute(_END_SESSIONS, (f"perdure engine {engine} {self._keyspace:08x}",))
-        return Other(session, self._keyspace, engine)
+        session.execute(_END_SESSIONS, (_purpose_of(engine, self._keyspace),))
+        return Other(session, engine)
 
     def is_held(self, engine: int) -> bool:
         """Tell whether an engine lives."""
@@ -375,6 +368,10 @@ class ServerDatabase:
         """
         del progress
         raise UsageError(f"{self.name!r} is on a server, which is copied by its own tools: pg_dump --file {path}")
+
+
+def _purpose_of(engine: int, keyspace: int) -> str:
+    return f"perdure engine {engine} {keyspace:08x}"
 
 
 def _is_sound(session: Session) -> bool:

@@ -31,17 +31,19 @@ class Own:
 
 
 class Other:
-    """The lock of an engine that is dead, while its runs are taken over."""
+    """An engine that is dead, while its runs are taken over.
 
-    def __init__(self, session: Session, keyspace: int, engine: int) -> None:
+    There is nothing to hold: who takes it over is told by its row, and its own right to write ends with that.
+    """
+
+    def __init__(self, session: Session, engine: int) -> None:
         self._session = session
-        self._key = (keyspace, engine)
+        self._engine = engine
 
     def close(self) -> None:
-        """Let go of it; a session that has ended has let go already."""
-        with contextlib.suppress(psycopg.Error):
-            self._session.execute("SELECT pg_advisory_unlock($1, $2)", self._key)
+        """Leave it as it is."""
 
     def remove(self) -> None:
-        """Let go of it: nothing is left behind."""
-        self.close()
+        """Remove its lease, if it had one, with what was sent to it."""
+        with contextlib.suppress(psycopg.Error):
+            self._session.execute("DELETE FROM workflow_presence WHERE address = $1", (self._engine,))

@@ -1,4 +1,7 @@
-"""The notices of a database: sent on any session, received by the presence of this process."""
+"""The notices of a database: sent on any session, received by the presence of this process.
+
+What is sent to an address that stands on a lease is a row, which its holder deletes; all else is PostgreSQL's NOTIFY.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,20 @@ import psycopg
 
 from ...dsl.errors import StoreError
 from ..notices import Post
-from .presence import Presence, channel, there
+from .footing import channel, there
+from .presence import Presence
 from .server import Server, Session
 
 __all__ = ["ServerNotices"]
 
 # A notice is nothing that must be on disk; so its transaction does not wait for that.
-_SEND = "SELECT pg_notify($1, $2) FROM (SELECT set_config('synchronous_commit', 'off', true)) AS hurry"
+_SEND = """
+    WITH hurry AS (SELECT set_config('synchronous_commit', 'off', true)), kept AS (
+        INSERT INTO workflow_notices (address, body)
+        SELECT address, $3 FROM workflow_presence, hurry WHERE address = $1 RETURNING id
+    )
+    SELECT pg_notify($2, $3) FROM hurry WHERE NOT EXISTS (SELECT 1 FROM kept)
+"""
 
 
 class ServerNotices:
@@ -52,6 +62,11 @@ class ServerNotices:
         presence = self._presence
         return presence is not None and presence.is_patient
 
+    def is_held(self, patience: float) -> bool:
+        """Tell whether nobody can take this process for dead; if they can, wait some real seconds for a change."""
+        presence = self._presence
+        return presence is None or presence.is_held(patience)
+
     def _there(self) -> Presence:
         """Return who is called; whoever is no engine is somebody from the first time on that it matters."""
         with self._guard:
@@ -79,7 +94,7 @@ class ServerNotices:
         try:
             target = channel(self._there().keyspace, address)
             with self._lent() as session:
-                session.execute(_SEND, (target, text))
+                session.execute(_SEND, (address, target, text))
         except (psycopg.Error, StoreError):
             return False
         return True

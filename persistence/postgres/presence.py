@@ -2,77 +2,49 @@
 
 Rules:
 
-1. Whoever has an address holds the advisory lock of that number in one session, and listens to the channel of that
-   name in the same one. So who can be called lives, and who lives can be called.
-2. The server ends that session when nothing was said in it for some seconds, by its own clock. So the lock of a
-   process that was stopped, or cut off, goes like that of one that died; and no clock is compared with another.
-3. Lost is not dead: a session that breaks is made anew, and only who was missed twice in a row is gone.
+1. Whoever has an address lives, and can be called under it: what it stands on (see `footing`) is both.
+2. Whoever was stopped, or cut off, loses its address like one that died: by the server's clock, and no clock is
+   compared with another.
+3. Lost is not dead: what an address stands on is made anew if it breaks, and only who was missed twice in a row is
+   gone.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import random
 import select
 import threading
 import time
-import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
 import psycopg
 
-from ...dsl.errors import StoreError, StoreUnavailable
-from ..faults import NOTHING_WRITTEN
+from ...dsl.errors import StoreError
 from ..notices import Post
-from .faults import explain
-from .server import Server, Session
+from .by_lease import ByLease
+from .by_session import BySession
+from .footing import Footing
+from .server import Server
 
-__all__ = ["Presence", "keyspace_of"]
+__all__ = ["Presence"]
 
 logger = logging.getLogger("perdure")
 
 _PULSE: Final = 0.5
-_SILENCE: Final = 3000
-"""Milliseconds after which the server gives us up."""
 
 _GRACE: Final = 3.0
-"""Real seconds for which, once a lost session is made anew, others are given time to do the same."""
+"""Real seconds for which, once what was lost is made anew, others are given time to do the same."""
 
-_SETTINGS: Final = {"idle_session_timeout": _SILENCE, "lock_timeout": 2000, "client_min_messages": "warning"}
 _TWICE: Final = 2
 _STRANGERS: Final = 1 << 30
 """Addresses from here on are of those who are no engines."""
 
-_LOCK: Final = "SELECT pg_try_advisory_lock($1, $2)"
-_UNLOCK: Final = "SELECT pg_advisory_unlock($1, $2)"
-_THERE: Final = """
-    SELECT objid::bigint FROM pg_locks
-    WHERE locktype = 'advisory' AND granted AND classid::bigint = $1 AND objsubid = 2
-    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-"""
-
-
-def keyspace_of(session: Session) -> int:
-    """Return what tells our locks and channels from those of others in one database: it depends on the schema."""
-    schema = session.execute("SELECT current_schema()").fetchone()
-    return zlib.crc32(f"perdure {schema}".encode()) & 0x7FFF_FFFF
-
-
-def there(session: Session, keyspace: int) -> set[int]:
-    """Return the addresses that are taken."""
-    return {int(row[0]) for row in session.execute(_THERE, (keyspace,)).fetchall()}
-
 
 class Presence:
-    """One address, as long as it is held.
-
-    Attributes:
-        address: The number.
-        keyspace: What our locks and channels have in common.
-    """
+    """One address, as long as it is held."""
 
     def __init__(self, server: Server, address: int | None) -> None:
         """Be there: others can see and call it when this returns.
@@ -84,41 +56,57 @@ class Presence:
         Raises:
             StoreUnavailable: The server cannot be reached, or somebody else has the address.
         """
-        self._server = server
         self._process = os.getpid()
-        self.address = random.randrange(_STRANGERS, 2 * _STRANGERS) if address is None else address  # noqa: S311
         self._post: Post | None = None
         self._early: list[str] = []
         self._guard = threading.Lock()
+        self._held = threading.Condition()
         self._missed: dict[int, int] = {}
         self._patient_until = 0.0
         self._closed = False
         self._wake_out, self._wake_in = os.pipe()
-        self._session = self._begin()
-        self._thread = threading.Thread(target=self._attend, name=f"perdure-presence-{self.address}", daemon=True)
-        self._thread.start()
-
-    def _begin(self) -> Session:
-        session = self._server.connect(purpose=f"perdure presence {self.address}", settings=_SETTINGS)
+        number = random.randrange(_STRANGERS, 2 * _STRANGERS) if address is None else address  # noqa: S311
+        self._footing: Footing = (ByLease if server.is_pooled else BySession)(server, number, self._wake_out)
         try:
-            self.keyspace = keyspace_of(session)
-            channel_name = channel(self.keyspace, self.address)
-            session.execute(f"LISTEN {channel_name}")  # pyright: ignore[reportCallIssue, reportArgumentType] - ours
-            taken = session.execute(_LOCK, (self.keyspace, self.address)).fetchone()
-        except psycopg.Error as error:
-            session.close()
-            raise explain(error, self._server.name, NOTHING_WRITTEN) from error
-        if taken is None or not taken[0]:
-            session.close()
-            raise StoreUnavailable(f"another process is engine {self.address} of {self._server.name!r}")
-        return session
+            self._footing.take()
+        except BaseException:
+            self._close_pipe()
+            raise
+        self._thread = threading.Thread(target=self._attend, name=f"perdure-presence-{number}", daemon=True)
+        self._thread.start()
 
     # ---- from any thread
 
     @property
+    def address(self) -> int:
+        """The number."""
+        return self._footing.address
+
+    @property
+    def keyspace(self) -> int:
+        """What our locks and channels have in common."""
+        return self._footing.keyspace
+
+    @property
     def is_patient(self) -> bool:
-        """Whether others must be given time: the session was lost a moment ago, and so theirs may have been."""
+        """Whether others must be given time: our footing was lost a moment ago, and so theirs may have been."""
         return _now() < self._patient_until
+
+    def is_held(self, patience: float) -> bool:
+        """Tell whether nobody can think yet that this process is gone; if they can, wait for a change.
+
+        Args:
+            patience: Real seconds to wait.
+
+        What needs this address must not be done otherwise.
+        """
+        if _now() < self._footing.lapses_at:
+            return True
+        until = _now() + patience
+        with self._held:
+            while not (held := _now() < self._footing.lapses_at) and (left := until - _now()) > 0:
+                self._held.wait(left)
+        return held
 
     def attend(self, post: Post) -> None:
         """Have a post told of everything that arrives, and has arrived."""
@@ -144,6 +132,9 @@ class Presence:
         os.write(self._wake_in, b"!")
         if self._thread is not threading.current_thread():
             self._thread.join()
+        self._close_pipe()
+
+    def _close_pipe(self) -> None:
         os.close(self._wake_in)
         os.close(self._wake_out)
 
@@ -156,24 +147,16 @@ class Presence:
                 self._pulse()
             except (psycopg.Error, OSError):
                 self._lost()
-        with contextlib.suppress(psycopg.Error):
-            self._session.execute(_UNLOCK, (self.keyspace, self.address))
-        self._session.close()
+            with self._held:
+                self._held.notify_all()
+        self._footing.let_go()
 
     def _listen(self) -> None:
         """Wait for what arrives, until it is time for the next sign of life."""
         until = _now() + _PULSE
         while not self._closed and (left := until - _now()) > 0:
-            waiting = select.poll()
-            waiting.register(self._wake_out, select.POLLIN)
-            waiting.register(self._session.fileno(), select.POLLIN)
-            if waiting.poll(left * 1000):
-                self._session.pgconn.consume_input()
-                self._take_notices()
-
-    def _take_notices(self) -> None:
-        while (notice := self._session.pgconn.notifies()) is not None:
-            self._bring(notice.extra.decode())
+            for text in self._footing.receive(left):
+                self._bring(text)
 
     def _bring(self, text: str) -> None:
         self._tell(lambda post: post.arrived(text), text)
@@ -193,11 +176,10 @@ class Presence:
         """Give a sign of life, and see who is missing."""
         with self._guard:
             asked = set(self._missed)
-        present = there(self._session, self.keyspace) if asked else {self.address}
         if not asked:
-            self._session.execute("SELECT 1")
-        self._take_notices()
-        for address in self._count(asked, present):
+            self._footing.renew()
+            return
+        for address in self._count(asked, self._footing.look()):
             self._miss(address)
 
     def _miss(self, address: int) -> None:
@@ -215,12 +197,11 @@ class Presence:
         return gone
 
     def _lost(self) -> None:
-        """Make the session anew, however long it takes."""
-        self._session.close()
+        """Make what this stands on anew, however long it takes."""
         pause = 0.02
         while not self._closed:
             try:
-                self._session = self._begin()
+                self._footing.take()
             except (StoreError, OSError):
                 waiting = select.poll()
                 waiting.register(self._wake_out, select.POLLIN)
@@ -230,11 +211,6 @@ class Presence:
                 self._patient_until = _now() + _GRACE
                 self._tell(lambda post: post.regained())
                 return
-
-
-def channel(keyspace: int, address: int) -> str:
-    """Return the channel on which an address is called."""
-    return f"perdure_{keyspace:08x}_{address}"
 
 
 def _now() -> float:

@@ -1,4 +1,4 @@
-"""The schema on PostgreSQL: the same numbered migrations, and one function that SQLite gets from Python."""
+"""The schema on PostgreSQL: the same numbered migrations, and what SQLite gets from Python and from the system."""
 
 from __future__ import annotations
 
@@ -18,6 +18,16 @@ _TABLE = """
 _NOTE = """
     INSERT INTO workflow_migrations (number, name, applied_at)
     VALUES (?, ?, CAST(strftime('%s', 'now') AS INTEGER) * 1000000)
+"""
+# What a lock and a socket beside a file are; see `by_lease`.
+_PRESENCE = """
+    CREATE TABLE IF NOT EXISTS workflow_presence (address bigint PRIMARY KEY, until timestamptz NOT NULL);
+    CREATE TABLE IF NOT EXISTS workflow_notices (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        address bigint NOT NULL REFERENCES workflow_presence (address) ON DELETE CASCADE,
+        body text NOT NULL
+    );
+    CREATE INDEX IF NOT EXISTS workflow_notices_address ON workflow_notices (address)
 """
 # What `inputs.holds` does, part by part.
 _INPUT_HOLDS = """
@@ -86,3 +96,4 @@ def migrate(link: Link, name: str) -> None:
             migration.apply(schema)
             link.execute(_NOTE, (migration.number, migration.name))
         link.session.execute(_INPUT_HOLDS)
+        link.session.execute(_PRESENCE)

@@ -1,6 +1,7 @@
 """How the server is reached: the place it was given by, and sessions of several sorts.
 
-Sessions are named after the engine they belong to, so that whoever takes it over can end them.
+Sessions are named after the engine they belong to, so that whoever takes it over can end them. Where a pooler lends
+them by transaction, nothing is the session's: what it would begin with, each transaction begins with.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import weakref
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 import psycopg
@@ -16,10 +18,11 @@ from psycopg.types.numeric import Int8Dumper
 
 from ...dsl.errors import StoreUnavailable, UsageError
 from ..faults import NOTHING_WRITTEN
+from .dialect import translate
 from .faults import explain
 from .link import Numbered
 
-__all__ = ["OLDEST", "Server", "Session"]
+__all__ = ["OLDEST", "Server", "Session", "pooler_in_between"]
 
 OLDEST: Final = 14
 """The first release that ends a session by itself that has fallen silent."""
@@ -28,6 +31,14 @@ _SILENCE: Final = 3
 """Seconds after which the server, and the system below, give up a peer that says nothing."""
 
 _KEPT_PREPARED: Final = 400
+_POOLED: Final = {"true": True, "false": False}
+_BEGINNINGS: Final = ("BEGIN", "BEGIN IMMEDIATE")
+# A server may be set to less; if it is set to more, that is not for us to lessen.
+_DURABLE: Final = """
+    SELECT set_config('synchronous_commit', 'on', {}) WHERE current_setting('synchronous_commit') = 'off'
+"""
+_REFUSED: Final = "unsupported startup parameter"
+"""What poolers say to settings that a session is to begin with."""
 _IN_USER: Final = re.compile(r"(://[^:@/]*:)[^@/]*@")
 _IN_QUERY: Final = re.compile(r"([?&](?:password|sslpassword)=)[^&]*")
 
@@ -48,29 +59,42 @@ class Server:
     Attributes:
         url: What it was given by, secrets included.
         name: The same without its password, for messages.
+        is_pooled: Whether a pooler stands before it that lends sessions by transaction.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
+        plain, self.is_pooled = _plain(url)
         try:
-            self._given = {key: value for key, value in conninfo.conninfo_to_dict(url).items() if value is not None}
+            self._given = {key: value for key, value in conninfo.conninfo_to_dict(plain).items() if value is not None}
         except psycopg.Error as error:
             raise UsageError(f"this is no address of a PostgreSQL database: {str(error).strip()}") from error
         self.name = _shown(url)
         self._process = os.getpid()
 
-    def connect(self, *, purpose: str, settings: dict[str, object]) -> Session:
+    def spelling(self, settings: dict[str, object], *, durable: bool) -> Callable[[str], str]:
+        """Return how statements are spelled for sessions that were connected with these settings."""
+        if not self.is_pooled:
+            return translate
+        local = [f"SET LOCAL {key} = '{value}'" for key, value in settings.items()]
+        begin = "; ".join(["BEGIN", *local, *([_DURABLE.format("true")] if durable else [])])
+        return lambda sql: begin if sql in _BEGINNINGS else translate(sql)
+
+    def connect(self, *, purpose: str, settings: dict[str, object], durable: bool = False) -> Session:
         """Open a session.
 
         Args:
             purpose: What it is called in the server's list of sessions.
-            settings: The server's settings for it.
+            settings: The server's settings for it; for a pooled one they are in the `spelling` of its transactions.
+            durable: Whether its commits wait for the disk, though the server is set to do without; as for settings.
 
         Raises:
             StoreUnavailable: The server cannot be reached, or refuses us.
+            UsageError: There is a pooler in between that was not spoken of.
         """
         given = dict(self._given)
-        options = " ".join([str(given.pop("options", "")), *(f"-c {key}={value}" for key, value in settings.items())])
+        said = () if self.is_pooled else settings.items()
+        options = " ".join([str(given.pop("options", "")), *(f"-c {key}={value}" for key, value in said)])
         given.setdefault("connect_timeout", "10")
         given.setdefault("tcp_user_timeout", str(_SILENCE * 1000))
         given.setdefault("keepalives_idle", str(_SILENCE))
@@ -81,10 +105,12 @@ class Server:
             session = psycopg.Connection[Any].connect(
                 conninfo.make_conninfo("", **given, options=options.strip()),
                 autocommit=True,
-                prepare_threshold=2,
+                prepare_threshold=None if self.is_pooled else 2,
                 cursor_factory=Numbered,
             )
         except psycopg.Error as error:
+            if _REFUSED in str(error) and not self.is_pooled:
+                raise pooler_in_between(self.name, str(error).strip()) from error
             raise explain(error, self.name, NOTHING_WRITTEN) from error
         if session.info.server_version < OLDEST * 10_000:
             session.close()
@@ -94,7 +120,33 @@ class Server:
         session.prepared_max = _KEPT_PREPARED
         session.adapters.register_dumper(int, _Plain)
         _open_sessions.add(session)
+        if durable and not self.is_pooled:
+            session.execute(_DURABLE.format("false"))
         return session
+
+    def rename(self, session: Session, purpose: str) -> None:
+        """Have a session be called otherwise in the server's list; a pooled one is nobody's."""
+        if not self.is_pooled:
+            session.execute("SELECT set_config('application_name', $1, false)", (purpose,))
+
+
+def pooler_in_between(name: str, why: str) -> UsageError:
+    """Return the error for an address behind which there is a pooler, though it does not say so."""
+    mark = "&" if "?" in name else "?"
+    return UsageError(
+        f"a pooler seems to stand before {name!r} ({why}): if it is to, say so in the address, with {mark}pooled=true"
+    )
+
+
+def _plain(url: str) -> tuple[str, bool]:
+    """Return an address without what only we understand, and whether that says that it is a pooler's."""
+    place, _, query = url.partition("?")
+    parts = query.split("&")
+    said = [part.removeprefix("pooled=").lower() for part in parts if part.startswith("pooled=")]
+    if unknown := [value for value in said if value not in _POOLED]:
+        raise UsageError(f"pooled must be true or false in the address of a database, not {unknown[0]!r}")
+    left = "&".join(part for part in parts if not part.startswith("pooled="))
+    return f"{place}?{left}" if left else place, any(_POOLED[value] for value in said)
 
 
 def _shown(url: str) -> str:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,13 @@ HERE = Path(__file__).resolve().parent
 
 
 class Worker:
-    """Another process with an engine on the same database."""
+    """Another process with an engine on the same database.
+
+    Attributes:
+        engine: The engine's number, once it is open.
+    """
+
+    engine = 0
 
     def __init__(self, *arguments: object, script: str = "worker.py") -> None:
         self._unheard: list[list[str]] = []
@@ -113,19 +120,25 @@ def held(tmp_path: Path) -> Iterator[Callable[[], None]]:
 
 
 @pytest.fixture
-def worker(path: Path, held: Any) -> Iterator[Callable[..., Worker]]:
-    """Opens an engine in a process of its own, with these workflows; waits until it is open."""
+def open_at(tmp_path: Path, held: Any) -> Iterator[Callable[..., Worker]]:
+    """Opens an engine in a process of its own, at some place, with these workflows; waits until it is open."""
     workers: list[Worker] = []
 
-    def begin(*names: str) -> Worker:
-        one = Worker(path, path.with_name("hold"), *names)
+    def begin(place: object, *names: str) -> Worker:
+        one = Worker(place, tmp_path / "hold", *names)
         workers.append(one)
-        one.hear("open")
+        one.engine = int(one.hear("open")[0])
         return one
 
     yield begin
     for one in workers:
         one.kill()
+
+
+@pytest.fixture
+def worker(path: Path, open_at: Any) -> Callable[..., Worker]:
+    """Opens an engine in a process of its own on the file, with these workflows; waits until it is open."""
+    return partial(open_at, path)
 
 
 @pytest.fixture

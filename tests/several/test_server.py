@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,9 @@ def now() -> float:
 
 
 @pytest.fixture
-def served(postgres_url: str, tmp_path: Path, held: Any, spawn: Any) -> Iterator[Callable[..., Any]]:
-    """Opens an engine in a process of its own, with these workflows; waits until it is open."""
-    workers: list[Any] = []
-
-    def begin(*names: str) -> Any:
-        one = spawn(postgres_url, tmp_path / "hold", *names)
-        workers.append(one)
-        one.engine = int(one.hear("open")[0])
-        return one
-
-    yield begin
-    for one in workers:
-        one.kill()
+def served(postgres_url: str, open_at: Any) -> Callable[..., Any]:
+    """Opens an engine in a process of its own on the server, with these workflows; waits until it is open."""
+    return partial(open_at, postgres_url)
 
 
 def cut(url: str, engine: int) -> None:
@@ -50,16 +41,21 @@ def cut(url: str, engine: int) -> None:
 
 
 @pytest.mark.parametrize("how", ["kill", "stop"])
-def test_an_engine_that_is_killed_or_frozen_loses_its_runs_within_seconds(
-    served: Any, postgres_url: str, held: Any, how: str
+@pytest.mark.parametrize("way", ["postgres_url", "pooled_url"])
+def test_an_engine_that_is_killed_or_frozen_loses_its_runs_in_less_than_five_seconds(
+    open_at: Any, held: Any, request: pytest.FixtureRequest, way: str, how: str
 ) -> None:
-    heir, owner = served("held"), served("held", "quick")
+    url = request.getfixturevalue(way)
+    heir, owner = open_at(url, "held"), open_at(url, "held", "quick")
     owner.ask("start", "held", "h", answer="started")
     owner.hear("begin")
+    lost_at = now()
     getattr(owner, how)()
-    assert heir.hear("begin")[0] == "h:hold"
+    key, began_at = heir.hear("begin")
+    assert key == "h:hold"
+    assert float(began_at) - lost_at < 5
     held()
-    with Client(postgres_url) as client:
+    with Client(url) as client:
         assert client.run("h").result(timeout=30) == "held"
         if how == "stop":
             owner.go_on()

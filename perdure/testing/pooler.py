@@ -1,0 +1,71 @@
+"""A pooler before a PostgreSQL server, for tests: PgBouncer, which lends sessions by transaction."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from typing import Any, Final
+
+from .postgres_server import PostgresServer
+
+__all__ = ["Pooler", "bouncer"]
+
+_PORT: Final = 5432
+_PATIENCE: Final = 10.0
+_SETTINGS: Final = """
+[databases]
+* = host={server} user=perdure
+[pgbouncer]
+listen_addr =
+listen_port = {port}
+unix_socket_dir = {folder}
+auth_type = any
+pool_mode = transaction
+max_client_conn = 500
+server_idle_timeout = 5
+logfile = {folder}/pooler.log
+"""
+
+
+def bouncer() -> str | None:
+    """Return the program, or None where there is none."""
+    return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+class Pooler:
+    """A pooler before a server, in a folder of its own in that one's."""
+
+    def __init__(self, server: PostgresServer, program: str) -> None:
+        self._server = server
+        self._program = program
+        self._folder = server.folder / f"pooler-{os.getpid()}"
+        self._process: subprocess.Popen[Any] | None = None
+
+    def url(self, direct: str) -> str:
+        """Return the address by way of the pooler of a database that has this one without."""
+        return f"{direct.replace(str(self._server.folder), str(self._folder))}&pooled=true"
+
+    def start(self) -> None:
+        """Start it; it takes connections when this returns."""
+        self._folder.mkdir(exist_ok=True)
+        settings = self._folder / "pooler.ini"
+        settings.write_text(_SETTINGS.format(server=self._server.folder, folder=self._folder, port=_PORT))
+        if user := self._server.user:
+            os.chown(self._folder, user["user"], user["group"])
+        self._process = process = subprocess.Popen(  # noqa: S603 - our own words
+            [self._program, "-q", settings], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self._server.user
+        )
+        until = time.clock_gettime(time.CLOCK_MONOTONIC) + _PATIENCE
+        while not (self._folder / f".s.PGSQL.{_PORT}").exists():
+            if process.poll() is not None or time.clock_gettime(time.CLOCK_MONOTONIC) > until:
+                raise RuntimeError(f"pgbouncer has not started: {(self._folder / 'pooler.log').read_text()}")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Stop it, ending all its sessions."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            (self._folder / f".s.PGSQL.{_PORT}").unlink(missing_ok=True)
