@@ -96,7 +96,7 @@ def check_text(value: str, what: str) -> str:
     except UnicodeEncodeError:
         msg = f"{what} holds half of a character, as text does that was decoded wrongly: {value[:40]!r}"
         raise UsageError(msg) from None
-    return value
+    return str.__str__(value)  # a text of a class of its own is one, too, but not to every encoder
 
 
 def check_patience(timeout: float | None) -> float | None:

@@ -137,7 +137,7 @@ def _priority(value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _MOST_URGENT:
         msg = f"priority must be a whole number from -{_MOST_URGENT} to {_MOST_URGENT}, more is sooner; got {value!r}"
         raise UsageError(msg)
-    return value
+    return int(value)
 
 
 def _key_until(key: str | None, ttl: Duration | None) -> int | None:

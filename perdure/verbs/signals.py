@@ -65,7 +65,7 @@ class SignalVerbs(LookingVerbs):
         """
         self._check_open("signal")
         name = event.name if isinstance(event, Signal) else event
-        arguments.check_text(id, "the id of a run")
+        id = arguments.check_text(id, "the id of a run")
         arguments.check_text(name, "the name of a signal")
         if key is not None:
             arguments.check_text(key, "key")

@@ -42,7 +42,7 @@ class SteeringVerbs(LookingVerbs):
             UnknownWorkflow: its workflow is not registered.
             EngineClosed: the engine is closed. So do all the verbs that follow.
         """
-        return self._ask(id, msg.Cancel(compensate, reason, by), Verb.CANCEL) is not False
+        return self._ask(id, msg.Cancel(bool(compensate), reason, by), Verb.CANCEL) is not False
 
     def pause(self, id: str, *, reason: str | None = None, by: str | None = None) -> None:
         """Pause a run and its children: nothing begins until `resume`, across restarts too.
@@ -148,7 +148,7 @@ class SteeringVerbs(LookingVerbs):
             UnknownWorkflow: its workflow is not registered.
         """
         self._check_open("fork")
-        arguments.check_text(id, "the id of a run")
+        id = arguments.check_text(id, "the id of a run")
         if at is not None:
             arguments.check_text(at, "at")
         forked = self._new_id() if new_id is None else arguments.check_id(new_id)
@@ -171,7 +171,7 @@ class SteeringVerbs(LookingVerbs):
     def _ask(self, id: str, message: msg.Message, verb: Verb) -> Any:
         """Bring a wish to a run; return the answer once all that it causes at once is on disk."""
         self._check_open(verb)
-        arguments.check_text(id, "the id of a run")
+        id = arguments.check_text(id, "the id of a run")
         for name in ("by", "reason", "step"):
             value = getattr(message, name, None)
             if value is not None:

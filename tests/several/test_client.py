@@ -115,6 +115,7 @@ class TestBesideALiveEngine:
         run.signal(Text("go"), 7, key=Text("once"))
         assert run.result(timeout=30) == 7
         assert [each.id for each in live.list_executions(business_key=Text("b"))] == ["g"]
+        live.fork(Text("g"), at=Text("answer"), by=Text("me"), reason=Text("why not")).result(timeout=30)
 
     def test_a_start_is_answered_with_the_run_that_the_engine_has_begun(self, live: Client, engine: Engine) -> None:
         run = live.start("gate", tags={"who": "me"})
