@@ -49,13 +49,22 @@ def completed(attempt: Attempt, result: Any, encode: Callable[[Any], str]) -> St
 
 def failed(attempt: Attempt, error: BaseException) -> StepFailed:
     """Turn what user code has raised into a message: whether it may be tried again, and when."""
+    try:
+        return _failed(attempt, error)
+    except Exception as broken:  # noqa: BLE001 - an exception's class is user code again: what it raises is told instead
+        place = attempt.effect.place
+        record = error_record(broken, place.name)
+        return StepFailed(attempt.key, attempt.number, record, retryable=False, turn=place.turn)
+
+
+def _failed(attempt: Attempt, error: BaseException) -> StepFailed:
     policy = attempt.effect.policy
     retryable = (
         policy is not None
         and not isinstance(error, (NonRetryable, InputMisfit, NotStorable))
         and policy.retry.allows(error)
     )
-    delay = error.seconds if isinstance(error, RetryAfter) else None
+    delay = RetryAfter(error.seconds).seconds if isinstance(error, RetryAfter) else None  # checked: a subclass may err
     place = attempt.effect.place
     return StepFailed(attempt.key, attempt.number, error_record(error, place.name), retryable, delay, turn=place.turn)
 
@@ -101,7 +110,7 @@ def interruption(attempt: Attempt, *, began: bool = True) -> StepInterrupted:
 def error_record(error: BaseException, step: str | None = None) -> ErrorRecord:
     """Turn an exception into what is kept of it: text, whatever its ``str()`` does."""
     cls = type(error)
-    home = "perdure" if isinstance(error, EngineError) else home_of(cls)
+    home = "perdure" if _package(cls) == _package(EngineError) else home_of(cls)
     module = "" if home == "builtins" else f"{home}."
     try:
         message = str(error)
@@ -114,6 +123,10 @@ def error_record(error: BaseException, step: str | None = None) -> ErrorRecord:
     except Exception:  # noqa: BLE001 - and again
         text = ""
     return ErrorRecord(f"{module}{cls.__qualname__}", message, step, "" if _ours(error) else text)
+
+
+def _package(cls: type) -> str:
+    return cls.__module__.partition(".")[0]
 
 
 def _ours(error: BaseException) -> bool:

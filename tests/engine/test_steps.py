@@ -6,11 +6,11 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from perdure import Context, Engine, Workflow
+from perdure import Context, Engine, NonRetryable, RetryAfter, Workflow
 
 from .flaky import failed
 
@@ -153,6 +153,26 @@ class Base(BaseException):
     pass
 
 
+class Shapeless(type):
+    def __getattribute__(cls, name: str) -> Any:
+        if name == "__qualname__":
+            raise LookupError("no name")
+        return super().__getattribute__(name)
+
+
+class Nameless(Exception, metaclass=Shapeless):
+    pass
+
+
+class Soon(RetryAfter):
+    def __init__(self) -> None:
+        self.seconds = cast("Any", "soon")
+
+
+class Final(NonRetryable):
+    pass
+
+
 @pytest.mark.parametrize(
     ("error", "type_name", "message"),
     [
@@ -193,6 +213,34 @@ def test_whatever_a_handler_raises_is_a_failed_attempt_kept_as_text(
     assert message in failure.error.message
     assert failure.error.step == "raises"
     assert "raise error" in failure.error.traceback or isinstance(error, Unprintable)
+
+
+@pytest.mark.parametrize(("error", "why"), [(Nameless(), "no name"), (Soon(), "soon")])
+@pytest.mark.parametrize("colour", ["def", "async def"])
+def test_an_exception_whose_class_is_broken_is_a_failed_attempt(
+    error: BaseException, why: str, colour: str, lab: Engine
+) -> None:
+    def raises() -> None:
+        raise error
+
+    async def raises_too() -> None:
+        raise error
+
+    failure = failed(lab, Workflow("w").step("raises", raises if colour == "def" else raises_too))
+
+    assert failure.error is not None
+    assert why in failure.error.message
+    assert failure.error.step == "raises"
+
+
+def test_an_error_of_your_own_that_derives_from_ours_is_named_as_yours(lab: Engine) -> None:
+    def raises() -> None:
+        raise Final("enough")
+
+    failure = failed(lab, Workflow("w").step("raises", raises))
+
+    assert failure.error is not None
+    assert failure.error.type == f"{__name__}.Final"
 
 
 def test_a_coroutine_that_is_cancelled_by_its_own_doing_has_failed(lab: Engine) -> None:
