@@ -65,13 +65,13 @@ class SignalVerbs(LookingVerbs):
         """
         self._check_open("signal")
         name = event.name if isinstance(event, Signal) else event
-        id = arguments.check_text(id, "the id of a run")
+        run = arguments.check_text(id, "the id of a run")
         arguments.check_text(name, "the name of a signal")
         if key is not None:
             arguments.check_text(key, "key")
-        annotation = event.payload if isinstance(event, Signal) else self._payload_type(name, id)
+        annotation = event.payload if isinstance(event, Signal) else self._payload_type(name, run)
         encoded = arguments.encode(payload, annotation, f"the payload of signal {name!r}")
-        self._tell(id, Signalled(name, encoded, key, bool(strict)), "signal")
+        self._tell(run, Signalled(name, encoded, key, bool(strict)), "signal")
 
     def signal_where(
         self,

@@ -148,18 +148,18 @@ class SteeringVerbs(LookingVerbs):
             UnknownWorkflow: its workflow is not registered.
         """
         self._check_open("fork")
-        id = arguments.check_text(id, "the id of a run")
+        run = arguments.check_text(id, "the id of a run")
         if at is not None:
             arguments.check_text(at, "at")
         forked = self._new_id() if new_id is None else arguments.check_id(new_id)
-        source = self.get_execution(id)
+        source = self.get_execution(run)
         if source is None:
-            raise ExecutionNotFound(id)
+            raise ExecutionNotFound(run)
         name = source.workflow_name
         encoded = None
         if input is not SAME:
             encoded = arguments.encode(input, self._input_type(name, source.version), f"the input of workflow {name!r}")
-        self._ask(id, msg.Fork(forked, at, encoded, _given(steps), reason, by), Verb.FORK)
+        self._ask(run, msg.Fork(forked, at, encoded, _given(steps), reason, by), Verb.FORK)
         return self._handle(forked, name)
 
     def _settle(self, id: str, step: str, result: Any, reason: str | None, by: str | None, *, verb: Verb) -> None:
@@ -171,12 +171,12 @@ class SteeringVerbs(LookingVerbs):
     def _ask(self, id: str, message: msg.Message, verb: Verb) -> Any:
         """Bring a wish to a run; return the answer once all that it causes at once is on disk."""
         self._check_open(verb)
-        id = arguments.check_text(id, "the id of a run")
+        run = arguments.check_text(id, "the id of a run")
         for name in ("by", "reason", "step"):
             value = getattr(message, name, None)
             if value is not None:
                 arguments.check_text(value, name)
-        return self._tell(id, message, verb)
+        return self._tell(run, message, verb)
 
 
 def _given(steps: Mapping[str, Any] | None) -> dict[str, str]:
