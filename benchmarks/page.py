@@ -10,7 +10,7 @@ from .catalogue import CASES
 from .plots import bars, lines
 from .profiling import table
 from .running import CHECKOUT
-from .table import Medians, markdown, ratios, targets
+from .table import Medians, markdown, ratios, targets, targets_beside
 
 __all__ = ["write_page"]
 
@@ -18,13 +18,19 @@ _PAGE = CHECKOUT / "docs" / "performance.md"
 _PLOTS = CHECKOUT / "docs" / "_static"
 
 
-def write_page(document: Mapping[str, Any]) -> None:
-    """Replace what stands between the page's markers, and the plots."""
+def write_page(document: Mapping[str, Any], beside: Mapping[str, Any] | None = None) -> None:
+    """Replace what stands between the page's markers, and the plots.
+
+    Args:
+        document: What a run of the suite has found.
+        beside: What one has found that kept the processors awake; the targets are held against both.
+    """
     found: Medians = document["medians"]
+    awake: Medians | None = beside and beside["medians"]
     text = _PAGE.read_text()
     for name, content in {
         "machine": _machine(document["machine"]),
-        "targets": markdown(targets(found)),
+        "targets": markdown(targets(found) if awake is None else targets_beside(found, awake)),
         "figures": markdown(ratios(found)),
         "profile": markdown(table(1, 48, durability="normal", seconds=3)),
     }.items():

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from .catalogue import CASES, Case, Figure, Target
 
-__all__ = ["print_tables", "ratios", "targets"]
+__all__ = ["print_tables", "ratios", "targets", "targets_beside"]
 
 Medians = Mapping[str, Mapping[str, Mapping[str, float]]]
 
@@ -65,6 +64,16 @@ def targets(found: Medians, cases: Sequence[Case] = CASES) -> list[list[str]]:
     return rows
 
 
+def targets_beside(found: Medians, awake: Medians) -> list[list[str]]:
+    """Return the same with what was found with the processors awake beside it, and a verdict on each."""
+    others = {(case, figure, must): (value, verdict) for case, figure, value, must, _, verdict in targets(awake)[1:]}
+    rows = [["case", "figure", "found", "kept awake", "must", "want", "", "kept awake"]]
+    for case, figure, value, must, want, verdict in targets(found)[1:]:
+        other, other_verdict = others.get((case, figure, must), ("-", "-"))
+        rows.append([case, figure, value, other, must, want, verdict, other_verdict])
+    return rows
+
+
 def _held_against(results: Mapping[str, Mapping[str, float]], name: str, target: Target) -> float | None:
     own = results.get("perdure", {}).get(name)
     if own is None or target.ratio_to is None:
@@ -107,9 +116,3 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     """Return a table as Markdown."""
     head, *body = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
-
-
-def load(document: Mapping[str, Any]) -> Medians:
-    """Return the medians of a results file."""
-    medians: Medians = document["medians"]
-    return medians
