@@ -199,10 +199,11 @@ class ThreadLanes:
 
     def exclusively(self, action: Callable[[], Any]) -> Any:
         """Run something while the core stands still."""
-        with self._turn:
-            result = action()
-        self.wake()
-        return result
+        try:
+            with self._turn:
+                return action()
+        finally:
+            self.wake()
 
     def stop_core(self, last: Thunk) -> None:
         """Run no more cycles; ``last`` is run once the one under way is over."""

@@ -12,8 +12,11 @@ import re
 import subprocess
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
+
+from .awake import kept_awake
 
 __all__ = ["main"]
 
@@ -67,8 +70,10 @@ def main() -> int:
     """Measure, print, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.approvals", description=__doc__)
     parser.add_argument("--tests", type=int, default=1000, metavar="N", help="how many tests there are in a file")
-    number = parser.parse_args().tests
-    with tempfile.TemporaryDirectory() as folder:
+    parser.add_argument("--awake", action="store_true", help="keep the processors awake meanwhile")
+    arguments = parser.parse_args()
+    number = arguments.tests
+    with tempfile.TemporaryDirectory() as folder, kept_awake() if arguments.awake else nullcontext():
         for name, body in _BODIES.items():
             seconds = _seconds(Path(folder), _HEAD + "".join(body.format(number=each) for each in range(number)))
             print(f"{name:>15}: {seconds:6.2f} s for {number} tests, {1000 * seconds / number:5.2f} ms each")

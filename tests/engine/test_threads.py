@@ -6,6 +6,7 @@ import os
 import queue
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,3 +86,32 @@ def test_a_parallel_group_counts_once_for_concurrency(tmp_path: Path) -> None:
     with Engine(tmp_path / "runs.db", pair, concurrency=1, durability="normal") as engine:
         runs = [engine.start("pair") for _ in range(3)]
         assert [run.wait(20).state for run in runs] == ["completed"] * 3
+
+
+def test_mail_that_comes_while_something_that_fails_has_the_core_to_itself_is_handled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Engine(tmp_path / "runs.db", Workflow("gated").wait_for("go"), durability="normal") as engine:
+        run = engine.start("gated")
+        run.wait(until="waiting", timeout=10)
+        engine.settle()
+        sent = threading.Thread(target=run.signal, args=["go"])
+        posted = threading.Event()
+        post = engine._machine.core.post
+
+        def seen(*letter: Any) -> None:
+            post(*letter)
+            posted.set()
+
+        monkeypatch.setattr(engine._machine.core, "post", seen)
+
+        def fail() -> None:
+            sent.start()
+            assert posted.wait(timeout=10)
+            raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            engine._machine.lanes.exclusively(fail)
+
+        assert run.wait(timeout=10).state == "completed"
+        sent.join(timeout=10)
