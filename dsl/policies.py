@@ -61,7 +61,7 @@ def seconds(duration: Duration, what: str, *, positive: bool = False) -> float:
 def check_choice(value: Any, choices: Any, what: str) -> Any:
     """Return the value if it is one of those that a ``Literal`` allows."""
     if value not in get_args(choices):
-        msg = f"{what} must be one of {get_args(choices)}, got {value!r}"
+        msg = f"{what} must be one of {', '.join(map(repr, get_args(choices)))}, got {value!r}"
         raise DefinitionError(msg)
     return value
 
@@ -117,9 +117,7 @@ class Retry:
 
     def __post_init__(self) -> None:
         """Check every field at the moment of definition."""
-        if not isinstance(self.attempts, int) or isinstance(self.attempts, bool) or self.attempts < 1:
-            msg = f"retry: attempts must be a whole number of at least 1, got {self.attempts!r}"
-            raise DefinitionError(msg)
+        check_count(self.attempts, "retry: attempts")
         seconds(self.initial, "retry: initial")
         seconds(self.maximum, "retry: maximum")
         for name in ("factor", "jitter"):

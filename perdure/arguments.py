@@ -6,23 +6,26 @@ Whatever is wrong is a `UsageError` that names the argument. This file must neve
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from .actors import clock
 from .actors.bus import Listener
+from .dsl import policies
 from .dsl.errors import DefinitionError, InvalidPayload, NotStorable, SchemaError, UsageError, did_you_mean
 from .dsl.events import EVENT_TYPES, Event
 from .dsl.names import check_name
-from .dsl.policies import Duration, seconds
+from .dsl.policies import Duration
 from .dsl.states import FINAL, State
 from .persistence import codec
 from .persistence.places import is_server
 
 __all__ = [
+    "check_choice",
     "check_count",
     "check_executors",
     "check_fine_points",
@@ -38,7 +41,9 @@ __all__ = [
     "final_states",
     "instant",
     "locate",
+    "locate_shared",
     "microseconds",
+    "of_a_call",
     "start_time",
     "state_named",
     "states_named",
@@ -49,11 +54,25 @@ _MOST_ROWS = 2**63
 _LONGEST_PATIENCE = 366 * 24 * 3600
 
 
+@contextmanager
+def of_a_call() -> Iterator[None]:
+    """Say of a call what is said of a definition when its words are checked."""
+    try:
+        yield
+    except DefinitionError as error:
+        raise UsageError(str(error)) from None
+
+
 def check_count(value: int, what: str) -> None:
     """Refuse what is not a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        msg = f"{what} must be a whole number of at least 1, got {value!r}"
-        raise UsageError(msg)
+    with of_a_call():
+        policies.check_count(value, what)
+
+
+def check_choice(value: Any, choices: Any, what: str) -> Any:
+    """Return the value if it is one of those that a ``Literal`` allows."""
+    with of_a_call():
+        return policies.check_choice(value, choices, what)
 
 
 def check_fine_points(
@@ -96,6 +115,9 @@ def check_text(value: str, what: str) -> str:
     except UnicodeEncodeError:
         msg = f"{what} holds half of a character, as text does that was decoded wrongly: {value[:40]!r}"
         raise UsageError(msg) from None
+    if "\0" in value:
+        msg = f"{what} holds the character NUL, which not every database can keep: {value[:40]!r}"
+        raise UsageError(msg)
     return str.__str__(value)  # a text of a class of its own is one, too, but not to every encoder
 
 
@@ -127,10 +149,8 @@ def check_page(limit: int, offset: int) -> None:
 
 def check_id(id: str) -> str:
     """Return the id if a run may have it: not empty, not too long, and printable."""
-    try:
+    with of_a_call():
         return check_name(id, "run id") if not isinstance(id, str) or not id.startswith(("__", "sub:")) else id
-    except DefinitionError as error:
-        raise UsageError(str(error)) from None
 
 
 def check_listener(listener: Listener) -> Listener:
@@ -168,6 +188,15 @@ def locate(
     except TypeError:
         msg = f"the database must be a path, not {location!r}"
         raise UsageError(msg) from None
+
+
+def locate_shared(path: str | os.PathLike[str]) -> str:
+    """Return where a database is that others than its own engine can open."""
+    location = locate(path, None, None, embedded=True)
+    if location is None:
+        msg = f"{path!r} is seen by its own engine only: give the path of a file, or the URL of a server"
+        raise UsageError(msg)
+    return location
 
 
 _SERVER_KEYS: Final = {"db": "dbname", "database": "dbname", "username": "user"}
@@ -235,15 +264,15 @@ def encode_tags(tags: Mapping[str, Any]) -> str:
     if not isinstance(tags, Mapping):
         msg = f"tags must be a mapping such as {{'customer': 7}}, got {tags!r}"
         raise UsageError(msg)
+    for name in tags:
+        check_text(name, "the name of a tag")
     return encode(dict(tags), None, "tags")
 
 
-def microseconds(duration: Duration, what: str) -> int:
+def microseconds(duration: Duration, what: str, *, positive: bool = False) -> int:
     """Return a duration in microseconds."""
-    try:
-        return round(seconds(duration, what) * 1_000_000)
-    except DefinitionError as error:
-        raise UsageError(str(error)) from None
+    with of_a_call():
+        return round(policies.seconds(duration, what, positive=positive) * 1_000_000)
 
 
 def instant(value: datetime, what: str) -> int:

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, TypeVar, Unpack, overload
+from typing import Any, TypeVar, Unpack, overload
 
 from msgspec import structs
 
@@ -28,6 +28,7 @@ from .dsl.workflow import Workflow
 from .extension import Extension, Extensions
 from .looking import Looking
 from .persistence.inbox import Begun
+from .persistence.kind import Durability
 from .persistence.records import ScheduleRow
 from .persistence.store import Store
 from .registry import Registry, make_types_known
@@ -66,7 +67,7 @@ class Client(AskingVerbs, TimetableVerbs, Face[int | None]):
         self,
         path: str | os.PathLike[str],
         *workflows: Workflow[Any, Any],
-        durability: Literal["full", "normal"] = "full",
+        durability: Durability = "full",
         extensions: Sequence[Extension] = (),
     ) -> None:
         """Make ready to use a database that an engine has made; it is not touched before it is used.
@@ -82,13 +83,8 @@ class Client(AskingVerbs, TimetableVerbs, Face[int | None]):
             UsageError: an argument is wrong.
             StoreError: there is no such database, or none that this release can use.
         """
-        location = arguments.locate(path, None, None, embedded=True)
-        if location is None:
-            msg_ = "a client needs the file of a database: one in memory is seen by its own engine only"
-            raise UsageError(msg_)
-        if durability not in ("full", "normal"):
-            msg_ = f"durability must be 'full' or 'normal', not {durability!r}"
-            raise UsageError(msg_)
+        location = arguments.locate_shared(path)
+        arguments.check_choice(durability, Durability, "durability")
         self._extensions = Extensions(extensions)
         self._registry = Registry()
         self._known: list[Definition] = []

@@ -10,18 +10,18 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from . import arguments
 from .actors.annexes import Given
 from .actors.bus import Listener
-from .dsl.errors import UsageError
 from .dsl.spelling import spelt
 from .dsl.workflow import Workflow
 from .extension import Extension, Extensions
 from .looking import Looking
 from .machine import Machine
 from .persistence.database import BUSY_SECONDS
+from .persistence.kind import Durability
 from .registry import Registry
 from .run import Run
 from .stats import Load
@@ -70,7 +70,7 @@ class Engine(
         *workflows: Workflow[Any, Any],
         concurrency: int = 5,
         threads: int = 32,
-        durability: Literal["full", "normal"] = "full",
+        durability: Durability = "full",
         on_event: Listener | None = None,
         extensions: Sequence[Extension] = (),
         seed: int | None = None,
@@ -126,9 +126,7 @@ class Engine(
         location = arguments.locate(path, data_path, connection, embedded=embedded)
         arguments.check_count(concurrency, "concurrency")
         arguments.check_count(threads, "threads")
-        if durability not in ("full", "normal"):
-            msg_ = f"durability must be 'full' or 'normal', not {durability!r}"
-            raise UsageError(msg_)
+        arguments.check_choice(durability, Durability, "durability")
         arguments.check_fine_points(seed, switch_interval, queue_name, on_event)
         arguments.check_seconds(busy_timeout, "busy_timeout")
         self._extensions = Extensions(extensions)

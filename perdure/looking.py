@@ -5,6 +5,7 @@ This file must never ask an actor anything: whatever it shows was committed.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
@@ -33,7 +34,6 @@ __all__ = ["Filters", "Looking", "Page", "look_at"]
 T = TypeVar("T")
 
 _CURSOR: Final = re.compile(r"(-?[0-9a-f]+)\.(-?[0-9a-f]+)")
-_ORDERS: Final = ("newest", "oldest")
 
 
 class Filters(TypedDict, total=False):
@@ -111,9 +111,7 @@ class Looking:
     ) -> Page:
         """Return a page of runs."""
         arguments.check_page(limit, offset)
-        if order not in _ORDERS:
-            msg = f"order must be 'newest' or 'oldest', not {order!r}"
-            raise UsageError(msg)
+        arguments.check_choice(order, Order, "order")
         chosen, begin = _filter(workflow, state, filters), None if after is None else _cursor(after)
         found: list[Stored] = self._read(
             "list executions",
@@ -137,9 +135,7 @@ class Looking:
         chosen = _filter(workflow, state, filters)
         if by is None:
             return self._read("count executions", lambda reader: reader.count(chosen))
-        if by not in ("state", "workflow"):
-            msg = f"by must be 'state' or 'workflow', not {by!r}"
-            raise UsageError(msg)
+        arguments.check_choice(by, By, "by")
         counts: Mapping[str, int] = self._read("count executions", lambda reader: reader.counts(by, chosen))
         return {State(name): count for name, count in counts.items()} if by == "state" else dict(counts)
 
@@ -171,9 +167,13 @@ class look_at(AbstractContextManager[Looking]):  # noqa: N801 - reads as a verb,
         ...     orders.count_executions(by="state")
     """
 
-    def __init__(self, path: str, *workflows: Workflow[Any, Any]) -> None:
-        """Take the database's path, and the workflows that its runs are drawn on."""
-        self._reader = Reader(path)
+    def __init__(self, path: str | os.PathLike[str], *workflows: Workflow[Any, Any]) -> None:
+        """Take the database's path, or its server's URL, and the workflows that its runs are drawn on.
+
+        Raises:
+            UsageError: it is no path.
+        """
+        self._reader = Reader(arguments.locate_shared(path))
         self._registry = Registry()
         for workflow in workflows:
             self._registry.add(workflow.definition())

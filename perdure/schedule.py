@@ -7,11 +7,12 @@ from functools import cached_property
 from typing import Any, Final, Literal, TypedDict, cast
 from zoneinfo import ZoneInfo
 
+from . import arguments
 from .actors import clock
 from .actors.recurrence import Cron, Every, Recurrence, recurrence_of, zone_of
-from .dsl.errors import DefinitionError, UsageError
+from .dsl.errors import UsageError
 from .dsl.names import check_name
-from .dsl.policies import Duration, seconds
+from .dsl.policies import Duration
 from .persistence import codec
 from .persistence.records import ScheduleRow
 
@@ -20,8 +21,7 @@ __all__ = ["CatchUp", "Overlap", "Schedule", "ScheduleOptions", "wanted_row"]
 Overlap = Literal["skip", "queue", "allow"]
 CatchUp = Literal["all", "last", "none"]
 
-_OVERLAP: Final = ("skip", "queue", "allow")
-_CATCH_UP: Final = ("all", "last", "none")
+_SECOND: Final = 1_000_000
 
 
 class ScheduleOptions(TypedDict, total=False):
@@ -134,15 +134,13 @@ def wanted_row(
         UsageError: something in it is wrong.
         MissingExtra: it has a cron expression and cronsim is not installed.
     """
-    try:
+    with arguments.of_a_call():
         check_name(name, "schedule")
-    except DefinitionError as error:
-        raise UsageError(str(error)) from None
     what = f"schedule {name!r}"
     if (cron is None) == (every is None):
         raise UsageError(f"{what}: give either cron, such as '0 2 * * *', or every, such as timedelta(hours=1)")
-    _one_of(overlap, _OVERLAP, f"{what}: overlap")
-    _one_of(catch_up, _CATCH_UP, f"{what}: catch_up")
+    arguments.check_choice(overlap, Overlap, f"{what}: overlap")
+    arguments.check_choice(catch_up, CatchUp, f"{what}: catch_up")
     interval, zone, recurrence = _times(cron, every, tz, what)
     if recurrence.after(clock.micros()) is None:
         raise UsageError(f"{what}: cron {cron!r} never comes")
@@ -186,15 +184,7 @@ def _times(cron: Any, every: Duration | None, tz: Any, what: str) -> tuple[int |
 
 
 def _interval(every: Duration, what: str) -> int:
-    try:
-        interval = seconds(every, f"{what}: every", positive=True)
-    except DefinitionError as error:
-        raise UsageError(str(error)) from None
-    if interval < 1:
+    interval = arguments.microseconds(every, f"{what}: every", positive=True)
+    if interval < _SECOND:
         raise UsageError(f"{what}: every must be a second at least, got {every!r}")
-    return round(interval * 1_000_000)
-
-
-def _one_of(value: Any, choices: tuple[str, ...], what: str) -> None:
-    if value not in choices:
-        raise UsageError(f"{what} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+    return interval

@@ -18,7 +18,6 @@ from .registry import Registry
 
 __all__ = ["ClientStartOptions", "IfExists", "StartOptions", "request_for", "start_request"]
 
-_POLICIES: Final = ("return", "reject", "replace_if_finished")
 _MOST_URGENT: Final = 1000
 _NOT_DEBOUNCED: Final = ("id", "delay", "at", "key_ttl", "if_exists", "tx")
 
@@ -98,7 +97,7 @@ def request_for(
         debounced=options.get("debounce") is not None,
         tags=None if tags is None else arguments.encode_tags(tags),
         business_key=options.get("business_key"),
-        if_exists=_policy(options.get("if_exists", "return")),
+        if_exists=arguments.check_choice(options.get("if_exists", "return"), IfExists, "if_exists"),
         priority=_priority(options.get("priority", 0)),
         signal=signal,
     )
@@ -111,13 +110,6 @@ def _definition(registry: Registry, workflow: str | Workflow[Any, Any], version:
     elif isinstance(workflow, Workflow):
         version = workflow.version
     return registry.startable(name, version)
-
-
-def _policy(if_exists: IfExists) -> IfExists:
-    if if_exists not in _POLICIES:
-        msg = f"if_exists must be 'return', 'reject' or 'replace_if_finished', not {if_exists!r}"
-        raise UsageError(msg)
-    return if_exists
 
 
 def _start_at(options: StartOptions) -> int | None:

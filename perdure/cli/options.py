@@ -14,7 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from .. import arguments
-from ..dsl.errors import EngineError, UsageError
+from ..dsl.errors import EngineError
 from ..looking import look_at
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "TAG",
     "as_json",
     "database",
-    "located",
     "run_id",
 ]
 
@@ -103,7 +102,7 @@ class _RunId(_Type):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         try:
-            with look_at(located(ctx.params.get("database") or DATABASE)) as runs:
+            with look_at(arguments.locate_shared(ctx.params.get("database") or DATABASE)) as runs:
                 found = runs.list_executions(limit=1000)
                 return [
                     CompletionItem(run.id, help=f"{run.workflow_name}, {run.state}")
@@ -122,21 +121,8 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Answer in JSON."
 run_id = click.argument("run_id", metavar="RUN", type=_RunId())
 
 
-def located(database: str) -> str:
-    """Return the path of a database as it was given.
-
-    Raises:
-        UsageError: It is not the path of a file.
-    """
-    path = arguments.locate(database, None, None, embedded=True)
-    if path is None:
-        msg = f"{database!r} is gone with the process that made it: give the path of a file"
-        raise UsageError(msg)
-    return path
-
-
 def _located(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    return located(value)
+    return arguments.locate_shared(value)
 
 
 def database(command: AnyFunction) -> AnyFunction:

@@ -8,7 +8,7 @@ import click
 
 from ..client import Client
 from .loading import load_all
-from .options import database, located
+from .options import database
 from .printing import print_line
 
 __all__ = ["dashboard", "mcp"]
@@ -60,5 +60,5 @@ def mcp(database: str, *, workflows: tuple[str, ...], allow_write: bool) -> None
     from ..mcp import create_server
 
     known = [workflow for target in workflows for workflow in load_all(target)]
-    with Client(located(database), *known) as client:
+    with Client(database, *known) as client:
         create_server(client, allow_write=allow_write).run()

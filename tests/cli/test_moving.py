@@ -112,5 +112,8 @@ def test_nothing_is_moved_while_an_engine_has_it_open_or_over_something_else(mov
         assert "close it first" in move(source, target).output
     fill(target)
     assert "is not empty" in move(source, target).output
-    assert "already" in move(source, source).output
+    assert "is where everything is already" in move(source, source).output
+    assert (
+        "is where everything is already" in move(source, str(tmp_path / "." / ".." / tmp_path.name / "old.db")).output
+    )
     assert move(source, str(tmp_path / "third.db")).exit_code == 0, "what was refused has changed nothing"

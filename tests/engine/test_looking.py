@@ -6,12 +6,12 @@ import threading
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from perdure import AttemptRecord, Context, Engine, Execution, Load, Retry, RetryAfter, State, Workflow, look_at
-from perdure.dsl.errors import ExecutionNotFound, StoreUnavailable
+from perdure.dsl.errors import ExecutionNotFound, StoreUnavailable, UsageError
 from perdure.persistence.records import Batch
 from perdure.persistence.store import Store
 from perdure.testing.freezing import START
@@ -273,8 +273,16 @@ def test_attempts_that_succeed_write_no_row(lab: Engine, monkeypatch: pytest.Mon
 def test_the_history_of_nothing_is_an_error(lab: Engine, tmp_path: Path) -> None:
     with pytest.raises(ExecutionNotFound, match="nobody"):
         lab.history("nobody")
-    with pytest.raises(StoreUnavailable, match="there is no database"), look_at(str(tmp_path / "none.db")):
+    with pytest.raises(StoreUnavailable, match="there is no database"), look_at(tmp_path / "none.db"):
         pass
+
+
+def test_a_database_is_looked_at_by_its_path_and_by_nothing_else(lab: Engine) -> None:
+    with look_at(Path(lab.path)) as database:
+        assert database.count_executions() == 0
+    for wrong in (None, ":memory:", 5, "mysql://host/runs"):
+        with pytest.raises(UsageError, match=r"path|kept in"):
+            look_at(cast("Any", wrong))
 
 
 # ---- figures

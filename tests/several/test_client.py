@@ -360,6 +360,8 @@ class TestMisuse:
             lambda client: client.start("gate", object()),
             lambda client: client.start("gate", if_exists="ignore"),
             lambda client: client.start("gate", tags=7),
+            lambda client: client.start("gate", tags={"caf\ud800": 7}),
+            lambda client: client.start("gate", business_key="caf\0"),
             lambda client: client.signal("", "go"),
             lambda client: client.signal("g", ""),
             lambda client: client.signal("g", "go", key=""),
