@@ -360,13 +360,15 @@ class Core:
             self._tell_and_act(turns)
             return
         groups = _by_actor(turns)
-        if isinstance(error, (DuplicateRow, OwnershipLost)) and len(groups) > 1:
+        ours = not isinstance(error, StoreError)
+        if len(groups) > 1 and (ours or isinstance(error, (DuplicateRow, OwnershipLost))):
             # One of them is to blame: it must not take the others with it. But all turns of one actor stand or fall
             # together, since the later ones were decided on what the earlier ones had decided.
             for group in groups:
                 self._remember(group)
         else:
-            logger.warning("nothing of %d turns counts, since they could not be stored: %s", len(turns), error)
+            told = "nothing of %d turns counts, since they could not be stored: %s"
+            logger.warning(told, len(turns), error, exc_info=error if ours else None)
             for group in groups:
                 self._drop(group, error)
             if isinstance(error, OwnershipLost):

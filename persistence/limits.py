@@ -203,7 +203,8 @@ def change_slots(connection: Connection, changes: Sequence[SlotChange]) -> None:
     for pool in pools.values():
         pool.admit()
     for ask in (change for change in changes if isinstance(change, SlotAsk)):
-        ask.given = connection.execute(_SLOT, (ask.run,)).fetchone()[1] != "waiting"
+        found = connection.execute(_SLOT, (ask.run,)).fetchone()
+        ask.given = found is not None and found[1] != "waiting"  # none, if it has ended since it asked
 
 
 # ---- tokens

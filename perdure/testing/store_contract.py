@@ -517,6 +517,15 @@ class StoreContract:
         assert self.slots_of(store) == [runs[2].id]
         assert [(pool.held, pool.waiting, pool.keys) for pool in store.figures(since=0, now=NOW).pools] == [(1, 0, 1)]
 
+    def test_a_run_that_ends_in_the_commit_in_which_it_asks_has_no_slot(self, store: Store, rows: Any) -> None:
+        pool = PoolRow("press", 1, None)
+        runs = [rows.run(store) for _ in range(2)]
+        asks = [self.ask(run, pool) for run in runs]
+        batch = rows.batch(*runs)
+        batch.slots = (asks[0], SlotGivenBack("press", runs[0].id), asks[1])
+        store.commit(batch)
+        assert [ask.given for ask in asks] == [False, True]
+
     def test_tokens_come_back_one_by_one(self, store: Store) -> None:
         def take(now: int, key: str = "") -> int:
             ask = TokenAsk("api", key, interval=10, most=3, now=now)

@@ -17,6 +17,7 @@ from perdure.dsl.effects import Walker
 from perdure.dsl.graph import Body, Node
 from perdure.dsl.scope import Scope
 from perdure.persistence.store import _FIRST_TIMER
+from perdure.testing import Moment, watch_points
 
 PATIENCE = 20
 
@@ -75,6 +76,29 @@ def test_an_actor_that_crashes_three_times_is_quarantined_and_the_others_go_on(
     bugs.clear()
     engine.resume(run.id)
     assert run.result(PATIENCE) == "done"
+
+
+def test_a_commit_that_fails_by_a_bug_drops_the_turn_that_is_to_blame_and_no_other(
+    frozen: Any, open_engine: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    child = Workflow("child").step("poison", lambda: "a"), Workflow("other").step("sound", lambda: "b")
+    engine = open_engine(
+        *child, Workflow("w").parallel(*(lambda w, one=one: w.sub_workflow(one.name) for one in child))
+    )
+    sizes: list[int] = []
+
+    def fail(moment: Moment) -> None:
+        if moment.point == "commit.before" and len(sizes) < 2 and "poison" in str(moment.records):
+            sizes.append(len(moment.records.executions))
+            raise ZeroDivisionError
+
+    with watch_points(fail):
+        run = engine.start("w")
+        let_time_pass(engine)
+
+    assert run.result(0) == {"sub:child": {"poison": "a"}, "sub:other": {"sound": "b"}}
+    assert sizes == [2, 1], "the children began together"
+    assert [record.getMessage()[:18] for record in caplog.records if "turns" in record.msg] == ["nothing of 1 turns"]
 
 
 def damaged(path: Path, sql: str) -> None:
