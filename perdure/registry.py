@@ -86,12 +86,13 @@ class Registry:
                 raise UnknownWorkflow(child, self._latest, parent=definition.name)
             self._check_children(self._latest[child], seen)
 
-    def payload_type(self, event: str, workflow_of_run: Callable[[], str | None]) -> Any:
-        """Return the type of a signal's payload; the run's workflow is asked for only where types disagree."""
+    def payload_type(self, event: str, run: Callable[[], tuple[str, str | None] | None]) -> Any:
+        """Return the type of a signal's payload; the run's workflow and version are asked for where types disagree."""
         types = self._payloads.get(event, [])
         if all(one is types[0] for one in types):
             return types[0] if types else None
-        definition = self._latest.get(workflow_of_run() or "")
+        name, version = run() or ("", None)
+        definition = self._versions.get((name, version), self._latest.get(name) if version is None else None)
         signals = definition.signals if definition is not None else ()
         return next((signal.payload for signal in signals if signal.name == event), None)
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 from ..actors.attempt import Attempt
 from ..actors.calling import arguments_of
 from ..actors.event_loop import EngineLoop
+from ..actors.outcomes import completed
 from ..actors.reader import CodecReader
 from ..dsl.context import RunFacts
 from ..dsl.definition import namespaces_of
@@ -107,9 +108,7 @@ def run_step(
     value = handler(*arguments_of(number, handler))
     if inspect.isawaitable(value):
         value = _await(value)
-    if policy.output_schema is not None:
-        value = policy.output_schema(value)
-    return codec.decode(codec.encode(value))
+    return codec.decode(completed(number, value, codec.encode).value)
 
 
 def _make_types_known(handler: Callable[..., Any], returns: tuple[Any, ...]) -> None:

@@ -129,8 +129,8 @@ class SignalVerbs(LookingVerbs):
                 return
 
     def _payload_type(self, event: str, id: str) -> Any:
-        def workflow_of_run() -> str | None:
+        def run() -> tuple[str, str | None] | None:
             execution = self.get_execution(id)
-            return None if execution is None else execution.workflow_name
+            return None if execution is None else (execution.workflow_name, execution.version)
 
-        return self._registry.payload_type(event, workflow_of_run)
+        return self._registry.payload_type(event, run)

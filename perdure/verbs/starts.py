@@ -211,7 +211,7 @@ class StartVerbs(DrivingVerbs):
             annotation = (
                 event.payload
                 if isinstance(event, Signal)
-                else self._registry.payload_type(name, lambda: request.workflow)
+                else self._registry.payload_type(name, lambda: (definition.name, definition.version))
             )
             encoded = arguments.encode(payload, annotation, f"the payload of signal {name!r}")
             return self._start(structs.replace(request, signal=Signalled(name, encoded, signal_key)))

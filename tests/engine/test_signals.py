@@ -323,6 +323,20 @@ def test_a_payload_of_plain_values_is_turned_into_the_declared_type(lab: Engine)
     assert run.result(10) == "2026-03-01T10:00:00+00:00"
 
 
+def test_a_payload_is_checked_by_the_version_that_the_run_began_with(lab: Engine) -> None:
+    old = Workflow("versioned", version="1").wait_for(Signal("go", int)).map("got", lambda ctx: ctx.signals["go"])
+    new = Workflow("versioned", version="2").wait_for(Signal("go", str)).map("got", lambda ctx: ctx.signals["go"])
+    lab.register(old, new)
+    run = lab.start(old)
+
+    with pytest.raises(InvalidPayload):
+        run.signal("go", "text")
+    run.signal("go", 3)
+
+    assert run.result(10) == 3
+    assert lab.signal_with_start(old, None, "go", 4, id="other").result(10) == 4
+
+
 @pytest.mark.parametrize("payload", [{"by": "anna"}, {"by": 5, "at": START}, "anna", None])
 def test_a_payload_that_does_not_fit_is_refused_and_the_gate_stays_shut(payload: Any, lab: Engine) -> None:
     run = waiting(lab, Workflow("w").wait_for(APPROVAL))

@@ -57,6 +57,14 @@ class TestRunStep:
         with pytest.raises(SchemaError):
             run_step(double, input="many")
 
+    def test_a_result_that_does_not_fit_its_schema_is_refused_as_by_the_engine(self) -> None:
+        @step("count", output_schema=int)
+        def count() -> Any:
+            return "many"
+
+        with pytest.raises(SchemaError, match="the result of step 'count' does not fit its output_schema"):
+            run_step(count)
+
     def test_what_a_handler_raises_comes_out(self) -> None:
         def fail() -> None:
             raise LookupError("gone")
