@@ -200,11 +200,11 @@ class Supervisor(CoreActor):
         self._instruct()
         self.backlog.begin_again()
         self.read_schedules()
+        self.doorkeeper.look()  # what was given to runs that could not be driven until now was told to nobody
 
     def read_schedules(self) -> None:
         """Have all schedules looked at again: another engine may have changed one."""
         self.core.post(self.schedules, Letter(Read()))
-        self.doorkeeper.look()
 
     def _instruct(self) -> None:
         """Let the runs go on that are in memory without a definition: something came for them before it did."""

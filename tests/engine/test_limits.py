@@ -21,8 +21,10 @@ from perdure import (
     Workflow,
     WorkflowFailed,
 )
+from perdure.dsl.errors import StoreUnavailable
 from perdure.dsl.facts import ErrorRecord
 from perdure.events import WorkflowAdmitted, WorkflowQueued
+from perdure.persistence.store import Store
 from tests.engine.drive import photographs_of
 
 
@@ -505,6 +507,68 @@ def test_a_limit_that_was_changed_counts_for_those_in_line(lab: Engine, limit: i
         fresh.settle()
 
         assert at_work(fresh) == working
+
+
+@pytest.mark.on_a_file
+def test_a_limit_that_is_registered_late_counts_for_those_in_line(lab: Engine) -> None:
+    lab.register(gated(concurrency=1))
+    for name in "abc":
+        lab.start("gated", name)
+    lab.settle()
+    with restarted(lab) as fresh:
+        fresh.settle()
+
+        fresh.register(gated(concurrency=2))
+        fresh.settle()
+
+        assert (at_work(fresh), in_line(fresh)) == (["a", "b"], ["c"])
+
+
+@pytest.mark.on_a_file
+def test_a_slot_that_is_given_to_a_run_whose_sub_workflow_is_not_registered_is_had_when_it_is(lab: Engine) -> None:
+    def parent(limit: int) -> Workflow[str, Any]:
+        return gated(concurrency=limit).sub_workflow("child")
+
+    child = Workflow("child").map("end", lambda ctx: "done")
+    lab.register(child, parent(1))
+    for name in "ab":
+        lab.start("gated", name)
+    lab.settle()
+    with restarted(lab) as fresh:
+        fresh.register(parent(2))
+        fresh.settle()
+
+        fresh.register(child)
+        fresh.settle()
+
+        assert (at_work(fresh), in_line(fresh)) == (["a", "b"], [])
+
+
+@pytest.mark.on_a_file
+def test_who_was_given_a_slot_hears_of_it_though_the_disk_could_not_be_read(
+    lab: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.register(gated(concurrency=1))
+    for name in "ab":
+        lab.start("gated", name)
+    lab.settle()
+    with restarted(lab, gated()) as fresh:  # without a limit, so that nothing else has it look again
+        fresh.settle()
+        given, troubles = Store.given_slots, [StoreUnavailable("the disk has failed")]
+
+        def failing_once(self: Store) -> Any:
+            if troubles:
+                raise troubles.pop()
+            return given(self)
+
+        monkeypatch.setattr(Store, "given_slots", failing_once)
+        fresh.signal(next(run.id for run in fresh.list_executions() if run.input == "a"), "go")
+        fresh.settle()
+        fresh.advance(seconds=1)
+
+        assert troubles == []
+        [second] = fresh.list_executions(state="waiting")
+        assert "go" in [wait.event for wait in second.waiting_for]
 
 
 @pytest.mark.on_a_file
