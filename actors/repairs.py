@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from ..dsl import events as ev
 from ..dsl import messages as msg
-from ..dsl.effects import Decide, Effect, Invoke, RunChild, TakeSlot, UndoChild
-from ..dsl.errors import DuplicateExecution, InvalidPayload, StepNotOpen, UsageError
+from ..dsl.effects import Decide, Effect, Invoke, RunChild, TakeSlot, UndoChild, WaitFor
+from ..dsl.errors import DuplicateExecution, InvalidPayload, SchemaError, StepNotOpen, UsageError
 from ..dsl.facts import UNDO, ErrorRecord, Fact, FactKind, FactStatus
 from ..dsl.forking import broken_by, cut, way_forward
 from ..dsl.legality import Standing, Verb
@@ -172,10 +172,13 @@ class Repairs:
             text = "its sub-workflow lives: cancel or mend that one instead"
             name = effect.place.name
             return UsageError(f"cannot settle {name!r} of execution {self._course.row.execution_id!r}: {text}")
-        if not isinstance(effect, Decide) or effect.check is None:
+        check = effect.check if isinstance(effect, Decide) else None
+        if isinstance(effect, WaitFor):
+            check = effect.demand.check
+        if check is None:
             return None
         try:
-            effect.check(self._office.codec.decode(message.value))
+            check(self._office.codec.decode(message.value))
         except Exception as error:  # noqa: BLE001 - what a check raises is the caller's mistake
             return InvalidPayload(f"the result given for {effect.place.name!r}: {error}")
         return None
@@ -258,7 +261,7 @@ class Repairs:
             return DuplicateExecution(message.execution_id, "under this id")
         try:
             facts = cut(self._definition, course.journal.facts.values(), office.codec, message.step, message.steps)
-        except UsageError as error:
+        except (UsageError, SchemaError) as error:  # the latter of a result that was given
             return UsageError(f"cannot fork execution {course.row.execution_id!r}: {error}")
         given = course.row.input if message.input is None else message.input
         row = office.new_row(self._definition, given, execution_id=message.execution_id)

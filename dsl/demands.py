@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .errors import SchemaError
 from .signals import Signal
 
 if TYPE_CHECKING:
     from .journal import ValueReader
 
 __all__ = ["AllOf", "AnyOf", "Demand", "Quorum", "Taken"]
+
+_NOTHING = "null"
 
 Taken = tuple[str, str]
 """A signal's event and its encoded payload."""
@@ -40,8 +43,18 @@ class _Demand(msgspec.Struct, frozen=True):
 
     def heard(self, reader: ValueReader, value: str) -> Iterator[tuple[str, list[str]]]:
         """Yield what a gate with this value has taken: events and their encoded payloads, in order of acceptance."""
-        for event, payload in reader.entries(value).items():
+        for event, payload in {} if value == _NOTHING else reader.entries(value).items():
             yield event, [payload]
+
+    def check(self, value: Any) -> None:
+        """Refuse what is no value of such a gate; None stands for no signal at all, as of a gate that was skipped.
+
+        Raises:
+            SchemaError: it is none.
+        """
+        if value is not None and not (isinstance(value, dict) and value.keys() <= set(self.events)):
+            msg = f"expected a mapping of {' or '.join(map(repr, self.events))} to payloads, got {value!r}"
+            raise SchemaError(msg)
 
 
 class Quorum(_Demand, frozen=True):
@@ -76,7 +89,20 @@ class Quorum(_Demand, frozen=True):
 
     def heard(self, reader: ValueReader, value: str) -> Iterator[tuple[str, list[str]]]:
         """Yield the event with its payloads."""
-        yield self.signals[0].name, [value] if self.count == 1 else reader.split(value)
+        if self.count == 1:
+            yield self.signals[0].name, [value]
+        elif value != _NOTHING:
+            yield self.signals[0].name, reader.split(value)
+
+    def check(self, value: Any) -> None:
+        """Refuse what is no payload, or no list of payloads; None stands for no signal at all.
+
+        Raises:
+            SchemaError: it is none.
+        """
+        if self.count > 1 and not isinstance(value, (list, tuple, type(None))):
+            msg = f"expected a list of {self.count} payloads, got {value!r}"
+            raise SchemaError(msg)
 
 
 class AnyOf(_Demand, frozen=True):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from perdure import Context, DefinitionError, Engine, InvalidPayload, Run, Signal, State, Workflow
+from perdure import Context, DefinitionError, Engine, InvalidPayload, Run, Signal, State, UsageError, Workflow
 from perdure.events import SignalReminder
 from perdure.testing import assert_events, record, restart
 from perdure.testing.freezing import START
@@ -121,6 +121,37 @@ def test_each_signal_of_such_a_gate_is_checked_by_its_own_type(lab: Engine) -> N
     run.signal("name", "Ada")
 
     assert run.result(10) == {"name": "Ada"}
+
+
+@pytest.mark.parametrize("verb", ["skip", "complete_step"])
+@pytest.mark.parametrize(
+    ("gate", "result", "heard"),
+    [
+        ("__waitAny:a|b", None, {}),
+        ("__waitAny:a|b", {"b": 5}, {"b": 5}),
+        ("__waitAny:a|b", 5, "'a' or 'b'"),
+        ("__waitAny:a|b", {"c": 5}, "'a' or 'b'"),
+        ("__waitFor:vote", None, {}),
+        ("__waitFor:vote", [5, 6], {"vote": 6}),
+        ("__waitFor:vote", 5, "a list of 2 payloads"),
+    ],
+)
+def test_a_gate_for_several_signals_that_is_passed_by_hand_has_a_value_of_its_own_form(
+    lab: Engine, verb: str, gate: str, result: Any, heard: Any
+) -> None:
+    workflow = Workflow("w").wait_any("a", "b") if "Any" in gate else Workflow("w").wait_for(vote, count=2)
+    run = waiting(lab, workflow.step("look", look))
+
+    if isinstance(heard, str):
+        with pytest.raises(InvalidPayload, match=heard):
+            getattr(run, verb)(gate, result=result)
+        assert run.state is State.WAITING
+        return
+    getattr(run, verb)(gate, result=result)
+
+    assert run.result(10)["signals"] == heard
+    with pytest.raises(UsageError, match="cannot fork"):
+        run.fork(at="look", steps={gate: 5})
 
 
 def test_a_name_that_looks_like_one_of_the_codecs_tags_is_a_name(lab: Engine) -> None:
