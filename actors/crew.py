@@ -366,6 +366,7 @@ class Crew:
         except BaseException as error:  # noqa: BLE001 - user code, as above
             outcome = failed(attempt, error)
         del self._awaiting[task]
+        attempt.task = None  # which holds the attempt in turn
         self._finish(attempt, outcome)
 
     def _describe(self, task: Any) -> str:

@@ -268,7 +268,8 @@ class Walk:
                 self._ended(strand, stop.value, None)
                 return
             except (Broken, Withdrawn) as reason:
-                self._ended(strand, None, reason)
+                # What it went through is the stack that called this, and would keep all of it alive in a circle.
+                self._ended(strand, None, reason.with_traceback(None))
                 return
             except Strayed as strayed:
                 self.stray = self.stray or strayed.fact

@@ -1,0 +1,31 @@
+"""The thread that goes on with the core when there is more mail than whoever has brought it can handle."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from perdure.actors import clock
+from perdure.actors.lanes import ThreadLanes
+
+
+def test_those_who_bring_mail_have_their_turn_between_two_commits(monkeypatch: pytest.MonkeyPatch) -> None:
+    lanes = ThreadLanes("dispatched", threads=1)
+    story: list[str] = []
+    over = threading.Event()
+
+    def cycle() -> bool:
+        story.append("commit")
+        if story.count("commit") == 3:
+            over.set()
+        return not over.is_set()
+
+    monkeypatch.setattr(clock, "give_way", lambda: story.append("give way"))
+    lanes.bind(cycle=cycle, has_mail=lambda: not over.is_set(), ring=lambda: None)
+
+    lanes.wake()
+
+    assert over.wait(timeout=10)
+    lanes.close()
+    assert story == ["commit", "give way", "commit", "give way", "commit"]
