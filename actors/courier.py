@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from ..dsl.errors import EngineClosed
+from ..dsl.errors import EngineClosed, StoreError
 from ..persistence.inbox import Inbox
 from . import clock, wire
 from .exchange import Exchange
@@ -65,9 +65,12 @@ class Courier:
 
     def _addressees(self, execution_id: str | None) -> list[int]:
         """Return the engine that drives the run; any that lives, if the run has yet to be started."""
-        for found in self._inbox.whereabouts([execution_id]) if execution_id is not None else ():
-            return [] if found.driver is None else [found.driver]
-        engines = self._inbox.living()
+        try:
+            for found in self._inbox.whereabouts([execution_id]) if execution_id is not None else ():
+                return [] if found.driver is None else [found.driver]
+            engines = self._inbox.living()
+        except StoreError:  # the database went away since the message was written: whoever finds it there acts on it
+            return []
         random.shuffle(engines)
         return engines
 

@@ -21,6 +21,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from ..dsl.errors import StoreError
 from ..persistence.notices import Notices
 from .wire import Line
 
@@ -83,8 +84,9 @@ class _Trunk(Line):
 class _Calls:
     """Where an engine is called: lines that others have begun."""
 
-    def __init__(self, board: Switchboard) -> None:
+    def __init__(self, board: Switchboard, engine: int) -> None:
         self._board = board
+        self.engine = engine
         self._waiting: queue.SimpleQueue[_Trunk | None] = queue.SimpleQueue()
         self._near, self._far = socket.socketpair()
         self._near.settimeout(0)
@@ -133,7 +135,7 @@ class Switchboard:
     def listen(self, engine: int) -> _Calls:
         """Return where this process is called."""
         with self._guard:
-            self._calls = _Calls(self)
+            self._calls = _Calls(self, engine)
         self._attend()
         return self._calls
 
@@ -142,7 +144,10 @@ class Switchboard:
         self._attend()
         if not self._notices.is_there(engine):
             return None
-        mine = self._notices.address
+        try:
+            mine = self._notices.address
+        except StoreError:  # the store was closed meanwhile
+            return None
         return self._add((mine, next(self._numbers)), mine, engine)
 
     def remove(self, engine: int) -> None:
@@ -214,7 +219,7 @@ class Switchboard:
         if trunk is None:
             if calls is None or packet.caller != packet.sender:
                 return
-            trunk = self._add(key, self._notices.address, packet.sender)
+            trunk = self._add(key, calls.engine, packet.sender)
             calls.put(trunk)
         if not trunk.deliver(packet.text) and self._drop(key) is not None:
             trunk.cut()

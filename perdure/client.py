@@ -101,7 +101,7 @@ class Client(AskingVerbs, TimetableVerbs, Face[int | None]):
         self._lookout = Lookout(self._store, self._endings, exchange, name="perdure-client")
         self._looking = Looking(self._read, self._registry.definition)
         self._courier = Courier(exchange, self._store.inbox)
-        self._timetable = Timetable(self._store, exchange, self._start_of)
+        self._timetable = Timetable(self._store, exchange, self._start_of, self._writing)
         try:
             self._extensions.opened(self)
         except BaseException:

@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -26,19 +27,23 @@ _MOST_RACES: Final = 10
 
 
 class Timetable:
-    """Changes schedules; by one thread at a time."""
+    """Changes schedules; from any thread."""
 
-    def __init__(self, store: Store, exchange: Exchange, start: Callable[[ScheduleRow], str]) -> None:
+    def __init__(
+        self, store: Store, exchange: Exchange, start: Callable[[ScheduleRow], str], writing: threading.Lock
+    ) -> None:
         """Take where they are.
 
         Args:
             store: The database.
             exchange: How engines are called.
             start: Has a run of a schedule started; returns its id.
+            writing: Held by whoever writes to the database.
         """
         self._store = store
         self._exchange = exchange
         self._start = start
+        self._writing = writing
 
     def change(self, message: Pause | ResumeTicks | Trigger | Unschedule) -> str | None:
         """Do what is asked of a schedule; of a trigger, return the id of the run.
@@ -57,7 +62,8 @@ class Timetable:
             if changed is not None:
                 changed = changed._replace(revision=secrets.randbits(62))
             try:
-                self._store.change_schedule(before.name, ScheduleChange(changed, before.revision))
+                with self._writing:
+                    self._store.change_schedule(before.name, ScheduleChange(changed, before.revision))
             except DuplicateRow:
                 before = self._row(message.name)
             else:

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -38,6 +39,10 @@ from perdure import (
     WorkflowFailed,
     WouldDeadlock,
 )
+from perdure.actors.courier import Courier
+from perdure.actors.exchange import exchange_of
+from perdure.persistence.records import InboxRow
+from perdure.persistence.store import Store
 from perdure.testing import close_cleanly
 from perdure.testing.leaks import unique_name
 
@@ -216,6 +221,41 @@ class TestBesideALiveEngine:
         for thread in threads:
             thread.join()
         assert sorted(results) == list(range(8))
+
+    def test_what_is_on_disk_is_no_error_though_the_database_goes_away_before_anybody_is_told(self, path: Path) -> None:
+        Engine(path).close()
+        store = Store(str(path), durability="normal")
+        store.attach()
+        courier = Courier(exchange_of(store.database), store.inbox)
+        row = store.inbox.send(InboxRow(0, "signal", "g", None, None, None, "{}", 5))
+        store.close()
+
+        assert courier.deliver(row, "g") is None
+        assert courier.deliver(row) is None
+
+    def test_a_schedule_is_changed_while_other_threads_start_runs(
+        self, path: Path, client: Callable[[], Client]
+    ) -> None:
+        with Engine(path, gate()) as engine:
+            engine.schedule("hourly", "gate", every=3600)
+        shared = client()
+
+        def start() -> None:
+            for _ in range(600):
+                shared.start("gate")
+
+        def change() -> None:
+            for _ in range(300):
+                shared.pause_schedule("hourly")
+                shared.resume_schedule("hourly")
+
+        with ThreadPoolExecutor() as pool:
+            ends = [pool.submit(act) for act in (start, change)]
+            for end in ends:
+                end.result()
+
+        assert shared.count_executions() == 0
+        assert len(rows(path, "workflow_inbox")) == 600
 
     def test_signals_are_taken_in_the_order_in_which_they_were_sent(self, path: Path, live: Client) -> None:
         collect = Workflow("collect")

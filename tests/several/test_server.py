@@ -17,6 +17,9 @@ import psycopg
 import pytest
 
 from perdure import Client, Engine, State, StoreError, Workflow, look_at
+from perdure.actors import wire
+from perdure.actors.exchange import exchange_of
+from perdure.persistence.store import Store
 from perdure.testing.postgres_server import PostgresServer, programs
 
 
@@ -88,6 +91,22 @@ def test_an_engine_takes_over_what_was_left_when_it_opens(served: Any, postgres_
         client.signal("g", "go", "now")
         assert client.run("g").result(timeout=30) == "now"
     assert heir.close() == 0
+
+
+def test_who_is_called_when_its_store_is_closed_already_does_not_answer(postgres_url: str) -> None:
+    store = Store(postgres_url, durability="normal")
+    store.open()
+    board = exchange_of(store.database)
+    calls = board.listen(store.engine_id)
+    store.close()
+
+    board.arrived('[7, 1, 7, "say", "{}"]')  # type: ignore[attr-defined]  # what the server has brought meanwhile
+
+    line = calls.accept()
+    assert line is not None
+    assert not line.say(wire.Look())
+    assert board.connect(7) is None
+    calls.close()
 
 
 def test_clients_and_engines_reach_each_other_through_the_server(served: Any, postgres_url: str) -> None:
