@@ -246,7 +246,10 @@ class ThreadLanes:
         """Run a coroutine as a task of the engine's own event loop."""
         self.hold()
         loop = self._event_loop()
-        loop.call_soon_threadsafe(self._begin_task, loop, make)
+        try:
+            loop.call_soon_threadsafe(self._begin_task, loop, make)
+        except RuntimeError:  # it has ended: the engine was closed while the turn that asks for this was written
+            self.release()
 
     def _begin_task(self, loop: Any, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
         task = loop.create_task(make())

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from perdure import Context, Engine, EngineClosed, Workflow, WouldDeadlock
+from perdure.testing import Moment, watch_points
 
 PATIENCE = 20
 
@@ -51,6 +53,30 @@ def test_close_does_not_wait_for_ever_and_the_attempt_is_repeated(options: Any, 
     heir = open_engine(slow(began, go))
     assert heir.run("x").result(PATIENCE) == "attempt 2"
     assert heir.run("x").wait().steps["work"].interruptions == 1
+
+
+def test_a_coroutine_that_was_to_begin_while_the_engine_closed_begins_in_the_next(
+    open_engine: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(ctx: Context[Any]) -> str:
+        return f"attempt {ctx.attempt}"
+
+    workflow = Workflow("quick").step("work", work)
+    engine = open_engine(workflow)
+    engine.start("quick").result(PATIENCE)  # the event loop is there
+    [loop] = [thread for thread in threading.enumerate() if thread.name.endswith("-loop")]
+
+    def close_meanwhile(moment: Moment) -> None:
+        if moment.point == "commit.after" and not engine.closed:
+            threading.Thread(target=engine.close, kwargs={"force": True}).start()
+            loop.join(PATIENCE)
+
+    with watch_points(close_meanwhile), suppress(EngineClosed):
+        engine.start("quick", id="x")
+
+    heir = open_engine(workflow)
+    assert heir.run("x").result(PATIENCE).startswith("attempt")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_a_second_close_does_nothing_also_from_many_threads(open_engine: Any) -> None:
