@@ -11,7 +11,7 @@ from .database import Database
 from .kind import Changes, Durability, Kind
 from .watch import Watch
 
-__all__ = ["changes_at", "database_at", "is_server"]
+__all__ = ["changes_at", "database_at", "is_server", "kinds"]
 
 _SCHEMES: Final = ("postgresql://", "postgres://")
 
@@ -44,6 +44,14 @@ def changes_at(location: str) -> AbstractContextManager[Changes]:
 def is_server(location: str | None) -> TypeGuard[str]:
     """Tell whether a place is on a server, and no file."""
     return location is not None and location.startswith(_SCHEMES)
+
+
+def kinds() -> list[type[Kind]]:
+    """Return every kind of database that can be had here."""
+    try:
+        return [Database, _postgres().ServerDatabase]
+    except MissingExtra:
+        return [Database]
 
 
 def _postgres() -> Any:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -103,9 +103,10 @@ SAMPLED = {"server": 12, "pooled": 60}
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Have every test that asks for a location run on a file, on a server, and on one that is behind a pooler."""
     if "location" in metafunc.fixturenames:
+        without = {"on_a_file": {"server", "pooled"}, "not_pooled": {"pooled"}}
+        left_out = set[str]().union(*(without.get(mark.name, set()) for mark in metafunc.definition.iter_markers()))
         places = [pytest.param("file", id=pytest.HIDDEN_PARAM)]
-        if metafunc.definition.get_closest_marker("on_a_file") is None:
-            places += [pytest.param(place, id=place) for place in SAMPLED]
+        places += [pytest.param(place, id=place) for place in SAMPLED if place not in left_out]
         metafunc.parametrize("location", places, indirect=True)
 
 
@@ -140,6 +141,27 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
             return str(request.getfixturevalue("pooled_url"))
         case _:
             return str(tmp_path / "runs.db")
+
+
+@pytest.fixture
+def as_many(location: str, request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """Chooses how many are tried here: as many as on a file, or a few on a server, unless it is `--stores=all`."""
+    whole = "://" not in location or request.config.getoption("stores") == "all"
+    return lambda every, few: every if whole else few
+
+
+@pytest.fixture
+def new_location(location: str, request: pytest.FixtureRequest) -> Callable[[], str | None]:
+    """Gives one empty database after the other: private files, or the same one on a server, emptied."""
+    if "://" not in location:
+        return lambda: None
+    server, direct = (request.getfixturevalue(name) for name in ("postgres", "postgres_url"))
+
+    def empty() -> str:
+        server.empty(direct)
+        return location
+
+    return empty
 
 
 @pytest.fixture(scope="session")

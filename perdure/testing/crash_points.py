@@ -27,7 +27,7 @@ from ..actors.calling import is_async as is_async_function
 from ..actors.reply import Reply
 from ..actors.supervisor import Supervisor
 from ..dsl.errors import UsageError, WaitTimeout, did_you_mean
-from ..persistence.database import Database
+from ..persistence.places import kinds
 from ..persistence.store import Store
 
 __all__ = ["POINTS", "Moment", "Stop", "kill_at", "stop_at", "watch_points"]
@@ -241,7 +241,8 @@ def _seams(reach: _Reach) -> Iterator[tuple[Any, str, Callable[[Any], Any]]]:
     yield Store, "close", _transaction(reach, purpose, "close")
     yield Store, "cleanup", _transaction(reach, purpose, "retire")
     yield Store, "archive", _transaction(reach, purpose, "retire")
-    yield Database, "write", _inside(reach, purpose)
+    for kind in kinds():
+        yield kind, "write", _inside(reach, purpose)
     yield Bus, "publish", _around(reach, "tell")
     yield Bus, "_send", _around(reach, "listener")
     yield Reply, "set", _around(reach, "answer")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +21,7 @@ from perdure.persistence.store import Store
 from perdure.testing.lives import Entry
 
 from .life import Ask
+from .places import Place
 
 __all__ = ["Remains"]
 
@@ -38,11 +37,13 @@ class Remains:
 
     Attributes:
         folder: Where they lived.
+        place: Where they kept their runs.
         deaths: How many of them were killed.
         recorded: For each death, how long the witness was then, and what was completed on disk.
     """
 
     folder: Path
+    place: Place
     deaths: int = 0
     recorded: list[tuple[int, set[tuple[int, str]]]] = field(default_factory=list)
 
@@ -51,8 +52,9 @@ class Remains:
     def look_after_death(self) -> Iterator[str]:
         """Yield what is wrong with the database of a process that was just killed."""
         self.deaths += 1
-        with self._open() as disk:
-            yield from _unsound(disk)
+        self.place.rest()
+        yield from self.place.faults()
+        with self.place.look() as disk:
             self.recorded.append((len(self.witness()), _completed(disk)))
             yield from self._lost_acknowledgements(disk)
 
@@ -60,8 +62,8 @@ class Remains:
 
     def look_at_the_end(self, flow: Workflow[Any, Any]) -> Iterator[str]:
         """Yield what is wrong once every run has come to its end."""
-        with self._open() as disk:
-            yield from _unsound(disk)
+        yield from self.place.faults()
+        with self.place.look() as disk:
             yield from _unfinished(disk)
             yield from self._lost_acknowledgements(disk)
             yield from self._wrong_effects(disk)
@@ -73,10 +75,7 @@ class Remains:
         """Return what the witness saw."""
         return [Entry(*line) for line in _lines(self.folder / "witness")]
 
-    def _open(self) -> closing[sqlite3.Connection]:
-        return closing(sqlite3.connect(f"file:{self.folder}/runs.db?mode=ro", uri=True))
-
-    def _lost_acknowledgements(self, disk: sqlite3.Connection) -> Iterator[str]:
+    def _lost_acknowledgements(self, disk: Any) -> Iterator[str]:
         asks = [Ask(*line) for line in _lines(self.folder / "acks")]
         asked, acked = ({ask[1:] for ask in asks if ask.what == what} for what in ("asked", "acked"))
         runs = {
@@ -93,7 +92,7 @@ class Remains:
         yield from (f"there, and never asked for: {ask}" for ask in found - asked)
         yield from (f"doubled: {ask}" for ask, count in signals.items() if count > 1)
 
-    def _wrong_effects(self, disk: sqlite3.Connection) -> Iterator[str]:
+    def _wrong_effects(self, disk: Any) -> Iterator[str]:
         witness = self.witness()
         did = {(entry.run, entry.name) for entry in witness if entry.what == "did"}
         yield from (f"recorded, but never done: {one}" for one in _completed(disk) - did)
@@ -105,7 +104,7 @@ class Remains:
 
     def _wrong_rollbacks(self, flow: Workflow[Any, Any]) -> Iterator[str]:
         """Walk over the facts of each failed run once more: what it owes must have been undone, in that order."""
-        store = Store(str(self.folder / "runs.db"), durability="normal")
+        store = Store(self.place.location, durability="normal")
         store.open()
         try:
             stored = [store.snapshot(run) for run in sorted({ask[1] for ask in _lines(self.folder / "acks")})]
@@ -144,19 +143,13 @@ def _lines(path: Path) -> list[Any]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def _unsound(disk: sqlite3.Connection) -> Iterator[str]:
-    [(found,)] = disk.execute("PRAGMA integrity_check")
-    if found != "ok":
-        yield f"integrity_check: {found}"
-
-
-def _unfinished(disk: sqlite3.Connection) -> Iterator[str]:
+def _unfinished(disk: Any) -> Iterator[str]:
     for run, state, error in disk.execute("SELECT execution_id, state, error FROM workflow_executions"):
         if state not in ENDS:
             yield f"{run} is {state}: {error}"
 
 
-def _completed(disk: sqlite3.Connection) -> set[tuple[int, str]]:
+def _completed(disk: Any) -> set[tuple[int, str]]:
     """Return what the database calls completed, as the witness would call it."""
     rows = disk.execute(
         "SELECT execution, key, turn FROM workflow_steps WHERE status = 'completed' AND kind IN ('step', 'undo', 'map')"

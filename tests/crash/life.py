@@ -1,6 +1,6 @@
 """One life of a process that starts some runs of a workflow and brings them to their end, unless it is killed.
 
-What it leaves are files: the database; the witness of user code; ``acks``, of what was asked for and what was
+What it leaves are its database, and files: the witness of user code; ``acks``, of what was asked for and what was
 acknowledged; ``events``, as listeners heard them; ``log``, of the engine; ``ends``, if it came to the end.
 """
 
@@ -10,9 +10,8 @@ import json
 import logging
 import os
 import signal
-import sqlite3
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -22,6 +21,8 @@ from perdure.dsl.facts import kept_beside
 from perdure.dsl.states import FINAL, State
 from perdure.testing import Moment, watch_points
 from perdure.testing.lives import Entry, Witness, describe
+
+from .places import Place
 
 __all__ = ["Ask", "Disk", "Life", "Spot"]
 
@@ -62,9 +63,17 @@ class Life:
     """What one process does, in a folder."""
 
     def __init__(
-        self, folder: Path, flows: list[Workflow[Any, Any]], *, runs: int, early: set[str], seed: int | None
+        self,
+        folder: Path,
+        place: Place,
+        flows: list[Workflow[Any, Any]],
+        *,
+        runs: int,
+        early: set[str],
+        seed: int | None,
     ) -> None:
         self._folder = folder
+        self._place = place
         self._flows = flows
         self._runs = [f"run-{number}" for number in range(runs)]
         self._early = early
@@ -89,11 +98,16 @@ class Life:
                 os.kill(os.getpid(), signal.SIGKILL)
             self._passed.append(here)
 
-        path = self._folder / "runs.db"
+        flows, location = self._flows, self._place.location
         options: dict[str, Any] = {"seed": self._seed, "on_event": self._hear}
         options["durability"] = "normal" if disk is None else "full"
         open_disk, engine_disk = (disk.whole_life, disk.open_engine) if disk is not None else (nullcontext, nullcontext)
-        with watch_points(visit), open_disk(), Engine(path, *self._flows, **options) as engine, engine_disk():
+        with (
+            watch_points(visit),
+            open_disk(),
+            Engine(location, *flows, **options) as engine,
+            engine_disk(),
+        ):
             self._drive(engine, freezer)
             ends = self._patiently(lambda: describe(engine))
         (self._folder / "ends").write_text(json.dumps({"ends": ends, "passed": self._passed}))
@@ -117,8 +131,8 @@ class Life:
         return {key for (key,) in self._ask_disk(sql, run)}
 
     def _ask_disk(self, sql: str, *parameters: Any) -> list[Any]:
-        with closing(sqlite3.connect(f"file:{self._folder}/runs.db?mode=ro", uri=True)) as connection:
-            return connection.execute(sql, parameters).fetchall()
+        with self._place.look() as disk:
+            return list(disk.execute(sql, parameters))
 
     # ---- driving
 

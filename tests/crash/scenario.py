@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from perdure.persistence.migrations import blank
 from perdure.testing.forks import Death, run_in_fork
 
 from .checks import Remains
 from .life import Disk, Life, Spot
+from .places import FilePlace, NewPlace
 from .plans import draw, is_repeatable, workflows
 
 __all__ = ["Broken", "Scenario"]
@@ -34,8 +34,11 @@ class Scenario:
         spots: Every crash point that the undisturbed life has passed.
     """
 
-    def __init__(self, seed: int, folder: Path, freezer: Any, *, most_runs: int = 2) -> None:
+    def __init__(
+        self, seed: int, folder: Path, freezer: Any, *, most_runs: int = 2, new_place: NewPlace = FilePlace
+    ) -> None:
         self.seed = seed
+        self._new_place = new_place
         self.chance = random.Random(f"crash {seed}")
         self._freezer = freezer
         self._folder = folder
@@ -57,13 +60,13 @@ class Scenario:
 
     def undisturbed(self, disk: Disk | None = None) -> None:
         """Live once without a crash, and remember how long it took, what it passed and how it ended."""
-        folder = self._new_folder("calm")
+        remains = self._new_remains("calm")
         begin = time.clock_gettime(time.CLOCK_MONOTONIC)
-        self.live(folder, disk=disk)
+        self.live(remains, disk=disk)
         self._took = time.clock_gettime(time.CLOCK_MONOTONIC) - begin
-        self._hold(Remains(folder).look_at_the_end(self.flows[-1]))
-        self._ends = _told(folder)
-        self.spots = [tuple(spot) for spot in json.loads((folder / "ends").read_text())["passed"]]
+        self._hold(remains.look_at_the_end(self.flows[-1]))
+        self._ends = _told(remains.folder)
+        self.spots = [tuple(spot) for spot in json.loads((remains.folder / "ends").read_text())["passed"]]
 
     def killed(self, name: str, deaths: list[Spot | float]) -> None:
         """Live again and again on one database, each life but the last with its own way to die.
@@ -72,23 +75,24 @@ class Scenario:
             name: Name of the folder.
             deaths: At which spot, or after which part of the time that the undisturbed life took.
         """
-        remains = Remains(self._new_folder(name))
+        remains = self._new_remains(name)
         for death in deaths:
             if not self._die(remains, death):
                 break
         else:
-            self.live(remains.folder)
+            self.live(remains)
         if trouble := (remains.folder / "log").read_text():
             self.fail(f"the disk was sound, and yet the engine had trouble:\n{trouble}")
         self._check(remains)
 
     def on_faulty_disk(self, name: str, disk: Disk) -> None:
         """Live on a disk that fails once, and once more if that killed the process."""
-        remains = Remains(self._new_folder(name), deaths=1)
-        if self.live(remains.folder, disk=disk).killed:
+        remains = self._new_remains(name)
+        remains.deaths = 1
+        if self.live(remains, disk=disk).killed:
             self.kills += 1
             self._hold(remains.look_after_death())
-            self.live(remains.folder)
+            self.live(remains)
         self._check(remains)
 
     def _check(self, remains: Remains) -> None:
@@ -100,21 +104,28 @@ class Scenario:
 
     def _die(self, remains: Remains, death: Spot | float) -> bool:
         if isinstance(death, float):
-            ended = self.live(remains.folder, kill_after=death * self._took)
+            ended = self.live(remains, kill_after=death * self._took)
         else:
-            ended = self.live(remains.folder, die_at=death)
+            ended = self.live(remains, die_at=death)
         if ended.killed:
             self.kills += 1
             self._hold(remains.look_after_death())
         return ended.killed
 
     def live(
-        self, folder: Path, *, die_at: Spot | None = None, kill_after: float | None = None, disk: Disk | None = None
+        self, remains: Remains, *, die_at: Spot | None = None, kill_after: float | None = None, disk: Disk | None = None
     ) -> Death:
-        """Have one process live in a folder."""
+        """Have one process live where others may have lived before."""
 
         def life() -> None:
-            one = Life(folder, self.flows, runs=self._runs, early=self._early, seed=self._engine_seed)
+            one = Life(
+                remains.folder,
+                remains.place,
+                self.flows,
+                runs=self._runs,
+                early=self._early,
+                seed=self._engine_seed,
+            )
             one.live(self._freezer, die_at, disk)
 
         death = run_in_fork(life, timeout=HANGS, kill_after=kill_after)
@@ -122,11 +133,10 @@ class Scenario:
             self.fail(death.trouble)
         return death
 
-    def _new_folder(self, name: str) -> Path:
+    def _new_remains(self, name: str) -> Remains:
         folder = self._folder / f"{self.seed}-{name}"
         folder.mkdir(parents=True)
-        (folder / "runs.db").write_bytes(blank())
-        return folder
+        return Remains(folder, self._new_place(folder))
 
     # ---- verdicts
 

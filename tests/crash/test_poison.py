@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from perdure import Engine, Execution, State, Workflow
 from perdure.testing.forks import run_in_fork
 
 PATIENCE = 20
+pytestmark = pytest.mark.not_pooled
 
 
 @dataclass
@@ -22,12 +22,12 @@ class Lives:
     """Processes that live one after the other on one database; each has a run beside the poison.
 
     Attributes:
-        path: The database.
+        location: The database.
         mended: Whether the step has stopped killing.
         count: How many have lived.
     """
 
-    path: Path
+    location: str
     mended: bool = False
     count: int = 0
 
@@ -55,7 +55,7 @@ class Lives:
                 progress.set()
 
         good = Workflow("good").step("one", lambda: 1).step("two", note)
-        with Engine(self.path, good, bad, durability="normal") as engine:
+        with Engine(self.location, good, bad, durability="normal") as engine:
             if resume:
                 engine.resume("bad")
             engine.start("bad", id="bad")
@@ -64,15 +64,15 @@ class Lives:
 
     def shown(self, run: str) -> Execution:
         """What is on disk of a run."""
-        with Engine(self.path) as engine:
+        with Engine(self.location) as engine:
             found = engine.get_execution(run)
             assert found is not None
             return found.loaded()
 
 
 @pytest.fixture
-def lives(tmp_path: Path) -> Lives:
-    return Lives(tmp_path / "runs.db")
+def lives(location: str) -> Lives:
+    return Lives(location)
 
 
 def test_a_step_that_kills_its_process_is_set_aside_after_three_adoptions_and_the_others_go_on(lives: Lives) -> None:

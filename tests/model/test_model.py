@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -52,13 +52,14 @@ class EngineAndModel(RuleBasedStateMachine):
     """Drives both."""
 
     clock: Any
+    new_location: Callable[[], str | None]
 
     def __init__(self) -> None:
         super().__init__()
         self.clock.move_to(START)
         _world.clear()
         self.model = Reference()
-        self.engine = Engine(None, seed=0, queue_name=unique_name())
+        self.engine = Engine(type(self).new_location(), seed=0, queue_name=unique_name())
 
     @initialize(drawn=st.lists(_flows, min_size=1, max_size=2))
     def write_workflows(self, drawn: list[tuple[list[Node], float | None]]) -> None:
@@ -187,12 +188,16 @@ def frozen() -> Iterator[Any]:
 
 
 @pytest.mark.timeout(0)
-def test_engine_and_model_agree_after_everything_that_can_be_done(frozen: Any, figures: Any) -> None:
+@pytest.mark.on_every_store
+def test_engine_and_model_agree_after_everything_that_can_be_done(
+    frozen: Any, figures: Any, new_location: Callable[[], str | None], as_many: Callable[[int, int], int]
+) -> None:
     EngineAndModel.clock = frozen
+    EngineAndModel.new_location = new_location
     run_state_machine_as_test(
         EngineAndModel,
         settings=settings(
-            max_examples=figures.machines,
+            max_examples=as_many(figures.machines, 2),
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -84,16 +84,20 @@ class Outcome:
 class History:
     """Runs one history; make one for each."""
 
-    def __init__(self, seed: int, *, folder: str | None = None, crash_at: int | None = None) -> None:
+    def __init__(
+        self, seed: int, *, folder: str | None = None, location: str | None = None, crash_at: int | None = None
+    ) -> None:
         """Make up what is to happen.
 
         Args:
             seed: What everything is drawn from.
             folder: Where the database is to be, for the time being; one in memory if the system has it.
+            location: The address of an empty database on a server, which is to be used instead.
             crash_at: The one turn in which the process dies; it then dies in no other, and no commit fails.
         """
         self._seed = seed
         self._folder = folder or ("/dev/shm" if Path("/dev/shm").is_dir() else None)  # noqa: S108 - as good as memory
+        self._location = location
         self._crash_at = crash_at
         self._swarm = Swarm.of(seed)
         self._chance = self._swarm.chance
@@ -124,9 +128,7 @@ class History:
             self._clock.ticking(),
             listening(self._logged),
         ):
-            path = Path(folder) / "history.db"
-            path.write_bytes(blank())
-            self._path = str(path)
+            self._place = self._location or _blank_file(folder)
             self._live()
             try:
                 chaos = self._chaos()
@@ -146,7 +148,7 @@ class History:
     def _live(self) -> None:
         self._number += 1
         self._process = Process(
-            self._path,
+            self._place,
             number=self._number,
             ledger=self._ledger,
             plans=self._plans,
@@ -287,6 +289,12 @@ class History:
         lines = [f"{flow.name}, timeout={flow.timeout}: {', '.join(map(repr, flow.body))}" for flow in self._flows]
         lines += [f"{row.execution_id}: {row.workflow} {row.state}" for row in self._ledger.rows.values()]
         return "\n".join([*lines, ", ".join(self._trace)])
+
+
+def _blank_file(folder: str) -> str:
+    path = Path(folder) / "history.db"
+    path.write_bytes(blank())
+    return str(path)
 
 
 def crash_at_every_turn(seed: int) -> int:
