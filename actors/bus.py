@@ -67,6 +67,7 @@ class Bus:
         # Made when somebody first listens: to make them all takes longer than many a run.
         self._signals: dict[type[Event] | None, blinker.Signal] = {}
         self._runs: dict[str, blinker.Signal] = {}
+        self._subscribing = threading.Lock()
         self._listeners = 0
         self.silent = True
         self.backlog = 0
@@ -75,19 +76,21 @@ class Bus:
 
     def connect(self, event: type[Event] | None, listener: Listener, execution_id: str | None = None) -> None:
         """Add a listener to a type of event, to all of them, or to one run; it is kept alive."""
-        signal = self._signal(event, execution_id)
-        before = len(signal.receivers)
-        signal.connect(_known(signal, listener), weak=False)
-        self._count(len(signal.receivers) - before)
+        with self._subscribing:
+            signal = self._signal(event, execution_id)
+            before = len(signal.receivers)
+            signal.connect(_known(signal, listener), weak=False)
+            self._count(len(signal.receivers) - before)
 
     def disconnect(self, event: type[Event] | None, listener: Listener, execution_id: str | None = None) -> None:
         """Remove a listener; nothing happens if it is not there."""
-        signal = self._signal(event, execution_id)
-        before = len(signal.receivers)
-        signal.disconnect(_known(signal, listener))
-        self._count(len(signal.receivers) - before)
-        if execution_id is not None and not signal.receivers:
-            self._runs.pop(execution_id, None)
+        with self._subscribing:
+            signal = self._signal(event, execution_id)
+            before = len(signal.receivers)
+            signal.disconnect(_known(signal, listener))
+            self._count(len(signal.receivers) - before)
+            if execution_id is not None and not signal.receivers:
+                self._runs.pop(execution_id, None)
 
     def _count(self, more: int) -> None:
         self._listeners += more

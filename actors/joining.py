@@ -51,6 +51,7 @@ class Joining:
         self._new = queue.SimpleQueue[int | None]()
         self._pending: set[int] = set()
         self._guard = threading.Lock()
+        self._closed = threading.Event()
 
     def start(self, message: Start, definition: Definition, tx: Any) -> str:
         """Write a run on the caller's connection, or find the one that is there; return its id.
@@ -97,6 +98,7 @@ class Joining:
 
     def close(self) -> None:
         """Have the thread end."""
+        self._closed.set()
         self._new.put(None)
 
     def _watch(self) -> None:
@@ -107,12 +109,12 @@ class Joining:
                     over = self._core.store.wait_for_writers(_PATIENCE)
                     self.look()
                 except StoreError:
-                    if self._office.closing:
+                    if self._closed.wait(_PATIENCE):
                         return
                     continue  # the next engine will find it, if this one does not
                 with self._guard:
                     if over:  # what is not there now was rolled back
                         self._pending -= waited_for
                     waited_for &= self._pending
-                if self._office.closing:
+                if self._closed.is_set():
                     return

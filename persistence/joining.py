@@ -36,10 +36,11 @@ def part_of(tx: Any, path: str) -> Iterator[sqlite3.Connection]:
         try:
             yield connection
         except BaseException:
-            connection.execute("ROLLBACK TO perdure")
+            if connection.in_transaction:  # a full disk has ended all of it
+                connection.execute("ROLLBACK TO perdure")
+                connection.execute("RELEASE perdure")
             raise
-        finally:
-            connection.execute("RELEASE perdure")
+        connection.execute("RELEASE perdure")
     finally:
         connection.row_factory = factory
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from perdure import (
     UsageError,
     Workflow,
 )
+from perdure.actors import joining
 
 ship = Workflow("ship", input=int).step("ship", lambda ctx: f"shipped {ctx.input}")
 
@@ -210,3 +213,34 @@ def test_a_transaction_that_cannot_write_is_told_and_stays_open(shop: Engine, co
     assert other.in_transaction
     other.rollback()
     other.close()
+
+
+def test_a_full_disk_is_told_though_it_has_ended_the_transaction(shop: Engine, connection: sqlite3.Connection) -> None:
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count={pages}")
+    connection.execute("INSERT INTO orders VALUES (1)")
+
+    with pytest.raises(StoreError, match="full disk"):
+        shop.start(ship, 1, tags={"note": "x" * 1_000_000}, tx=connection)
+
+    assert not connection.in_transaction
+    assert orders(shop) == []
+
+
+def test_whoever_waits_for_a_commit_does_not_hurry_while_the_database_is_away(
+    shop: Engine, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience, tried = 0.05, queue.SimpleQueue[float]()
+    monkeypatch.setattr(joining, "_PATIENCE", patience)
+
+    def connect(*_: Any, **__: Any) -> sqlite3.Connection:
+        tried.put(time.clock_gettime(time.CLOCK_MONOTONIC))
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    shop.start(ship, 1, tx=connection)
+
+    first, second = tried.get(timeout=30), tried.get(timeout=30)
+    assert second - first >= patience
+    monkeypatch.undo()
+    connection.rollback()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import weakref
 from typing import Any
@@ -73,6 +74,32 @@ def test_listeners_may_come_and_go_while_they_are_called(engine: Engine) -> None
     engine.start("w").result(PATIENCE)
     engine.start("w").result(PATIENCE)
     assert told == ["once", "late"]
+
+
+def test_listeners_may_come_and_go_from_many_threads(engine: Engine) -> None:
+    run = engine.start("w")
+    run.result(PATIENCE)
+    before = sys.getswitchinterval()
+
+    def come_and_go() -> None:
+        for _ in range(300):
+            told: list[Event] = []
+            engine.on("step:completed", told.append)
+            leave = engine.subscribe(run.id, told.append)
+            engine.off("step:completed", told.append)
+            leave()
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(4)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+
+    assert engine._machine.bus.silent, "nobody is left"
 
 
 def test_a_listener_is_kept_alive_until_it_is_taken_off(engine: Engine) -> None:
