@@ -74,7 +74,7 @@ class Engine(
         on_event: Listener | None = None,
         extensions: Sequence[Extension] = (),
         seed: int | None = None,
-        switch_interval: float | None = 0.001,
+        switch_interval: float | None = 0.0003,
         busy_timeout: float = BUSY_SECONDS,
         max_in_memory: int = 1000,
         max_backlog: int = 100_000,
