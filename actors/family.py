@@ -10,6 +10,7 @@ from ..dsl import messages as msg
 from ..dsl.effects import Effect, RunChild, UndoChild, Withdraw
 from ..dsl.facts import UNDO, ErrorRecord, Fact, FactKind, FactStatus
 from ..dsl.journal import ValueReader
+from ..dsl.programs import undone_in_part
 from ..dsl.states import State
 from ..persistence.records import ExecutionRow
 from .attempts import Attempts
@@ -107,8 +108,10 @@ class Family:
                 nothing_to_undo = message.state == State.COMPLETED
                 course.settle(fact, FactStatus.SKIPPED if nothing_to_undo else FactStatus.COMPLETED)
             case UndoChild():
-                course.emit(ev.CompensationFailed, step=effect.place.name, error=message.error)
-                course.settle(fact, FactStatus.FAILED, error=message.error)
+                assert message.error is not None
+                error = message.error._replace(step=effect.place.name)
+                course.emit(ev.CompensationFailed, step=effect.place.name, error=error)
+                course.settle(fact, FactStatus.FAILED, error=error)
 
     def lives(self, effect: Effect) -> bool:
         """Tell whether an effect that is waited for is a child that was started."""
@@ -154,7 +157,7 @@ class Family:
         """Tell the parent that there is nothing to undo, or why it cannot be undone."""
         row = self._course.row
         assert row.parent_id is not None
-        error = _undo_error(row, known=known)
+        error = _undo_error(row, self._course.journal.facts.values(), known=known)
         self._deliver(row.parent_id, msg.ChildEnded(f"{UNDO}{message.parent_key}", row.state, error=error))
 
     def _deliver(self, parent: int, ended: msg.ChildEnded) -> None:
@@ -164,12 +167,12 @@ class Family:
 def child_ended(key: str, row: ExecutionRow, facts: Iterable[Fact], codec: ValueReader) -> msg.ChildEnded:
     """Return what a parent is told of its child's end, going forward or back."""
     if key.startswith(UNDO):
-        return msg.ChildEnded(key, row.state, error=_undo_error(row, known=True))
+        return msg.ChildEnded(key, row.state, error=_undo_error(row, facts, known=True))
     value = codec.compose(step_results(facts)) if row.state == State.COMPLETED else None
     return msg.ChildEnded(key, row.state, value, row.error)
 
 
-def _undo_error(row: ExecutionRow, *, known: bool) -> ErrorRecord | None:
+def _undo_error(row: ExecutionRow, facts: Iterable[Fact], *, known: bool) -> ErrorRecord | None:
     if row.state == State.COMPLETED and not known:
         return ErrorRecord("perdure.UnknownWorkflow", f"{row.workflow!r} is not registered, so it cannot be undone")
-    return row.error or ErrorRecord("perdure.Partial", "not undone") if row.rollback == "partial" else None
+    return undone_in_part(row.workflow, facts, row.error) if row.rollback == "partial" else None

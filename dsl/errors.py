@@ -410,7 +410,7 @@ class WorkflowTimeout(StepError):
 
 
 class ChildFailed(StepError):
-    """A sub-workflow did not complete; its own failure is the cause."""
+    """A sub-workflow did not complete, or was undone only in part; its own failures are the causes."""
 
 
 class UnknownPath(StepError):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from .effects import Decide, TakeSlot, WaitUntil, Walker
-from .facts import FactKind, Place
+from .facts import ErrorRecord, Fact, FactKind, FactStatus, Place
 from .graph import Body
 from .limits import Pool, check_key
 from .scope import Owed, Scope
 from .walk import Broken, Walk
 
-__all__ = ["DELAY", "SLOT", "SLOT_KEY", "forward", "roll_back"]
+__all__ = ["DELAY", "SLOT", "SLOT_KEY", "forward", "roll_back", "undone_in_part"]
 
 DELAY = "__start"
 """Key of the fact that a put-off start waits for."""
@@ -70,3 +70,18 @@ def roll_back(debts: Sequence[Owed]) -> Walker:
         except Broken:
             partial = True
     return "partial" if partial else "complete"
+
+
+def undone_in_part(workflow: str, facts: Iterable[Fact], end: ErrorRecord | None) -> ErrorRecord:
+    """Return what a parent is told of a sub-workflow that was undone only in part: which undo has failed, and why.
+
+    Args:
+        workflow: The sub-workflow.
+        facts: What it has recorded.
+        end: Why it has ended: the reason, if no undo has failed.
+    """
+    undone = (fact for fact in facts if fact.kind is FactKind.UNDO and fact.status is FactStatus.FAILED)
+    causes = tuple(fact.error for fact in undone if fact.error is not None) or ((end,) if end is not None else ())
+    why = "; ".join(f"{cause.step!r}: {cause.message}" if cause.step else cause.message for cause in causes)
+    text = f"sub-workflow {workflow!r} was undone only in part: {why}"
+    return ErrorRecord("perdure.ChildFailed", text, causes=causes)

@@ -24,7 +24,7 @@ from ..dsl.effects import Conclude, Decide, Effect, Invoke, Remind, RunChild, Un
 from ..dsl.errors import SignalTimeout, WorkflowTimeout
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus, Place
 from ..dsl.journal import Journal
-from ..dsl.programs import forward, roll_back
+from ..dsl.programs import forward, roll_back, undone_in_part
 from ..dsl.scope import Scope
 from ..dsl.states import FINAL, State
 from ..dsl.walk import Walk
@@ -470,7 +470,7 @@ class Voyage:
         if isinstance(outcome, calls.Raised):
             self._fail(fact, outcome.error)
         elif outcome.execution.rollback == "partial":
-            self._fail(fact, outcome.execution.error or ErrorRecord("perdure.Partial", "not undone"))
+            self._fail(fact, undone_in_part(name, outcome.facts, outcome.execution.error))
         else:
             self._settle(fact, FactStatus.COMPLETED)
 

@@ -22,6 +22,7 @@ from perdure import (
     WorkflowFailed,
     step,
 )
+from perdure.events import CompensationFailed
 from perdure.testing import assert_events, record, restart
 from perdure.testing.freezing import START
 
@@ -449,6 +450,41 @@ def test_a_child_that_can_only_be_undone_in_part_makes_the_parents_rollback_part
     assert run.wait(10).rollback == "partial"
     assert undo.done == ["b", "a"]
     assert compensations(run)["sub:child"] == "failed"
+
+
+def test_who_undoes_a_child_is_told_what_could_not_be_undone_and_why(lab: Engine) -> None:
+    child = steps(Workflow("child"), Undo(c=[NonRetryable("no refunds"), NonRetryable("none")]), "c")
+    lab.register(child, Workflow("middle").sub_workflow("child").wait_for("go"))
+    lab.register(Workflow("w").sub_workflow("middle").step("fail", fail, retry=1))
+    recorder = record(lab)
+    run = lab.start("w")
+    lab.settle()
+    [middle] = lab.list_executions("middle")
+    lab.signal(middle.id, "go")
+    run.wait(10)
+
+    told = [event for event in recorder if isinstance(event, CompensationFailed) and event.execution_id == run.id]
+    [error] = [event.error for event in told if event.error is not None]
+    assert (error.type, error.step) == ("perdure.ChildFailed", "sub:middle")
+    assert error.message == (
+        "sub-workflow 'middle' was undone only in part: 'sub:child': "
+        "sub-workflow 'child' was undone only in part: 'c': no refunds"
+    )
+    assert [attempt.error for attempt in lab.history(run.id) if attempt.kind == "compensation"] == [error]
+
+
+def test_who_undoes_a_child_is_told_that_it_was_terminated_meanwhile(lab: Engine) -> None:
+    child = steps(Workflow("child"), Undo(c=[OSError()]), "c", retry=Retry(initial=100, maximum=100, jitter=0))
+    lab.register(child, Workflow("w").sub_workflow("child").step("fail", fail, retry=1))
+    run = lab.start("w")
+    lab.settle()
+    [undoing] = lab.list_executions("child")
+    lab.terminate(undoing.id, reason="hopeless")
+
+    assert run.wait(10).rollback == "partial"
+    [undo] = [attempt for attempt in lab.history(run.id) if attempt.kind == "compensation"]
+    assert undo.error is not None
+    assert undo.error.message == "sub-workflow 'child' was undone only in part: hopeless"
 
 
 def test_a_childs_undo_that_waits_for_its_next_attempt_is_not_forgotten_by_a_restart(lab: Engine) -> None:
