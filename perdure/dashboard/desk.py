@@ -1,13 +1,10 @@
-"""What the page asks for and what its buttons do, on an engine or a client.
-
-A client knows fewer verbs than an engine: the page offers what there is. This file knows nothing of HTTP.
-"""
+"""What the page asks for and what its buttons do, on an engine or a client. This file knows nothing of HTTP."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..dsl.errors import ExecutionNotFound, MissingExtra, UnknownWorkflow, UsageError
 from ..dsl.legality import LEGAL_VERBS, Standing, Verb
@@ -18,6 +15,10 @@ from ..looking import Page
 from ..schedule import Schedule
 from ..shown import Redact, Shower, moment
 from .forms import form_of
+
+if TYPE_CHECKING:
+    from ..client import Client
+    from ..engine import Engine
 
 __all__ = ["Desk"]
 
@@ -44,7 +45,7 @@ the page offers whatever may be, and shows the engine's refusal where it was too
 class Desk:
     """Answers the page."""
 
-    def __init__(self, source: Any, *, redact: Redact | None, read_only: bool) -> None:
+    def __init__(self, source: Engine | Client, *, redact: Redact | None, read_only: bool) -> None:
         """Take the engine or client, and what hides values."""
         self._source = source
         self._show = Shower(redact)
@@ -60,19 +61,21 @@ class Desk:
 
     def overview(self) -> dict[str, Any]:
         """Return what the page is drawn around."""
-        counts = self._source.count_executions(by="state") if self._can("count_executions") else {}
+        counts = self._source.count_executions(by="state")
         return {
             "workflows": sorted(self._workflows()),
             "states": [str(state) for state in State],
             "counts": {str(state): count for state, count in counts.items()},
             "inbox": self._count_inbox(),
             "read_only": self.read_only,
-            "can": [verb for verb in ("schedules", "stats", "start") if self._can(verb)],
         }
 
     def runs(self, asked: Mapping[str, str]) -> dict[str, Any]:
         """Return a page of runs."""
         filters: dict[str, Any] = {name: asked[name] for name in ("business_key", "error") if asked.get(name)}
+        if (wanted := asked.get("id")) and not asked.get("after"):
+            one = self._source.get_execution(wanted)
+            return {"runs": [] if one is None else [self._show.brief(one)], "next": None}
         page = self._source.list_executions(
             asked.get("workflow") or None,
             asked.get("state") or None,
@@ -80,12 +83,7 @@ class Desk:
             after=asked.get("after") or None,
             **filters,
         )
-        found = list(map(self._show.brief, page))
-        if (wanted := asked.get("id")) and not asked.get("after"):
-            one = self._source.get_execution(wanted)
-            found = [] if one is None else [self._show.brief(one)]
-            return {"runs": found, "next": None}
-        return {"runs": found, "next": page.cursor}
+        return {"runs": list(map(self._show.brief, page)), "next": page.cursor}
 
     def run(self, id: str) -> dict[str, Any]:
         """Return everything about one run."""
@@ -94,10 +92,8 @@ class Desk:
         shown["gates"] = [self._gate(execution, event) for event in self._events(execution)]
         shown["verbs"] = self._verbs(execution)
         shown["has_graph"] = execution.workflow_name in self._workflows()
-        shown["audit"] = [self._audited(entry) for entry in self._source.audit(id)] if self._can("audit") else []
-        shown["incidents"] = [
-            one for one in (self._incidents() if self._can("incidents") else []) if one["run"] == execution.id
-        ]
+        shown["audit"] = [self._audited(entry) for entry in self._source.audit(id)]
+        shown["incidents"] = [one for one in self._incidents() if one["run"] == execution.id]
         return shown
 
     def graph(self, id: str) -> str:
@@ -116,18 +112,16 @@ class Desk:
             for execution in waiting
             for event in self._events(execution)
         ]
-        incidents = self._incidents() if self._can("incidents") else []
-        return {"gates": gates, "incidents": incidents, "more": waiting.cursor is not None}
+        return {"gates": gates, "incidents": self._incidents(), "more": waiting.cursor is not None}
 
     def _waiting(self) -> Page:
-        page: Page = self._source.list_executions(None, "waiting", limit=_MOST_INBOX)
-        return page
+        return self._source.list_executions(None, "waiting", limit=_MOST_INBOX)
 
     def _count_inbox(self) -> str:
         """Return how much waits for a person, as the page says it: nothing, a number, or that there is more."""
         waiting = self._waiting()
         count = sum(len(self._events(execution)) for execution in waiting)
-        count += len(self._source.incidents()) if self._can("incidents") else 0
+        count += len(self._source.incidents())
         return "" if not count else f"{count}{'' if waiting.cursor is None else '+'}"
 
     def _incidents(self) -> list[dict[str, Any]]:
@@ -146,7 +140,7 @@ class Desk:
 
     def definitions(self) -> list[dict[str, Any]]:
         """Return the workflows that are known here."""
-        counts = self._source.count_executions(by="workflow") if self._can("count_executions") else {}
+        counts = self._source.count_executions(by="workflow")
         return [
             {**self._definition(workflow), "runs": counts.get(name, 0)}
             for name, workflow in sorted(self._workflows().items())
@@ -195,15 +189,15 @@ class Desk:
         verb, run = str(asked.get("verb")), asked.get("id")
         if verb == "start":
             return self._start(asked)
-        if verb in _OF_SCHEDULES and self._can(verb):
+        if verb in _OF_SCHEDULES:
             run = getattr(self._source, verb)(asked.get("name"))
             return {"done": verb} if run is None else {"done": verb, "run": run.id}
         if not isinstance(run, str):
             msg = "say which run: id"
             raise UsageError(msg)
         if verb == "signal":
-            self._source.signal(run, asked.get("event"), asked.get("payload"))
-        elif verb in set(Verb) and self._can(verb):
+            self._source.signal(run, asked.get("event", ""), asked.get("payload"))
+        elif verb in set(Verb):
             return {"done": verb, **self._steer(verb, run, asked)}
         else:
             msg = f"there is no verb {verb!r} here"
@@ -211,15 +205,13 @@ class Desk:
         return {"done": verb}
 
     def _start(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        run = self._source.start(asked.get("workflow"), asked.get("input"), id=asked.get("id") or None)
+        run = self._source.start(asked.get("workflow", ""), asked.get("input"), id=asked.get("id") or None)
         return {"done": "start", "run": run.id}
 
     def _steer(self, verb: str, id: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {"by": asked.get("by") or _BY}
         if asked.get("reason"):
             options["reason"] = asked["reason"]
-        if self._can("audit"):
-            options["by"] = asked.get("by") or _BY
         call: Callable[..., Any] = getattr(self._source, verb)
         match verb:
             case "cancel":
@@ -237,11 +229,8 @@ class Desk:
 
     # ---- what there is
 
-    def _can(self, name: str) -> bool:
-        return hasattr(self._source, name)
-
     def _workflows(self) -> dict[str, Workflow[Any, Any]]:
-        return {workflow.name: workflow for workflow in getattr(self._source, "workflows", ())}
+        return {workflow.name: workflow for workflow in self._source.workflows}
 
     def _workflow(self, name: str) -> Workflow[Any, Any]:
         known = self._workflows()
@@ -250,7 +239,7 @@ class Desk:
         return known[name]
 
     def _execution(self, id: str) -> Execution:
-        execution: Execution | None = self._source.get_execution(id)
+        execution = self._source.get_execution(id)
         if execution is None:
             raise ExecutionNotFound(id)
         return execution
@@ -260,15 +249,16 @@ class Desk:
         return list(dict.fromkeys(gate.event for gate in execution.waiting_for if gate.event is not None))
 
     def _gate(self, execution: Execution, event: str) -> dict[str, Any]:
-        workflow = self._workflows().get(execution.workflow_name)
-        signals = () if workflow is None else workflow.definition().signals
+        of_run = (execution.workflow_name, execution.version)
+        known = (each.definition() for each in self._source.workflows if (each.name, each.version) == of_run)
+        signals = (signal for definition in known for signal in definition.signals)
         payload = next((signal.payload for signal in signals if signal.name == event), None)
         return {"event": event, "form": form_of(payload)}
 
     def _verbs(self, execution: Execution) -> list[str]:
         standings = _STANDINGS.get(str(execution.state), frozenset())
         offered = {verb for standing in standings for verb in LEGAL_VERBS[standing]}
-        return [verb.value for verb in Verb if verb in offered and self._can(verb.value)]
+        return [verb.value for verb in Verb if verb in offered]
 
     @staticmethod
     def _audited(entry: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from perdure import Engine, Workflow
+from perdure import Engine, Signal, Workflow
 from perdure.dashboard import create_app
 from perdure.dashboard.forms import form_of
 
@@ -63,6 +63,16 @@ def test_the_inbox_has_a_form_made_from_the_signals_type(client: Visitor) -> Non
     assert (gate["id"], gate["event"]) == ("o-1", "approval")
     kinds = {field["name"]: (field["kind"], field["required"]) for field in gate["form"]["fields"]}
     assert kinds == {"approved": ("boolean", True), "level": ("choice", False), "note": ("text", False)}
+
+
+def test_a_form_is_that_of_the_version_which_the_run_began_with(client: Visitor, engine: Engine) -> None:
+    old = Workflow("versioned", version="1").wait_for(Signal("decision", Decision))
+    new = Workflow("versioned", version="2").wait_for(Signal("decision", Order))
+    engine.register(old, new).start(old, id="v-1").wait(until="waiting", timeout=10)
+
+    gates = {gate["id"]: gate for gate in client.get("/api/inbox").json()["gates"]}
+
+    assert [field["name"] for field in gates["v-1"]["form"]["fields"]] == ["approved", "level", "note"]
 
 
 def test_a_signal_sent_from_the_page_lets_the_run_go_on(client: Visitor, engine: Engine) -> None:

@@ -366,7 +366,7 @@ function drawWorkflows(found) {
   };
   return [el("h1", {}, "Workflows"), found.map((one) => card(one.name + (one.version ? ` (${one.version})` : ""),
     el("p", {}, el("a", { href: `#/runs?workflow=${encodeURIComponent(one.name)}` }, `${one.runs} runs`)),
-    overview.read_only || !overview.can.includes("start") ? null : start(one), one.findings.map((text) => el("p", { class: "quiet" }, text)),
+    overview.read_only ? null : start(one), one.findings.map((text) => el("p", { class: "quiet" }, text)),
     el("img", { class: "graph", loading: "lazy", src: `api/definition/graph?name=${encodeURIComponent(one.name)}`, alt: `Graph of ${one.name}` })))];
 }
 
@@ -399,8 +399,7 @@ function route() {
 }
 
 function drawNav(current) {
-  const pages = [["runs"], ["inbox", overview.inbox], ["workflows"],
-    overview.can.includes("schedules") && ["schedules"], overview.can.includes("stats") && ["figures"]].filter(Boolean);
+  const pages = [["runs"], ["inbox", overview.inbox], ["workflows"], ["schedules"], ["figures"]];
   document.getElementById("nav").replaceChildren(...pages.map(([name, count]) => el("a", { href: `#/${name}`, "aria-current": name === current && "page" },
     views[name].title, count && el("span", { class: "count" }, count))));
 }
