@@ -244,7 +244,7 @@ class ExecutionActor(RunEnds):
             self._expire()
         course = self._course
         while course.walk is not None:
-            if course.walk.fresh and (not course.paused or self._bring_forward()):
+            if course.walk.fresh and (not course.paused or course.halted or self._bring_forward()):
                 effect = course.walk.fresh[0]
                 if self._office.closing and not isinstance(effect, Conclude):  # it belongs to what was just recorded
                     course.wake()  # a run that is said to wait is not looked at by the next start

@@ -325,6 +325,36 @@ def test_a_deadline_that_passes_in_a_pause_has_passed_and_its_consequences_wait(
     assert plant.names == ["a", "undo a"]
 
 
+def test_a_run_whose_time_is_up_in_a_pause_hears_of_a_child_that_ended_while_nobody_drove_it(
+    lab: Engine, frozen: Any, location: str
+) -> None:
+    began, go = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        began.set()
+        go.wait(PATIENCE)
+
+    child = Workflow("child").step("slow", slow)
+    lab.register(child, Workflow("parent", timeout=60).sub_workflow("child"))
+    lab.start("parent", id="run")
+    assert began.wait(PATIENCE)
+    lab.pause("run")
+    frozen.tick(61)
+    with pytest.raises(IllegalTransition):  # it is stopping: its child, with the handler in flight, has to end first
+        lab.resume("run")
+    lab.cancel(lab.list_executions("child")[0].id)
+
+    lab.abandon()
+    go.set()
+    with Engine(location, child, durability="normal") as heir:
+        heir.settle()
+        [ended] = heir.list_executions("child")
+    engine = restart(lab)
+
+    assert ended.state == "cancelled"
+    assert state(engine) == "failed"
+
+
 # ---- the trail
 
 
