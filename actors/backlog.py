@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..dsl.states import State
+from ..dsl.states import IN_FLIGHT
 from ..persistence.records import ExecutionRow
 from . import clock
 from .core import Letter
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Adopt", "Backlog"]
 
-_IN_FLIGHT = (State.RUNNING, State.COMPENSATING)
 _PAGE = 200
 _PARTS = 5
 
@@ -111,7 +110,7 @@ class Backlog:
         if self._behind is None:
             return
         store = self._office.core.store
-        rows = store.unfinished(_IN_FLIGHT, after=self._behind, limit=self._page)
+        rows = store.unfinished(IN_FLIGHT, after=self._behind, limit=self._page)
         brought = sum(map(self._office.adopt, rows))
         if len(rows) < self._page:  # a run that is on no page yet is noted once it is on disk
             self._behind = None
@@ -122,7 +121,7 @@ class Backlog:
         self.look()
         if not self._looking and not self._counted:
             self._counted = True
-            self._resize(store.count_driven(_IN_FLIGHT, after=self._behind))
+            self._resize(store.count_driven(IN_FLIGHT, after=self._behind))
 
     # ---- slowing down whoever starts too much
 

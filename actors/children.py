@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from ..dsl import messages as msg
 from ..dsl.errors import UnknownWorkflow
 from ..dsl.facts import UNDO, ErrorRecord
-from ..dsl.states import FINAL, State
+from ..dsl.states import FINAL, IN_FLIGHT, State
 from ..persistence.records import ExecutionRow
 from .family import child_ended
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from .supervisor import Supervisor
 
 __all__ = ["Children"]
-
-_IN_FLIGHT = frozenset({State.RUNNING, State.COMPENSATING})
 
 
 class Children:
@@ -71,7 +69,7 @@ class Children:
             office.deliver(parent, child_ended(key, child, stored.facts, office.codec))
         elif stop is not None:
             self.stop(parent, key, stop)
-        elif child.state in _IN_FLIGHT:  # the turn that wrote its row may have been dropped before it could begin
+        elif child.state in IN_FLIGHT:  # the turn that wrote its row may have been dropped before it could begin
             office.revive(child.id)
 
     def tell(self, parent: int, key: str, message: msg.Message) -> None:

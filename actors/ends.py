@@ -6,7 +6,7 @@ from ..dsl import events as ev
 from ..dsl import messages as msg
 from ..dsl.facts import ErrorRecord, FactKind, FactStatus, Place
 from ..dsl.programs import roll_back
-from ..dsl.states import FINAL, State
+from ..dsl.states import ENDS, FINAL, State
 from ..dsl.walk import Walk
 from .course import CANCEL
 from .run_actor import RunActor
@@ -93,7 +93,7 @@ class RunEnds(RunActor):
 
     def _tell_again(self) -> None:
         """Tell of an end that is on disk: it may be there although its commit seemed to fail, and nobody was told."""
-        if self.row.state in FINAL or self.row.state == State.QUARANTINED:
+        if self.row.state in ENDS:
             self._course.announce_end()
         if self.row.state in FINAL:
             self._family.tell_parent(undone=False)

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 
 from ..dsl.errors import StoreError
-from ..dsl.states import FINAL, State
+from ..dsl.states import ENDS
 from ..persistence.inbox import Whereabouts
 from ..persistence.store import Store
 from . import clock, wire
@@ -27,7 +27,6 @@ __all__ = ["Lookout"]
 
 logger = logging.getLogger("perdure")
 
-_ENDS = frozenset({*FINAL, State.QUARANTINED})
 _TO_BE_SAFE = 1.0
 _UNDRIVEN = 0.05
 
@@ -151,13 +150,13 @@ class Lookout:
     def _look_after(self, run: str, where: Whereabouts | None) -> None:
         """Announce a run's end, or have whoever drives it say when it comes."""
         if where is None or where.driver is None:
-            self._undriven = self._undriven or where is None or where.state not in _ENDS
+            self._undriven = self._undriven or where is None or where.state not in ENDS
         elif where.driver == self._store.engine_id:
             return  # the engine of this process announces it, after the listeners have heard
-        elif where.state not in _ENDS:
+        elif where.state not in ENDS:
             self._ask(where.driver, run)
             return
-        if where is not None and where.state in _ENDS and (stored := self._store.snapshot(run)) is not None:
+        if where is not None and where.state in ENDS and (stored := self._store.snapshot(run)) is not None:
             self._endings.ended(stored.execution)
 
     def _ask(self, engine: int, run: str) -> None:

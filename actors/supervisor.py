@@ -23,7 +23,7 @@ from ..dsl.errors import (
 )
 from ..dsl.facts import ErrorRecord, Fact
 from ..dsl.programs import DELAY
-from ..dsl.states import FINAL, State
+from ..dsl.states import ENDS, FINAL, State
 from ..persistence.records import ExecutionRow, Stored
 from . import clock
 from .backlog import Adopt, Backlog
@@ -50,8 +50,6 @@ __all__ = ["FireNext", "Register", "Supervisor", "Tick"]
 
 logger = logging.getLogger("perdure")
 
-_ENDS = frozenset({*FINAL, State.QUARANTINED})
-_IN_FLIGHT = frozenset({State.RUNNING, State.COMPENSATING})
 _POISON = 3
 _REREAD = 500_000
 _MYSELF = -2
@@ -384,11 +382,11 @@ class Supervisor(CoreActor):
         if actor.ready or actor.has_attempts or actor.is_asking or self._live.get(actor.run_id) is not actor:
             return
         self._crashes.pop(actor.run_id, None)
-        if actor.is_stormed and actor.row.state not in _ENDS:
+        if actor.is_stormed and actor.row.state not in ENDS:
             self.backlog.keep(actor.run_id)
             return
         self._forget(actor)
-        if actor.row.state in _ENDS:
+        if actor.row.state in ENDS:
             self.schedules.run_ended(actor.row.execution_id)
 
     def _forget(self, actor: ExecutionActor) -> None:
@@ -447,7 +445,7 @@ class Supervisor(CoreActor):
     def has_ended(self, execution_id: str) -> bool:
         """Tell whether a run is in a state that it does not leave by itself, or is gone."""
         row = self.row_of(execution_id)
-        return row is None or row.state in _ENDS
+        return row is None or row.state in ENDS
 
     def row_of(self, execution_id: str) -> ExecutionRow | None:
         """Return the row of this id as the next commit leaves it."""

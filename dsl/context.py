@@ -72,20 +72,21 @@ class _View(Mapping[str, Any]):
         self._cache: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
-        if name in self._cache:
-            return self._cache[name]
-        value = self._look_up(name)
-        if value is _MISSING:
+        if (value := self._read(name)) is _MISSING:
             msg = f"there is no {name!r} here{did_you_mean(name, self)}"
             raise KeyError(msg)
-        self._cache[name] = value
         return value
 
     def __contains__(self, name: object) -> bool:
-        return name in self._cache or (isinstance(name, str) and self._look_up(name) is not _MISSING)
+        return isinstance(name, str) and self._read(name) is not _MISSING
 
     def get(self, name: str, default: Any = None, /) -> Any:
-        return self[name] if name in self else default  # noqa: SIM401 - it is defined here
+        return default if (value := self._read(name)) is _MISSING else value
+
+    def _read(self, name: str) -> Any:
+        if name not in self._cache:
+            self._cache[name] = self._look_up(name)
+        return self._cache[name]
 
     def _look_up(self, name: str) -> Any:
         fact = self._find(name)

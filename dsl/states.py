@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["FINAL", "LEGAL", "State"]
+__all__ = ["ENDS", "FINAL", "IN_FLIGHT", "LEGAL", "State"]
 
 
 class State(StrEnum):
@@ -27,6 +27,12 @@ class State(StrEnum):
 FINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
 """States that a run does not leave by itself: a parent that fails has its completed children undone, and an operator
 may have a failed run try again."""
+
+ENDS = FINAL | {State.QUARANTINED}
+"""States in which nobody works at a run any more: whoever waits for its end has it."""
+
+IN_FLIGHT = frozenset({State.RUNNING, State.COMPENSATING})
+"""States in which a run has something to do, and does not wait."""
 
 LEGAL: dict[State, frozenset[State]] = {
     State.RUNNING: frozenset(

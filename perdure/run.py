@@ -19,7 +19,7 @@ from .dsl.errors import (
 )
 from .dsl.events import Event
 from .dsl.signals import Signal
-from .dsl.states import FINAL, State
+from .dsl.states import ENDS, State
 from .execution import Execution
 from .steering import SAME, AuditEntry, How
 
@@ -35,8 +35,6 @@ T = TypeVar("T")
 
 Changes: TypeAlias = "queue.SimpleQueue[ExecutionRow | None] | AsideQueue"
 """What tells somebody who waits that a run has changed."""
-
-_ENDS = frozenset({*FINAL, State.QUARANTINED})
 
 
 class Run(Generic[R_co]):
@@ -95,13 +93,13 @@ class Run(Generic[R_co]):
         check_patience(timeout)
         self._engine.check_may_wait(self.id)
         self._engine.check_may_block()
-        wanted = _ENDS if until is None else states_named(until, "until")
+        wanted = ENDS if until is None else states_named(until, "until")
         if State.COMPLETED in wanted and (completed := self._completed()) is not None:
             return completed
         aside = self._engine.aside()
         changes: Changes = queue.SimpleQueue() if aside is None else AsideQueue(aside)
         stops = [self._engine.when_ended(self.id, changes.put)]
-        if not wanted <= _ENDS:
+        if not wanted <= ENDS:
             stops.append(self._engine.when_changed(self.id, lambda: changes.put(None)))
         try:
             return self._wait(changes, wanted, timeout)
@@ -122,13 +120,13 @@ class Run(Generic[R_co]):
         row: ExecutionRow | None = None
         while True:
             # A run in memory whose end is still to come need not be read: whoever ends it will say so.
-            if row is not None or wanted != _ENDS or not self._engine.is_under_way(self.id):
+            if row is not None or wanted != ENDS or not self._engine.is_under_way(self.id):
                 execution = self._snapshot() if row is None else self._engine.view(row)
-                if row is None and execution.state in _ENDS:
+                if row is None and execution.state in ENDS:
                     self._engine.wait_told()
                 if execution.state in wanted:
                     return execution
-                if execution.state in _ENDS:
+                if execution.state in ENDS:
                     msg = f"run {self.id} is {execution.state} and will not become {' or '.join(sorted(wanted))}"
                     raise WaitTimeout(msg)
             try:
@@ -192,7 +190,7 @@ class Run(Generic[R_co]):
 
         stop = self._engine.when_ended(self.id, hand_over)
         try:
-            if not self._engine.is_under_way(self.id) and (execution := self._snapshot()).state in _ENDS:
+            if not self._engine.is_under_way(self.id) and (execution := self._snapshot()).state in ENDS:
                 await asyncio.to_thread(self._engine.wait_told)
                 return self._outcome(execution)
             if aside is not None:
@@ -281,7 +279,7 @@ class Run(Generic[R_co]):
         received: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         unsubscribe = self._engine.subscribe(self.id, received.put)
         withdraw = self._engine.when_ended(self.id, lambda _: received.put(None))
-        if self._snapshot().state in _ENDS:
+        if self._snapshot().state in ENDS:
             received.put(None)
         return _until_the_last(received, unsubscribe, withdraw)
 

@@ -16,7 +16,6 @@ __all__ = [
     "AttemptRow",
     "AuditRow",
     "Batch",
-    "EngineRow",
     "ExecutionRow",
     "InboxRow",
     "IncidentRow",
@@ -351,15 +350,6 @@ class TokenAsk:
     most: int
     now: int
     due: int = 0
-
-
-class EngineRow(NamedTuple):
-    """An engine that has, or had, this database open."""
-
-    id: int
-    started_at: int
-    pid: int
-    host: str
 
 
 class Stored(NamedTuple):

@@ -15,14 +15,12 @@ from typing import Any, Final
 import msgspec
 
 from ..dsl.errors import UsageError
+from ..dsl.states import FINAL
 from .connection import Connection
 from .models import AttemptModel, AuditModel, ExecutionModel, SignalModel, StepModel, columns
 from .rows import listed
 
-__all__ = ["FINAL_STATES", "archive", "cleanup", "make_way"]
-
-FINAL_STATES: Final = frozenset({"completed", "failed", "cancelled"})
-"""The states that a run never leaves."""
+__all__ = ["archive", "cleanup", "make_way"]
 
 _IN: Final = "(SELECT value FROM json_each(?))"
 _CANDIDATES: Final = f"""
@@ -105,8 +103,8 @@ def _archive(connection: Connection, chosen: list[int], archived_at: int | None)
 
 
 def _choose(connection: Connection, older_than: int, states: frozenset[str], limit: int) -> list[int]:
-    if wrong := states - FINAL_STATES:
-        raise UsageError(f"only finished runs can go: {min(wrong)!r} is none of {', '.join(sorted(FINAL_STATES))}")
+    if wrong := states - FINAL:
+        raise UsageError(f"only finished runs can go: {min(wrong)!r} is none of {', '.join(sorted(FINAL))}")
     found = connection.execute(_CANDIDATES, (older_than, _list(sorted(states)), limit))
     return [row[0] for row in found]
 

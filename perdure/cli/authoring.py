@@ -9,7 +9,7 @@ import click
 
 from ..dsl.errors import UsageError
 from ..dsl.events import Event
-from ..dsl.states import State
+from ..dsl.states import ENDS, State
 from ..dsl.workflow import Workflow
 from ..execution import Execution
 from ..looking import look_at
@@ -90,9 +90,6 @@ def init(path: str, *, as_json: bool) -> None:
     print_line(f"  perdure run {file.stem}:order --input '{kettle}'")
 
 
-_ENDS: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.QUARANTINED})
-
-
 @click.command()
 @click.argument("workflow")
 @click.option("-i", "--input", "value", type=JSON_VALUE, help="Its input in JSON; @file reads it from a file.")
@@ -126,7 +123,7 @@ def run(
             started = engine.run(run_id)
         else:
             started = engine.start(chosen, value, id=run_id, tags=dict(tags) or None)
-        until = _ENDS if wait else _ENDS | {State.WAITING}
+        until = ENDS if wait else ENDS | {State.WAITING}
         ended = started.wait(until=[str(state) for state in until])
         history = engine.history(ended.id)
     # Once the engine is closed: then all events have been told.

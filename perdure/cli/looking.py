@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from ..dsl.errors import ExecutionNotFound
-from ..dsl.states import FINAL, State
+from ..dsl.states import ENDS, State
 from ..execution import Execution
 from ..history import AttemptRecord
 from ..looking import Filters, Looking, look_at
@@ -148,7 +148,7 @@ def _follow_one(runs: Looking, changes: Changes, run_id: str, *, as_json: bool) 
                 print_json(attempt_data(record), lines=True)
             else:
                 print_attempt(record, run.created_at)
-        if run.state in FINAL or run.state is State.QUARANTINED:
+        if run.state in ENDS:
             _tell_state(run, as_json=as_json)
             return
         changes.wait()

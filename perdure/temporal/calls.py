@@ -78,9 +78,7 @@ async def invoke(task: Task, effect: Invoke, heartbeat: float) -> Returned | Rai
             HANDLER,
             pack(task),
             result_type=RawValue,
-            start_to_close_timeout=_NO_LIMIT
-            if policy.timeout is None
-            else timedelta(seconds=policy.timeout + heartbeat),
+            start_to_close_timeout=_limit(policy, heartbeat),
             heartbeat_timeout=timedelta(seconds=heartbeat),
             retry_policy=_retry_policy(policy),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,

@@ -15,16 +15,13 @@ from typing import Any, NamedTuple
 
 from ..dsl.errors import UsageError
 from ..dsl.facts import UNDO, FactStatus
-from ..dsl.states import FINAL, State
+from ..dsl.states import ENDS
 from ..engine import Engine
 from ..execution import Execution
 from ..persistence import codec
 from .crash_points import Moment
 
 __all__ = ["Entry", "Witness", "describe", "drive"]
-
-
-_ENDS = frozenset({*FINAL, State.QUARANTINED})
 
 
 class Entry(NamedTuple):
@@ -88,7 +85,7 @@ def drive(engine: Engine, freezer: Any, signals: Mapping[str, Any], witness: Wit
     """
     while True:
         engine.settle(timeout)
-        runs = [run for run in engine.list_executions() if run.state not in _ENDS]
+        runs = [run for run in engine.list_executions() if run.state not in ENDS]
         if not runs:
             return
         gates = [

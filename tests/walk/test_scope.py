@@ -266,3 +266,15 @@ def test_a_for_each_takes_no_results_away_but_those_of_its_own_items() -> None:
     Driver.of(workflow).run()
 
     assert seen["after"] == {"pay:visa": "pay:visa", "pay:0": 1}
+
+
+def test_a_result_is_decoded_once_however_it_is_looked_at() -> None:
+    seen: list[bool] = []
+
+    def look(ctx: Context[Any]) -> None:
+        found = ctx.steps.get("a") if "a" in ctx.steps else None
+        seen.append(found is ctx.steps["a"] is ctx.steps.get("a"))
+
+    Driver.of(Workflow("w").step("a", lambda: [1]).step("look", look)).run()
+
+    assert seen == [True]
