@@ -275,6 +275,6 @@ def test_a_result_is_decoded_once_however_it_is_looked_at() -> None:
         found = ctx.steps.get("a") if "a" in ctx.steps else None
         seen.append(found is ctx.steps["a"] is ctx.steps.get("a"))
 
-    Driver.of(Workflow("w").step("a", lambda: [1]).step("look", look)).run()
+    Driver.of(Workflow("w").step("a", lambda ctx: [1]).step("look", look)).run()
 
     assert seen == [True]
