@@ -19,6 +19,7 @@ from ..dsl.errors import OwnershipLost, StoreError
 from .core import Core, CoreActor, Letter
 
 if TYPE_CHECKING:
+    from ..dsl.definition import Definition
     from .supervisor import Supervisor
 
 __all__ = ["Fenced", "LookAgain", "Neighbour", "NeighbourGone", "NeighbourKinds", "Neighbours", "Reached"]
@@ -148,6 +149,11 @@ class Neighbours(CoreActor):
 
     def crashed(self, error: BaseException) -> None:
         """Go on: the bell asks again."""
+
+    def leads(self, definition: Definition) -> bool:
+        """Tell whether this is the oldest engine, as far as is known here, that can run this; called on the core."""
+        kind, ours = (definition.name, definition.version), self.core.store.engine_id
+        return not any(engine < ours and kind in kinds for engine, kinds in self._kinds.items())
 
     def _gone(self, engine: int) -> bool:
         self._inherit()

@@ -6,7 +6,9 @@ Rules:
    the run that the tick starts. A crash before it leaves the tick due, a crash after it leaves a run to be restored.
 2. Invariant: of several engines that handle one tick, one writes. The others are refused, since the row they replace is
    not the one they read; they read again and find that the tick is done.
-3. Nothing is kept in memory that is not in the rows, but timers, the runs whose end somebody waits for, and the runs
+3. That is the last word, and seldom spoken: of the engines that can run a schedule, the oldest one handles its ticks
+   when they are due. The others look a little later whether it has.
+4. Nothing is kept in memory that is not in the rows, but timers, the runs whose end somebody waits for, and the runs
    whose commit is under way: should its outcome remain unknown, whoever reads next begins those that are there.
 """
 
@@ -37,6 +39,9 @@ _RUN = 0
 _RELOAD = ""
 _PUNCTUAL = 60_000_000
 """A tick that is handled so many microseconds late was missed."""
+
+_STAND_IN = 5_000_000
+"""Where another engine is to handle a tick, this one looks so many microseconds later; longer than it takes to die."""
 
 _LONGEST_QUEUE = 1000
 _PATIENT_RACES = 3
@@ -156,8 +161,7 @@ class Schedules(CoreActor):
         """Remember a schedule, and have its next tick come."""
         row = row._replace(revision=self.core.store.new_id())
         self._remember(row.name, row, before)
-        due = None if row.paused else row.next_due
-        self.turn.acts.append(lambda: self._arm(row.name, due))
+        self.turn.acts.append(lambda: self._expect(row))
         return row
 
     def _tell(self, answer: Any) -> Any:
@@ -179,6 +183,16 @@ class Schedules(CoreActor):
     def _succeeded(self) -> None:
         self._failures = 0
 
+    def _expect(self, row: ScheduleRow) -> None:
+        """Have a schedule's next tick come here."""
+        self._arm(row.name, None if row.paused or row.next_due is None else self._due_here(row, row.next_due))
+
+    def _due_here(self, row: ScheduleRow, due: int) -> int:
+        """Return when this engine is to see to a tick: later than it is due, where another one is to handle it."""
+        definition = self._definition(row)
+        leads = definition is None or self._office.neighbours.leads(definition)
+        return due if leads else due + _STAND_IN
+
     def _arm(self, name: str, due: int | None) -> None:
         keeper = self._office.timekeeper
         if due is None:
@@ -199,7 +213,7 @@ class Schedules(CoreActor):
             except UsageError as error:
                 logger.warning("the schedule %r does not tick: %s", row.name, error)
                 continue
-            self._arm(row.name, row.next_due)
+            self._expect(row)
             if row.overlap == "queue":
                 self._run_ended(row.name)
 
@@ -215,8 +229,10 @@ class Schedules(CoreActor):
         definition = self._definition(row)
         if definition is None:
             return
-        if row.next_due > self._now:  # another engine has handled the tick, or the schedule was replaced
-            self._arm(name, row.next_due)
+        if (
+            self._due_here(row, row.next_due) > self._now
+        ):  # another engine has handled the tick, or the schedule was replaced
+            self._expect(row)
             self._succeeded()
             return
         recurrence = recurrence_of(row)

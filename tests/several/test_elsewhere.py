@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def test_a_schedule_made_at_one_is_learned_by_the_other(path: Path, freezer: Any
         one.schedule("s", "tick", every=60)
         one.close()
         due = _until(other.next_deadline)
-        other.advance(seconds=60)
+        other.advance(seconds=65)
         assert due is not None
         assert [run.state for run in other.list_executions("tick")] == [State.COMPLETED]
 
@@ -97,6 +98,25 @@ def test_a_schedule_is_learned_by_the_other_though_the_one_where_it_was_made_had
         one.schedule("s", "tick", every=60)
         one.close()
         assert _until(other.next_deadline) is not None
+
+
+def test_of_two_engines_the_older_one_handles_ticks_and_the_other_takes_its_place(location: str, freezer: Any) -> None:
+    tick = Workflow("tick").step("tick", lambda: None)
+    idle = Engine(location, durability="normal")  # the oldest, which cannot run it
+    one, other = (Engine(location, tick, durability="normal") for _ in range(2))
+    one.schedule("s", "tick", every=60)
+    due = one.next_deadline()
+    assert due is not None
+    _until(lambda: other.next_deadline() == due + timedelta(seconds=5) or None)
+    one.advance(seconds=62)
+    assert [run.state for run in one.list_executions("tick")] == [State.COMPLETED]
+    other.settle()
+    one.abandon()
+    _until(lambda: other.next_deadline() == due + timedelta(seconds=60) or None)
+    other.advance(seconds=58)
+    assert [run.state for run in other.list_executions("tick")] == [State.COMPLETED] * 2
+    for engine in (idle, one, other):
+        engine.close()
 
 
 def _until(look: Any) -> Any:
