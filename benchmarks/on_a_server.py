@@ -2,12 +2,17 @@
 
     python -m benchmarks.on_a_server [--dbos PYTHON] [--seconds 5] [--rounds 3]
 
-``PYTHON`` is an interpreter that has DBOS. A server of the benchmark's own is started, with fsync, and thrown away.
+``PYTHON`` is an interpreter that has DBOS: by default what ``python -m benchmarks install dbos`` has made. A server of
+the benchmark's own is started, with fsync, and thrown away.
+
+Runs are started by one thread in each process, and by sixteen. The first says how long it takes to be told that a start
+is on disk, since whoever starts waits for that; only the second keeps as many runs in flight as it says.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import signal
 import statistics
@@ -22,11 +27,16 @@ from typing import Any
 from perdure import Engine, Workflow
 from perdure.testing.postgres_server import PostgresServer, programs
 
-IN_FLIGHT = 50
+from .measure import rate
+from .peers.install import command_of, is_installed
+
+IN_FLIGHT = 48
+CALLERS = (1, 16)
 STEPS = 3
 PROCESSES = (1, 2, 4)
 DBOS_CHILD = """
-import collections, sys, time
+import os, sys
+from benchmarks.measure import rate
 from dbos import DBOS
 
 @DBOS.step()
@@ -38,19 +48,16 @@ def straight():
     for _ in range(3):
         noop()
 
-DBOS(config={"name": "benchmark", "system_database_url": sys.argv[1], "log_level": "ERROR", "executor_id": sys.argv[3],
+_, url, seconds, callers, in_flight, executor = sys.argv
+DBOS(config={"name": "benchmark", "system_database_url": url, "log_level": "ERROR", "executor_id": executor,
              "run_admin_server": False})
 DBOS.launch()
 print("ready", flush=True)
 sys.stdin.readline()
-end, done, under_way = time.monotonic() + float(sys.argv[2]), 0, collections.deque()
-while time.monotonic() < end:
-    while len(under_way) < 50:
-        under_way.append(DBOS.start_workflow(straight))
-    under_way.popleft().get_result()
-    done += 1
-print("done", done, flush=True)
-DBOS.destroy()
+found = rate(lambda: DBOS.start_workflow(straight).get_result,
+             in_flight=int(in_flight), callers=int(callers), seconds=float(seconds))
+print("done", found.per_second, flush=True)
+os._exit(0)
 """
 
 
@@ -72,17 +79,16 @@ def straight() -> Workflow[Any, Any]:
     return workflow
 
 
-def child(url: str, seconds: float) -> None:
-    """Keep so many runs in flight; say how many have ended."""
+def child(url: str, callers: int, seconds: float) -> None:
+    """Keep so many runs in flight, started by so many threads; say how many have ended in a second."""
     with Engine(url, straight(), concurrency=IN_FLIGHT) as engine:
+
+        def start() -> Callable[[], object]:
+            return engine.start("straight").result
+
         print("ready", flush=True)
         sys.stdin.readline()
-        end, done, under_way = now() + seconds, 0, [engine.start("straight") for _ in range(IN_FLIGHT)]
-        while now() < end:
-            under_way.pop(0).result(timeout=60)
-            under_way.append(engine.start("straight"))
-            done += 1
-        print("done", done, flush=True)
+        print("done", rate(start, in_flight=IN_FLIGHT, callers=callers, seconds=seconds).per_second, flush=True)
 
 
 def frozen_child(url: str) -> None:
@@ -98,7 +104,7 @@ def frozen_child(url: str) -> None:
             engine.start("held")
 
 
-def throughput(command: Callable[[int], list[str]], processes: int, seconds: float) -> float:
+def throughput(command: Callable[[int], list[str]], processes: int) -> float:
     """Return how many runs all processes together end in a second."""
     children = [
         subprocess.Popen(command(number), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
@@ -110,10 +116,10 @@ def throughput(command: Callable[[int], list[str]], processes: int, seconds: flo
         assert one.stdin is not None
         one.stdin.write("go\n")
         one.stdin.flush()
-    done = sum(int(heard(one, "done")) for one in children)
+    found = sum(float(heard(one, "done")) for one in children)
     for one in children:
         one.communicate()
-    return done / seconds
+    return found
 
 
 def heard(one: subprocess.Popen[str], word: str) -> str:
@@ -153,14 +159,15 @@ def failover(server: PostgresServer, how: signal.Signals) -> float:
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dbos", metavar="PYTHON")
+    parser.add_argument("--dbos", metavar="PYTHON", default=command_of("dbos")[0] if is_installed("dbos") else None)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--child", metavar="URL", help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=2, metavar=("URL", "CALLERS"), help=argparse.SUPPRESS)
     parser.add_argument("--frozen", metavar="URL", help=argparse.SUPPRESS)
     wanted = parser.parse_args()
     if wanted.child is not None:
-        child(wanted.child, wanted.seconds)
+        url, callers = wanted.child
+        child(url, int(callers), wanted.seconds)
         return
     if wanted.frozen is not None:
         frozen_child(wanted.frozen)
@@ -184,21 +191,24 @@ def report(server: PostgresServer, wanted: argparse.Namespace) -> None:
     """Measure each in turn, so many rounds; print medians."""
     seconds = str(wanted.seconds)
 
-    def ours(url: str) -> Callable[[int], list[str]]:
-        return lambda _: [sys.executable, "-m", "benchmarks.on_a_server", "--child", url, "--seconds", seconds]
+    def ours(url: str, callers: str) -> Callable[[int], list[str]]:
+        command = [sys.executable, "-m", "benchmarks.on_a_server", "--child", url, callers, "--seconds", seconds]
+        return lambda _: command
 
-    def theirs(url: str) -> Callable[[int], list[str]]:
-        return lambda number: [wanted.dbos, "-c", DBOS_CHILD, url, seconds, f"executor-{number}"]
+    def theirs(url: str, callers: str) -> Callable[[int], list[str]]:
+        command = [wanted.dbos, "-c", DBOS_CHILD, url, seconds, callers, str(IN_FLIGHT)]
+        return lambda number: [*command, f"executor-{number}"]
 
-    found: dict[tuple[str, int], list[float]] = {}
-    for _ in range(wanted.rounds):
-        for processes in PROCESSES:
-            for name, command in (("perdure", ours), ("dbos", theirs if wanted.dbos else None)):
-                if command is not None:
-                    rate = throughput(command(server.borrow()), processes, wanted.seconds)
-                    found.setdefault((name, processes), []).append(rate)
-    for (name, processes), rates in sorted(found.items()):
-        print(f"{name:8} {processes} processes: {statistics.median(rates):8.0f} runs/s  {rates}")
+    found: dict[tuple[int, int, str], list[float]] = {}
+    for _, callers, processes in itertools.product(range(wanted.rounds), CALLERS, PROCESSES):
+        for name, command in (("perdure", ours), *([("dbos", theirs)] if wanted.dbos else [])):
+            rates = found.setdefault((callers, processes, name), [])
+            rates.append(throughput(command(server.borrow(), str(callers)), processes))
+    for (callers, processes, name), rates in sorted(found.items()):
+        rounded = ", ".join(f"{one:.0f}" for one in rates)
+        print(
+            f"{callers:2} callers, {processes} processes, {name:8} {statistics.median(rates):6.0f} runs/s  [{rounded}]"
+        )
     for how in (signal.SIGKILL, signal.SIGSTOP):
         times = [failover(server, how) for _ in range(wanted.rounds)]
         print(f"{how.name}: {statistics.median(times):.2f} s to fail over  {times}")

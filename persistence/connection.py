@@ -39,7 +39,7 @@ class Rows(Protocol):
 
 
 class Connection(Protocol):
-    """Executes statements, one at a time."""
+    """Executes statements, one after another; on a server, at the latest when somebody looks at what one has done."""
 
     @property
     def in_transaction(self) -> bool:
@@ -50,6 +50,6 @@ class Connection(Protocol):
         """Execute a statement."""
         ...
 
-    def executemany(self, sql: str, parameters: Any, /) -> Rows:
+    def executemany(self, sql: str, parameters: Any, /) -> object:
         """Execute a statement once for each row of parameters."""
         ...

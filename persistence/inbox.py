@@ -162,14 +162,18 @@ class Inbox:
         return [engine for (engine,) in found]
 
 
-def consume(connection: Connection, rows: Collection[int]) -> None:
-    """Delete messages with what they have caused, inside a transaction.
+def consume(connection: Connection, rows: Collection[int]) -> Callable[[], None]:
+    """Delete messages with what they have caused, inside a transaction; return what makes sure that they were there.
 
-    Raises:
-        DuplicateRow: Another engine has taken one of them.
+    That raises ``DuplicateRow`` if another engine has taken one of them.
     """
-    if connection.execute(_CONSUME, (_list(rows),)).rowcount != len(rows):
-        raise DuplicateRow("another engine has taken a message from the inbox; nothing was written")
+    deleted = connection.execute(_CONSUME, (_list(rows),))
+
+    def check() -> None:
+        if deleted.rowcount != len(rows):
+            raise DuplicateRow("another engine has taken a message from the inbox; nothing was written")
+
+    return check
 
 
 def _put(connection: Connection, row: InboxRow) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -112,11 +113,20 @@ class Membership:
         Raises:
             OwnershipLost: It has; nothing was written.
         """
-        if not self.is_valid(connection):
-            raise OwnershipLost(
-                f"engine {self.engine_id} of {self._database.name!r} was taken for dead and its runs were taken over;"
-                " nothing was written: stop its work and open a new engine"
-            )
+        self.ask(connection)()
+
+    def ask(self, connection: Connection) -> Callable[[], None]:
+        """Ask as `check` does, and return what looks at the answer and raises."""
+        asked = connection.execute(_FENCE, (self.engine_id,))
+
+        def check() -> None:
+            if asked.fetchone() != (self.engine_id,):
+                raise OwnershipLost(
+                    f"engine {self.engine_id} of {self._database.name!r} was taken for dead and its runs were taken"
+                    " over; nothing was written: stop its work and open a new engine"
+                )
+
+        return check
 
     def is_valid(self, connection: Connection) -> bool:
         """Tell whether this engine may still write."""

@@ -18,7 +18,7 @@ from typing import Any, Final
 from ..dsl.errors import OwnershipLost, StoreError
 from . import retention
 from .apart import Apart
-from .connection import Connection
+from .connection import Connection, Rows
 from .database import BUSY_SECONDS
 from .inbox import Inbox, consume
 from .kind import Durability
@@ -237,18 +237,12 @@ class Store(Reader):
         self._database.write(lambda connection: self._write(connection, batch))
 
     def _write(self, connection: Connection, batch: Batch) -> None:
-        membership = self._membership
-        membership.check(connection)
+        # This engine's right to write is asked for first, and all checks are looked at before anything is committed.
+        checks = [self._membership.ask(connection)]
         if batch.replaced or batch.freed:
             retention.make_way(connection, replaced=batch.replaced, freed=batch.freed)
         if batch.executions:
-            owner = membership.engine_id
-            runs = [execution_parameters(row, owner) for row in batch.executions.values()]
-            written = _insert(connection, ExecutionModel, runs, self._upsert_condition)
-            if written != len(runs):
-                raise OwnershipLost(
-                    f"{len(runs) - written} of the batch's runs belong to another engine; nothing was written"
-                )
+            checks.append(self._write_runs(connection, batch))
         write_oversight(connection, batch)
         if batch.facts:
             _insert(connection, StepModel, fact_parameters(batch.facts.items()))
@@ -257,12 +251,26 @@ class Store(Reader):
         if batch.schedules:
             write_schedules(connection, batch.schedules)
         if batch.consumed:
-            consume(connection, batch.consumed)
+            checks.append(consume(connection, batch.consumed))
         if batch.slots:
             change_slots(connection, batch.slots)
         if batch.tokens:
             take_tokens(connection, batch.tokens)
         _write_the_rare(connection, batch)
+        for check in checks:  # last: whoever looks at what a statement has done waits for a server
+            check()
+
+    def _write_runs(self, connection: Connection, batch: Batch) -> Callable[[], None]:
+        """Write runs; return what raises unless all of them are this engine's to write."""
+        owner = self._membership.engine_id
+        runs = [execution_parameters(row, owner) for row in batch.executions.values()]
+        done = _insert(connection, ExecutionModel, runs, self._upsert_condition)
+
+        def check() -> None:
+            if lost := len(runs) - sum(rows.rowcount for rows in done):
+                raise OwnershipLost(f"{lost} of the batch's runs belong to another engine; nothing was written")
+
+        return check
 
     @contextlib.contextmanager
     def apart(self) -> Iterator[Apart]:
@@ -464,17 +472,18 @@ def _write_the_rare(connection: Connection, batch: Batch) -> None:
         _insert(connection, TagModel, list(batch.tags))
 
 
-def _insert(connection: Connection, model: Any, rows: list[Any], condition: str = "") -> int:
-    """Insert or replace rows by as few statements as powers of two allow; return how many were written.
+def _insert(connection: Connection, model: Any, rows: list[Any], condition: str = "") -> list[Rows]:
+    """Insert or replace rows by as few statements as powers of two allow; return what each of them has done.
 
     Few statements, because each gives the GIL up, which beside a busy thread can cost 5 ms to get back; powers of
     two, so that every one is prepared once.
     """
-    written = begin = 0
+    done = []
+    begin = 0
     while begin < len(rows):
         left = len(rows) - begin
         size = left if left <= _EXACT else min(1 << left.bit_length() - 1, _LARGEST_STATEMENT)
         parameters = list(itertools.chain.from_iterable(rows[begin : begin + size])) if size > 1 else rows[begin]
-        written += connection.execute(upsert(model, size, condition), parameters).rowcount
+        done.append(connection.execute(upsert(model, size, condition), parameters))
         begin += size
-    return written
+    return done

@@ -7,7 +7,7 @@ Rules:
 2. Every transaction that writes for an engine first locks the engine's own row, as it is read, against changes: so who
    takes it over waits for the end of that transaction, and the next one finds that it has lost its right.
 3. A session that fell silent inside a transaction is ended by the server, so that a stopped engine holds up nobody.
-4. A session that broke before anything was asked of it is made anew without a word; later, the outcome is unknown.
+4. A session that breaks before it is asked to commit is made anew once, without a word; later, the outcome is unknown.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from ..kind import Durability, Progress
 from ..migrations import check_newest, check_version
 from .apart import ServerApart
 from .faults import explain
+from .flight import LOST, Flight
 from .footing import is_dead, keyspace_of, there
 from .hold import Other, Own
 from .joining import Joined, identity_of, part_of
@@ -70,12 +71,13 @@ class ServerDatabase:
         self._process = os.getpid()
         self._engine = 0
         self._keyspace = 0
-        self._writer: Link | None = None
+        self._writer: Session | None = None
         self._may_read = self._may_write = False
         self._idle: list[Session] = []
         self._guard = threading.Lock()
         self._spell = self._server.spelling(self._settings, durable=durability == "full")
         self._spell_writing = self._server.spelling({**self._settings, **_HEARD}, durable=durability == "full")
+        self._begin = self._server.beginning({**self._settings, **_HEARD}, durable=durability == "full")
         self._joined = Joined()
         self.notices = ServerNotices(self._server, self._lent)
 
@@ -101,7 +103,7 @@ class ServerDatabase:
         self._process = os.getpid()
         self._may_write = True
         try:
-            writer = self.writer
+            writer = Link(self.writer, self._spell_writing)
             # Of another session's transaction: so the lock can be had behind a pooler, and goes with the session.
             with contextlib.closing(self._connect()) as guard, self._explained(NOTHING_WRITTEN):
                 lock = Link(guard, self._spell)
@@ -168,13 +170,13 @@ class ServerDatabase:
         return session
 
     @property
-    def writer(self) -> Link:
+    def writer(self) -> Session:
         """The session that writes, made anew if it has broken; for one thread at a time."""
         self._check_process()
         if not self._may_write:
             raise self._closed()
-        if self._writer is None or self._writer.session.closed:
-            self._writer = Link(self._connect(**_HEARD), self._spell_writing)
+        if self._writer is None or self._writer.closed:
+            self._writer = self._connect(**_HEARD)
         return self._writer
 
     def _check_process(self) -> None:
@@ -188,7 +190,7 @@ class ServerDatabase:
         writer, self._writer = self._writer, None
         with self._guard:
             idle, self._idle = self._idle, []
-        for session in idle if writer is None else [*idle, writer.session]:
+        for session in idle if writer is None else [*idle, writer]:
             session.close()
 
     @contextmanager
@@ -223,57 +225,49 @@ class ServerDatabase:
     def prepare(self, work: Callable[[Connection], T]) -> T:
         """Do some writing that brings its own transaction."""
         with self._explained(NOTHING_WRITTEN):
-            return work(self.writer)
+            return work(Link(self.writer, self._spell_writing))
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Do some writing in one transaction: all of it is on disk when this returns, or none after an error."""
-        writer = self._begin()
-        outcome = NOTHING_WRITTEN
-        try:
-            result = work(writer)
-            outcome = OUTCOME_UNKNOWN
-            writer.execute("COMMIT")
-        except BaseException as error:
-            self._undo(writer)
-            if isinstance(error, _EXPLAINED):
-                raise explain(error, self.name, outcome) from error
-            raise
-        return result
-
-    def _begin(self) -> Link:
         if not self.notices.is_held(self._busy_seconds):
             raise StoreUnavailable(
                 f"engine {self._engine} could not say to {self.name!r} that it lives for so long that others may take"
                 f" it for dead; {NOTHING_WRITTEN}"
             )
-        writer = self.writer
+        outcome = NOTHING_WRITTEN
         try:
-            writer.execute("BEGIN")
-        except psycopg.Error:  # it broke while nobody used it
-            writer.session.close()
-            writer = self.writer
-            with self._explained(NOTHING_WRITTEN):
-                writer.execute("BEGIN")
-        return writer
+            # COMMIT is sent when everything before it was done, and was as it should be: not a moment sooner.
+            flight, result = self._done(work, *self._begin)
+            outcome = OUTCOME_UNKNOWN
+            flight.execute("COMMIT")
+            flight.land()
+        except BaseException as error:
+            self._undo()
+            if isinstance(error, _EXPLAINED):
+                raise explain(error, self.name, outcome) from error
+            raise
+        return result
 
-    @staticmethod
-    def _undo(writer: Link) -> None:
-        try:
-            if not writer.session.closed and writer.in_transaction:
-                writer.execute("ROLLBACK")
-        except psycopg.Error:
-            writer.session.close()
+    def _undo(self) -> None:
+        session = self._writer
+        if session is not None and not session.closed and (flight := Flight(session)).in_transaction:
+            flight.execute("ROLLBACK")
+            flight.travel()
 
     def consult(self, work: Callable[[Connection], T]) -> T:
-        """Read on the writing session; once more if it broke, since reading does no harm."""
-        writer = self.writer
-        try:
-            return work(writer)
-        except psycopg.Error as error:
-            if not writer.session.closed:
-                raise explain(error, self.name, NOTHING_WRITTEN) from error
+        """Read on the writing session."""
         with self._explained(NOTHING_WRITTEN):
-            return work(self.writer)
+            return self._done(work)[1]
+
+    def _done(self, work: Callable[[Connection], T], *first: str) -> tuple[Flight, T]:
+        """Have something done in the writing session; once more if that breaks: then it has undone everything."""
+        session = self.writer
+        try:
+            return _landed(session, work, *first)
+        except psycopg.Error:
+            if not session.closed:
+                raise
+        return _landed(self.writer, work, *first)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Read from any thread, as of one moment; once more if a session broke, since reading does no harm."""
@@ -281,7 +275,7 @@ class ServerDatabase:
             raise self._closed()
         try:
             return self._read(work)
-        except psycopg.OperationalError:
+        except LOST:
             with self._explained(NOTHING_WRITTEN):
                 return self._read(work)
         except _EXPLAINED as error:
@@ -289,10 +283,9 @@ class ServerDatabase:
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         with self._lent() as session:
-            link = Link(session)
-            link.execute(_READ)
-            result = work(link)
-            link.execute("COMMIT")
+            flight, result = _landed(session, work, _READ)
+            flight.execute("COMMIT")
+            flight.land()
         return result
 
     @contextmanager
@@ -325,7 +318,7 @@ class ServerDatabase:
         presence = Presence(self._server, engine)
         self._engine = engine
         self.notices.use(presence)
-        self._server.rename(self.writer.session, self._purpose)
+        self._server.rename(self.writer, self._purpose)
         with self._guard:
             idle, self._idle = self._idle, []
         for session in idle:
@@ -334,7 +327,7 @@ class ServerDatabase:
 
     def try_hold(self, engine: int) -> Other | None:
         """See whether another engine is dead; end what is left of it."""
-        session = self.writer.session
+        session = self.writer
         if self.notices.is_patient or not is_dead(session, self._keyspace, engine):
             return None
         session.execute(_END_SESSIONS, (_purpose_of(engine, self._keyspace),))
@@ -372,6 +365,17 @@ class ServerDatabase:
 
 def _purpose_of(engine: int, keyspace: int) -> str:
     return f"perdure engine {engine} {keyspace:08x}"
+
+
+def _landed(session: Session, work: Callable[[Connection], T], *first: str) -> tuple[Flight, T]:
+    """Have statements, and some work, done in a session."""
+    session.make_room()
+    flight = Flight(session)
+    for statement in first:
+        flight.execute(statement)
+    result = work(flight)
+    flight.land()
+    return flight, result
 
 
 def _is_sound(session: Session) -> bool:

@@ -22,7 +22,7 @@ from .dialect import translate
 from .faults import explain
 from .link import Numbered
 
-__all__ = ["OLDEST", "Server", "Session", "pooler_in_between"]
+__all__ = ["OLDEST", "Server", "Session", "StatementKey", "pooler_in_between"]
 
 OLDEST: Final = 14
 """The first release that ends a session by itself that has fallen silent."""
@@ -30,7 +30,7 @@ OLDEST: Final = 14
 _SILENCE: Final = 3
 """Seconds after which the server, and the system below, give up a peer that says nothing."""
 
-_KEPT_PREPARED: Final = 400
+_KEPT_PREPARED = 400
 _POOLED: Final = {"true": True, "false": False}
 _BEGINNINGS: Final = ("BEGIN", "BEGIN IMMEDIATE")
 # A server may be set to less; if it is set to more, that is not for us to lessen.
@@ -49,8 +49,24 @@ class _Plain(Int8Dumper):
     oid = 0
 
 
-Session: TypeAlias = psycopg.Connection[Any]
-"""A connection to the server."""
+StatementKey: TypeAlias = tuple[str, tuple[int, ...]]
+"""A statement in SQLite's words, and the types of its parameters."""
+
+
+class Session(psycopg.Connection[Any]):
+    """A connection to the server.
+
+    Attributes:
+        prepared: What the statements are called that it knows from flights; None where nothing is the session's.
+    """
+
+    prepared: dict[StatementKey, bytes] | None
+
+    def make_room(self) -> None:
+        """Have the server forget what it knows from flights, if that is much; when no transaction is open."""
+        if self.prepared is not None and len(self.prepared) >= _KEPT_PREPARED:
+            self.prepared.clear()
+            self.execute("DEALLOCATE ALL")
 
 
 class Server:
@@ -72,12 +88,16 @@ class Server:
         self.name = _shown(url)
         self._process = os.getpid()
 
+    def beginning(self, settings: dict[str, object], *, durable: bool) -> tuple[str, ...]:
+        """Return the statements with which a transaction begins in sessions that were connected with these settings."""
+        if not self.is_pooled:
+            return ("BEGIN",)
+        local = (f"SET LOCAL {key} = '{value}'" for key, value in settings.items())
+        return ("BEGIN", *local, *([_DURABLE.format("true")] if durable else []))
+
     def spelling(self, settings: dict[str, object], *, durable: bool) -> Callable[[str], str]:
         """Return how statements are spelled for sessions that were connected with these settings."""
-        if not self.is_pooled:
-            return translate
-        local = [f"SET LOCAL {key} = '{value}'" for key, value in settings.items()]
-        begin = "; ".join(["BEGIN", *local, *([_DURABLE.format("true")] if durable else [])])
+        begin = "; ".join(self.beginning(settings, durable=durable))
         return lambda sql: begin if sql in _BEGINNINGS else translate(sql)
 
     def connect(self, *, purpose: str, settings: dict[str, object], durable: bool = False) -> Session:
@@ -102,10 +122,10 @@ class Server:
         given.setdefault("keepalives_count", "2")
         given["application_name"] = purpose
         try:
-            session = psycopg.Connection[Any].connect(
+            session = Session.connect(
                 conninfo.make_conninfo("", **given, options=options.strip()),
                 autocommit=True,
-                prepare_threshold=None if self.is_pooled else 2,
+                prepare_threshold=None,  # flights do it: psycopg would have the server forget it after a rollback
                 cursor_factory=Numbered,
             )
         except psycopg.Error as error:
@@ -117,7 +137,7 @@ class Server:
             raise StoreUnavailable(
                 f"{self.name!r} is PostgreSQL {session.info.server_version // 10_000}: use {OLDEST} or later"
             )
-        session.prepared_max = _KEPT_PREPARED
+        session.prepared = None if self.is_pooled else {}
         session.adapters.register_dumper(int, _Plain)
         _open_sessions.add(session)
         if durable and not self.is_pooled:
