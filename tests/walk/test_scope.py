@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from perdure import Context, Workflow
 
-from .driver import Crash, Driver
+from .driver import Crash, Driver, JsonReader
 
 
 class Seen(dict[str, Any]):
@@ -268,13 +269,20 @@ def test_a_for_each_takes_no_results_away_but_those_of_its_own_items() -> None:
     assert seen["after"] == {"pay:visa": "pay:visa", "pay:0": 1}
 
 
-def test_a_result_is_decoded_once_however_it_is_looked_at() -> None:
-    seen: list[bool] = []
+def test_a_result_is_decoded_once_however_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+    seen: list[Any] = []
+
+    def decode(text: str) -> Any:
+        decoded.append(text)
+        return json.loads(text)
 
     def look(ctx: Context[Any]) -> None:
-        found = ctx.steps.get("a") if "a" in ctx.steps else None
-        seen.append(found is ctx.steps["a"] is ctx.steps.get("a"))
+        if "a" in ctx.steps:
+            seen.extend((ctx.steps.get("a"), ctx.steps["a"], ctx.steps.get("b"), decoded.count("[1]")))
 
-    Driver.of(Workflow("w").step("a", lambda ctx: [1]).step("look", look)).run()
+    driver = Driver.of(Workflow("w").step("a", lambda ctx: [1]).step("look", look))
+    monkeypatch.setattr(JsonReader, "decode", staticmethod(decode))
+    driver.run()
 
-    assert seen == [True]
+    assert seen == [[1], [1], None, 1]
