@@ -43,6 +43,7 @@ from ..dsl.states import FINAL, State
 from ..persistence.codec import encode
 from ..persistence.records import TagRow
 from . import clock
+from .core import Letter
 from .course import BEHIND, CALLED, FORK, LIMIT, MICROS, RECOVER
 from .ends import RunEnds
 from .steering import TERMINATED, Steering
@@ -390,6 +391,9 @@ class ExecutionActor(RunEnds):
             self._tell_again()
             return
         effect = course.walk.asks(message.key) if course.walk is not None else None
+        if any(_came_in_time(letter.message, message.due) for letter in self.letters):
+            self.core.post(self, Letter(message))  # Invariant: timestamps decide races, not the order of arrival
+            return
         if message.attempt is not None:
             self._attempts.alarmed(effect, message)
             return
@@ -487,3 +491,10 @@ class ExecutionActor(RunEnds):
 
     def _rest(self) -> None:
         self.turn.acts.append(lambda: self._office.rest(self))
+
+
+def _came_in_time(message: msg.Message, due: int) -> bool:
+    """Tell whether this, which stands behind a timer that was due then, may be what the timer ends the wait for."""
+    if isinstance(message, msg.Signalled):
+        return (message.accepted_at or message.at) <= due
+    return isinstance(message, (msg.StepCompleted, msg.StepFailed)) and message.at <= due

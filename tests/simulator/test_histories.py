@@ -70,16 +70,17 @@ def test_the_command_line_replays_and_counts(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize(
-    "seed",
+    ("seed", "crash_at"),
     [
-        pytest.param(100149, id="a start is answered in words, though its engine was taken for dead meanwhile"),
-        pytest.param(102096, id="a run that is being stopped waits for its child, and for no timer of its own"),
-        pytest.param(102606, id="an answer is not given on the word of a turn that was dropped"),
-        pytest.param(103203, id="a signal is not acknowledged under the number of an engine that was taken over"),
-        pytest.param(200071, id="a late answer wakes no run of another engine"),
-        pytest.param(541302, id="a run that was set aside while it was being undone still knows why it is"),
-        pytest.param(200281, id="what was decided before a take-over is not written after it"),
+        pytest.param(100149, None, id="a start is answered in words, though its engine was taken for dead meanwhile"),
+        pytest.param(102096, None, id="a run that is being stopped waits for its child, and for no timer of its own"),
+        pytest.param(102606, None, id="an answer is not given on the word of a turn that was dropped"),
+        pytest.param(103203, None, id="a signal is not acknowledged under the number of an engine that was taken over"),
+        pytest.param(200071, None, id="a late answer wakes no run of another engine"),
+        pytest.param(541302, None, id="a run that was set aside while it was being undone still knows why it is"),
+        pytest.param(200281, None, id="what was decided before a take-over is not written after it"),
+        pytest.param(590002, 21, id="a signal at the deadline wins, though the timer was first in the mail"),
     ],
 )
-def test_what_a_history_once_found_is_not_found_again(seed: int) -> None:
-    assert History(seed).run().states
+def test_what_a_history_once_found_is_not_found_again(seed: int, crash_at: int | None) -> None:
+    assert History(seed, crash_at=crash_at).run().states
