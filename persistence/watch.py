@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import quote
 
+from .faults import NOTHING_WRITTEN, explain
+
 __all__ = ["Watch"]
 
 _PAUSE: Final = 0.05
@@ -20,8 +22,16 @@ class Watch:
     """Looks at one database; for one thread."""
 
     def __init__(self, path: str) -> None:
-        """Begin: what is committed from now on is noticed."""
-        self._connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None)
+        """Begin: what is committed from now on is noticed.
+
+        Raises:
+            StoreError: It cannot be read; so does `wait`.
+        """
+        self._path = path
+        try:
+            self._connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None)
+        except sqlite3.Error as error:
+            raise explain(error, path, NOTHING_WRITTEN) from error
         self._seen = self._version()
 
     def __enter__(self) -> Self:
@@ -35,7 +45,10 @@ class Watch:
         self._connection.close()
 
     def _version(self) -> int:
-        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        try:
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error as error:
+            raise explain(error, self._path, NOTHING_WRITTEN) from error
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until something was committed since the last call; tell whether it was.

@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from perdure.dsl.errors import DuplicateRow, StoreCorrupt, StoreError, StoreUnavailable
+from perdure.persistence.places import changes_at
 from perdure.persistence.store import Store
 
 
@@ -97,6 +98,14 @@ def test_a_file_that_is_gone_is_noticed_at_the_next_commit_and_never_made_anew(
     store.close()
     assert path.exists() == replace
     assert not replace or path.stat().st_size == 0
+
+
+def test_changes_of_what_is_no_database_are_refused_by_name(path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="cannot be opened"):
+        changes_at(str(path))
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(StoreCorrupt, match=r"runs\.db"):
+        changes_at(str(path))
 
 
 def test_a_full_disk_is_named_and_nothing_was_written(open_store: Any, rows: Any) -> None:
