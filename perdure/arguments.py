@@ -184,10 +184,14 @@ def locate(
     if location is None or location == ":memory:":
         return None
     try:
-        return os.fspath(location)
+        file = os.fsdecode(location)
     except TypeError:
         msg = f"the database must be a path, not {location!r}"
         raise UsageError(msg) from None
+    if "\0" in file:
+        msg = f"the database must be a path, which has no NUL, not {location!r}"
+        raise UsageError(msg)
+    return file
 
 
 def locate_shared(path: str | os.PathLike[str]) -> str:

@@ -28,6 +28,7 @@ def part_of(tx: Any, path: str) -> Iterator[sqlite3.Connection]:
     """
     connection = _connection_of(tx)
     factory, connection.row_factory = connection.row_factory, None  # the caller's may make anything of a row
+    text_factory, connection.text_factory = connection.text_factory, str
     try:
         _check_file(connection, path)
         if not connection.in_transaction:  # Python would begin one with the caller's next change
@@ -43,6 +44,7 @@ def part_of(tx: Any, path: str) -> Iterator[sqlite3.Connection]:
         connection.execute("RELEASE perdure")
     finally:
         connection.row_factory = factory
+        connection.text_factory = text_factory
 
 
 def _connection_of(tx: Any) -> sqlite3.Connection:

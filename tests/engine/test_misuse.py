@@ -89,6 +89,7 @@ ENGINE = {
     ),
     "queue_name=5": wrong(lambda s: Engine(queue_name=cast("Any", 5)), UsageError, "queue_name", "5"),
     "a path that is a number": wrong(lambda s: Engine(cast("Any", 5)), UsageError, "path", "5"),
+    "a path with a NUL": wrong(lambda s: Engine("runs\0.db"), UsageError, "path", "NUL"),
     "a path and a data_path": wrong(
         lambda s: Engine(s.folder / "a", data_path=s.folder / "b"), UsageError, "path", "data_path", "once"
     ),

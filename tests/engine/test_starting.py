@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -218,3 +220,11 @@ def test_a_handler_may_start_and_signal_in_one_call(lab: Engine) -> None:
     assert first != second  # the first basket was full before the second came
     lab.settle()
     assert lab.run(second).result() == 2
+
+
+def test_a_database_may_be_named_by_bytes(tmp_path: Path) -> None:
+    path: Any = os.fsencode(tmp_path / "runs.db")
+
+    with Engine(path, Workflow("w").step("a", lambda: 1)) as engine:
+        assert engine.start("w").result(10) == 1
+        assert engine.path == str(tmp_path / "runs.db")

@@ -106,6 +106,7 @@ def test_the_run_may_be_the_first_thing_in_the_transaction(
 ) -> None:
     connection.isolation_level = isolation_level
     connection.row_factory = lambda cursor, row: {"it": row}
+    connection.text_factory = bytes
     run = shop.start(ship, 1, tx=connection)
     assert connection.in_transaction
     connection.execute("INSERT INTO orders VALUES (1)")
