@@ -52,12 +52,6 @@ boarded, loaded = Signal("boarded", int), Signal("loaded", int)
 cleared, crew_ill = Signal("cleared", str), Signal("crew ill", str)
 
 
-@step(compensate=lambda ctx: field.free(ctx.result))
-def assign(ctx: Context[str]) -> str:
-    """Take a stand."""
-    return field.assign(ctx.idempotency_key, ctx.input)
-
-
 @step(retry=1, on_exhausted="park")
 def refuel(ctx: Context[str]) -> str:
     """Fill the tanks, or have the tower see to it."""
@@ -67,7 +61,7 @@ def refuel(ctx: Context[str]) -> str:
 @step
 def take_off(ctx: Context[str]) -> str:
     """Leave the stand to others."""
-    field.free(ctx[assign])
+    field.free(ctx.steps["stand"])
     return f"took off with {ctx[refuel]}"
 
 
@@ -79,7 +73,11 @@ def give_up(ctx: Context[str]) -> None:
 
 flights = (
     Workflow("flight", input=str)
-    .step(assign)
+    .step(
+        "stand",
+        lambda ctx: field.assign(ctx.idempotency_key, ctx.input),
+        compensate=lambda ctx: field.free(ctx.result),
+    )
     .wait_all(boarded, loaded)
     .step(refuel)
     .wait_any(cleared, crew_ill)

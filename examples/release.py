@@ -22,7 +22,7 @@ from typing import Any
 
 from freezegun import freeze_time
 
-from perdure import Compensation, Context, Engine, Execution, NonRetryable, Workflow
+from perdure import Compensation, Context, Engine, Execution, NonRetryable, Run, Workflow
 
 WINDOWS = {"mail": 1, "web": 2, "wiki": 3}
 
@@ -90,7 +90,7 @@ workflows = (releases,)
 
 def drive(engine: Engine) -> dict[str, Execution]:
     """Release two versions, and see to what is parked; the ids make a second call harmless."""
-    runs = {}
+    runs: dict[str, Run[Any]] = {}
     for version in ("1.9", "2.0"):
         runs[version] = engine.start(releases, version, id=version)
         engine.advance(hours=8)

@@ -90,7 +90,7 @@ def drive(engine: Engine) -> tuple[dict[str, Execution], list[str]]:
     """Make the tables, and sell; what is sold already is left as it is."""
     db.create_tables([Seat, Posting])
     Seat.insert_many([{"number": number} for number in (1, 2, 3)]).on_conflict_ignore().execute()
-    refused = []
+    refused: list[str] = []
     for seat, guest, card_is_good in [(1, "Ada", True), (2, "Bob", False), (1, "Dan", True), (3, "Cleo", True)]:
         try:
             sell(engine, seat, guest, card_is_good=card_is_good)

@@ -98,7 +98,7 @@ def report(engine: Engine) -> str:
 
 def ask_for_repairs(engine: Engine, *asked: tuple[str, int]) -> list[Run[str]]:
     """Send the engineer to each server; more urgent is sooner, and who is on the way already is not called back."""
-    runs = []
+    runs: list[Run[str]] = []
     for server, urgency in asked:
         runs.append(engine.start(repairs, server, key=server, key_ttl=timedelta(days=1), priority=urgency))
         engine.settle()
