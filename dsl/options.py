@@ -11,6 +11,7 @@ from .limits import Rate
 from .policies import Compensation, Duration, OnExhausted, OnInterrupted, Retry
 
 __all__ = [
+    "AnyOptions",
     "BlindItemOptions",
     "BlindOptions",
     "ItemOptions",
@@ -94,6 +95,12 @@ class BlindOptions(_Policy, total=False):
     """Keywords of a step whose compensation takes nothing."""
 
     compensate: Required[Callable[[], object]]
+
+
+class AnyOptions(_Policy, total=False):
+    """Keywords of a step, whatever its compensation takes."""
+
+    compensate: Callable[..., Any] | Compensation | None
 
 
 class ItemOptions(Repetition, Options[InputT], total=False):

@@ -6,9 +6,7 @@ from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Unpack, cast, overload
 
 from ..joining import Tolerance
-from ..limits import Rate
-from ..options import BlindItemOptions, ItemOptions, Repetition, StepOptions
-from ..policies import Duration, OnExhausted, OnInterrupted, Retry
+from ..options import AnyOptions, BlindItemOptions, ItemOptions, Repetition, StepOptions
 from ..steps import Step
 from .verbs import Blind, Handler, Verbs
 
@@ -136,17 +134,7 @@ class GroupVerbs(Verbs[InputT]):
         tolerated_failures: int | None = None,
         fail_fast: bool = False,
         race: bool = False,
-        retry: int | Retry | None = None,
-        timeout: Duration | None = None,
-        compensate: Any = None,
-        input_schema: Any = None,
-        output_schema: Any = None,
-        on_interrupted: OnInterrupted = "repeat",
-        compensate_on_failure: bool = False,
-        transactional: bool = False,
-        on_exhausted: OnExhausted | None = None,
-        executor: str | None = None,
-        rate: Rate | None = None,
+        **options: Unpack[AnyOptions],
     ) -> Any:
         """Add a body that runs once for every item of a list.
 
@@ -161,34 +149,11 @@ class GroupVerbs(Verbs[InputT]):
             tolerated_failures: How many may fail; ``ctx.errors`` says why they did.
             fail_fast: Stop the items under way once too many have failed.
             race: Stop once enough items have succeeded: the first, unless ``min_successful`` says more.
-            retry: As for a step; so are the options that follow.
-            timeout: See ``retry``.
-            compensate: See ``retry``.
-            input_schema: See ``retry``.
-            output_schema: See ``retry``.
-            on_interrupted: See ``retry``.
-            compensate_on_failure: See ``retry``.
-            transactional: See ``retry``.
-            on_exhausted: See ``retry``.
-            executor: See ``retry``.
-            rate: See ``retry``.
+            options: Those of the step: see `perdure.step`.
 
         Raises:
             DefinitionError: a name or option is wrong.
         """
-        options = StepOptions(
-            retry,
-            timeout,
-            compensate,
-            input_schema,
-            output_schema,
-            on_interrupted,
-            compensate_on_failure,
-            transactional,
-            on_exhausted,
-            executor,
-            rate,
-        )
         if block is None and isinstance(handler, (Verbs, list, tuple)):
             handler, block = None, handler
         fragment = None if block is None else self._fragment(block, f"for_each {name!r}")
@@ -196,7 +161,7 @@ class GroupVerbs(Verbs[InputT]):
             items,
             name,
             handler,
-            options,
+            StepOptions(**options),
             fragment=fragment,
             concurrency=concurrency,
             max_iterations=max_iterations,

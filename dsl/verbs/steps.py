@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
-from ..limits import Rate
-from ..options import BlindOptions, Options, StepOptions
-from ..policies import Duration, OnExhausted, OnInterrupted, Retry
+from ..options import AnyOptions, BlindOptions, Options, StepOptions
 from ..steps import Step
 from .verbs import Blind, Handler, Verbs
 
@@ -53,43 +51,13 @@ class StepVerbs(Verbs[InputT]):
     ) -> Workflow[InputT, R]: ...
     @overload
     def step(self, name: str, handler: Blind[R], /, **options: Unpack[BlindOptions]) -> Workflow[InputT, R]: ...
-    def step(
-        self,
-        name: Any,
-        handler: Any = None,
-        /,
-        *,
-        retry: int | Retry | None = None,
-        timeout: Duration | None = None,
-        compensate: Any = None,
-        input_schema: Any = None,
-        output_schema: Any = None,
-        on_interrupted: OnInterrupted = "repeat",
-        compensate_on_failure: bool = False,
-        transactional: bool = False,
-        on_exhausted: OnExhausted | None = None,
-        executor: str | None = None,
-        rate: Rate | None = None,
-    ) -> Any:
+    def step(self, name: Any, handler: Any = None, /, **options: Unpack[AnyOptions]) -> Any:
         """Add a step: ``.step(charge)``, or ``.step("charge", fn, retry=5)``. The options are those of `perdure.step`.
 
         Raises:
             DefinitionError: a name or option is wrong.
         """
-        options = StepOptions(
-            retry,
-            timeout,
-            compensate,
-            input_schema,
-            output_schema,
-            on_interrupted,
-            compensate_on_failure,
-            transactional,
-            on_exhausted,
-            executor,
-            rate,
-        )
-        self._draft.add_step(name, handler, options)
+        self._draft.add_step(name, handler, StepOptions(**options))
         return self
 
     @overload
