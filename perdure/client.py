@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any, TypeVar, Unpack, overload
 
 from msgspec import structs
@@ -22,7 +21,6 @@ from .dsl.errors import (
     DuplicateExecution,
     UsageError,
 )
-from .dsl.policies import Duration
 from .dsl.spelling import spelt
 from .dsl.workflow import Workflow
 from .extension import Extension, Extensions
@@ -33,7 +31,7 @@ from .persistence.records import ScheduleRow
 from .persistence.store import Store
 from .registry import Registry, make_types_known
 from .run import Run
-from .starting import ClientStartOptions, IfExists, request_for
+from .starting import ClientStartOptions, check_known, request_for
 from .timetable import Timetable
 from .verbs.asking import AskingVerbs
 from .verbs.face import Face
@@ -132,20 +130,7 @@ class Client(AskingVerbs, TimetableVerbs, Face[int | None]):
     @overload
     def start(self, workflow: str, input: Any = None, **options: Unpack[ClientStartOptions]) -> Run[Any]: ...
     def start(
-        self,
-        workflow: str | Workflow[Any, Any],
-        input: Any = None,
-        *,
-        id: str | None = None,
-        key: str | None = None,
-        version: str | None = None,
-        delay: Duration | None = None,
-        at: datetime | None = None,
-        tags: Mapping[str, Any] | None = None,
-        business_key: str | None = None,
-        if_exists: IfExists = "return",
-        key_ttl: Duration | None = None,
-        priority: int = 0,
+        self, workflow: str | Workflow[Any, Any], input: Any = None, **options: Unpack[ClientStartOptions]
     ) -> Run[Any]:
         """Have a run started, and return once the wish is on disk; see `Engine.start`.
 
@@ -155,17 +140,7 @@ class Client(AskingVerbs, TimetableVerbs, Face[int | None]):
         Args:
             workflow: The workflow's name; or the workflow, whose input type is then checked.
             input: What the run works on.
-            id: Id of the run; made up when left out.
-            key: Idempotency key: a second start of the workflow with the same key gives the same run.
-            version: Version to start; the one an engine registered last otherwise.
-            delay: Seconds or `timedelta` before the first node begins; durable.
-            at: Aware point in time at which the first node begins, instead of ``delay``.
-            tags: Names with anything storable; runs can be found by them.
-            business_key: What you know the matter by; several runs may have the same, and can be found by it.
-            if_exists: What to do when the id or key exists: ``"return"`` that run, ``"reject"`` with an error, or
-                ``"replace_if_finished"``: a run that has ended makes way, one that has not is returned.
-            key_ttl: Seconds or `timedelta` after which the key may be used for another run, whatever this one does.
-            priority: More is sooner, where runs queue for an engine's concurrency; from -1000 to 1000.
+            options: Those of `Engine.start`, but for ``debounce`` and ``tx``.
 
         Raises:
             InvalidPayload: the input does not fit its type or cannot be stored.
@@ -174,33 +149,21 @@ class Client(AskingVerbs, TimetableVerbs, Face[int | None]):
             EngineClosed: the client is closed.
         """
         self._check_open("start")
+        check_known(options, ClientStartOptions)
         name: Any = workflow
         input_type = None
         if isinstance(workflow, Workflow):
             self._know(workflow)
             name, input_type = workflow.name, workflow.definition().input_type
         arguments.check_text(name, "workflow")
-        if version is not None:
+        if (version := options.get("version")) is not None:
             arguments.check_text(version, "version")
-        with self._extensions.starting(name, tags) as all_tags:
-            request = request_for(
-                workflow,
-                input,
-                self._new_id(),
-                input_type=input_type,
-                id=id,
-                key=key,
-                key_ttl=key_ttl,
-                version=version,
-                delay=delay,
-                at=at,
-                tags=all_tags,
-                business_key=business_key,
-                if_exists=if_exists,
-                priority=priority,
-            )
+        with self._extensions.starting(name, options.get("tags")) as options["tags"]:
+            request = request_for(workflow, input, self._new_id(), input_type=input_type, **options)
             with self._writing:
-                sent = self._store.inbox.send_start(pack_start(request), replace=if_exists == "replace_if_finished")
+                sent = self._store.inbox.send_start(
+                    pack_start(request), replace=request.if_exists == "replace_if_finished"
+                )
             if isinstance(sent, Begun):
                 return self._existing(sent, request)
             return self._handle(self._courier.deliver(sent) or request.new_id, name)

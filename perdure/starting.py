@@ -16,7 +16,7 @@ from .dsl.policies import Duration
 from .dsl.workflow import Workflow
 from .registry import Registry
 
-__all__ = ["ClientStartOptions", "IfExists", "StartOptions", "request_for", "start_request"]
+__all__ = ["ClientStartOptions", "IfExists", "StartOptions", "check_known", "request_for", "start_request"]
 
 _MOST_URGENT: Final = 1000
 _NOT_DEBOUNCED: Final = ("id", "delay", "at", "key_ttl", "if_exists", "tx")
@@ -42,6 +42,13 @@ class StartOptions(ClientStartOptions, total=False):
 
     debounce: Duration | None
     tx: Any
+
+
+def check_known(options: Mapping[str, Any], known: type) -> None:
+    """Refuse a keyword that is none of these, as a function does that lists them."""
+    if unknown := options.keys() - known.__annotations__.keys():
+        msg = f"got an unexpected keyword argument {min(unknown)!r}"
+        raise TypeError(msg)
 
 
 def start_request(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, overload
 
 from msgspec import structs
@@ -11,10 +9,9 @@ from msgspec import structs
 from .. import arguments
 from ..dsl.errors import UnknownSignal, UsageError
 from ..dsl.messages import Signalled
-from ..dsl.policies import Duration
 from ..dsl.signals import Signal
 from ..dsl.workflow import Workflow
-from ..starting import IfExists, StartOptions, start_request
+from ..starting import StartOptions, check_known, start_request
 from .driving import DrivingVerbs
 
 if TYPE_CHECKING:
@@ -43,24 +40,7 @@ class StartVerbs(DrivingVerbs):
     ) -> Run[OutputT]: ...
     @overload
     def start(self, workflow: str, input: Any = None, **options: Unpack[StartOptions]) -> Run[Any]: ...
-    def start(
-        self,
-        workflow: str | Workflow[Any, Any],
-        input: Any = None,
-        *,
-        id: str | None = None,
-        key: str | None = None,
-        version: str | None = None,
-        delay: Duration | None = None,
-        at: datetime | None = None,
-        tags: Mapping[str, Any] | None = None,
-        business_key: str | None = None,
-        if_exists: IfExists = "return",
-        key_ttl: Duration | None = None,
-        priority: int = 0,
-        debounce: Duration | None = None,
-        tx: Any = None,
-    ) -> Run[Any]:
+    def start(self, workflow: str | Workflow[Any, Any], input: Any = None, **options: Unpack[StartOptions]) -> Run[Any]:
         """Start a run and return once it is on disk.
 
         Args:
@@ -93,25 +73,10 @@ class StartVerbs(DrivingVerbs):
             EngineClosed: the engine is closed.
         """
         self._machine.check_open("start")
-        with self._extensions.starting(workflow, tags) as all_tags:
-            request = start_request(
-                self._registry,
-                workflow,
-                input,
-                self._machine.supervisor.new_execution_id(),
-                id=id,
-                key=key,
-                key_ttl=key_ttl,
-                version=version,
-                delay=delay,
-                at=at,
-                tags=all_tags,
-                business_key=business_key,
-                if_exists=if_exists,
-                priority=priority,
-                debounce=debounce,
-                tx=tx,
-            )
+        check_known(options, StartOptions)
+        tx, new_id = options.get("tx"), self._machine.supervisor.new_execution_id()
+        with self._extensions.starting(workflow, options.get("tags")) as options["tags"]:
+            request = start_request(self._registry, workflow, input, new_id, **options)
             return self._start(request) if tx is None else self._start_within(request, tx)
 
     def _start_within(self, request: Start, tx: Any) -> Run[Any]:
@@ -189,9 +154,7 @@ class StartVerbs(DrivingVerbs):
             UnknownSignal: no gate waits for this name; nothing was started.
         """
         self._machine.check_open("signal")
-        if unknown := options.keys() - StartOptions.__annotations__.keys():
-            msg = f"got an unexpected keyword argument {min(unknown)!r}"
-            raise TypeError(msg)
+        check_known(options, StartOptions)
         if options.get("id") is None and options.get("key") is None:
             msg = "signal_with_start needs id or key: it says which run is meant"
             raise UsageError(msg)
