@@ -237,8 +237,20 @@ class Store(Reader):
         self._database.write(lambda connection: self._write(connection, batch))
 
     def _write(self, connection: Connection, batch: Batch) -> None:
-        # This engine's right to write is asked for first, and all checks are looked at before anything is committed.
-        checks = [self._membership.ask(connection)]
+        # This engine's right to write is asked for first, and all checks are looked at before anything is committed:
+        # last, since whoever looks at what a statement has done waits for a server.
+        may_write = self._membership.ask(connection)
+        try:
+            checks = self._write_all(connection, batch)
+        except Exception:
+            may_write()  # what a fenced engine wants to write may be there already, by its successor
+            raise
+        for check in (may_write, *checks):
+            check()
+
+    def _write_all(self, connection: Connection, batch: Batch) -> list[Callable[[], None]]:
+        """Write what a commit holds; return what makes sure that all was as it should be."""
+        checks = []
         if batch.replaced or batch.freed:
             retention.make_way(connection, replaced=batch.replaced, freed=batch.freed)
         if batch.executions:
@@ -257,8 +269,7 @@ class Store(Reader):
         if batch.tokens:
             take_tokens(connection, batch.tokens)
         _write_the_rare(connection, batch)
-        for check in checks:  # last: whoever looks at what a statement has done waits for a server
-            check()
+        return checks
 
     def _write_runs(self, connection: Connection, batch: Batch) -> Callable[[], None]:
         """Write runs; return what raises unless all of them are this engine's to write."""

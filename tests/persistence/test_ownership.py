@@ -106,6 +106,7 @@ def test_an_engine_that_was_taken_for_dead_can_write_nothing(open_store: Any, ro
         lambda: store.commit(rows.batch(run)),
         lambda: store.commit(rows.batch(facts={run.id: [rows.fact()]})),
         lambda: store.commit(rows.batch(rows.run(store))),
+        lambda: store.commit(rows.batch(rows.run(store, execution_id=run.execution_id))),  # a duplicate, if it could
         lambda: store.commit(Batch()),
         lambda: store.cleanup(older_than=2**60, states=frozenset({"completed"})),
         lambda: store.archive(older_than=2**60, states=frozenset({"completed"})),
