@@ -23,8 +23,10 @@ def test_every_promise_is_kept_in_every_history(
     seeds = range(first, first + as_many(figures.histories, 12))
     outcomes = [History(seed, location=new_location()).run() for seed in seeds]
     states = {state for outcome in outcomes for state in outcome.states}
-    assert {"completed", "failed", "cancelled"} <= states or len(seeds) < figures.histories
-    assert any(outcome.processes > 2 for outcome in outcomes)
+    assert "completed" in states
+    if len(seeds) == figures.histories:  # of a few, none may have died
+        assert {"failed", "cancelled"} <= states
+        assert any(outcome.processes > 2 for outcome in outcomes)
 
 
 @pytest.mark.timeout(0)
