@@ -12,7 +12,8 @@ except ImportError:
     what = "perdure.temporal"
     raise MissingExtra(what, "temporal") from None
 
-from .engine import TemporalEngine, TemporalRun
+from .engine import TemporalEngine
+from .run import TemporalRun
 from .worker import worker
 
 __all__ = ["TemporalEngine", "TemporalRun", "worker"]

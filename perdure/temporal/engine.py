@@ -8,8 +8,7 @@ import uuid
 from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
-from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar, overload
+from typing import Any, Final, TypedDict, TypeVar, Unpack, overload
 
 import msgspec
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
@@ -24,23 +23,21 @@ from ..dsl.errors import (
     ExecutionNotFound,
     UnknownSignal,
     WaitTimeout,
-    WorkflowCancelled,
-    WorkflowFailed,
     WouldDeadlock,
 )
 from ..dsl.policies import Duration
 from ..dsl.signals import Signal
-from ..dsl.states import State
 from ..dsl.workflow import Workflow
 from ..execution import Execution
 from ..registry import Registry, make_types_known
+from ..verbs.life import LifeVerbs
 from . import graph
 from .border import RUN, SIGNAL, SNAPSHOT, Begin, Sent, Snapshot, Stop, pack, unpack
+from .run import TemporalRun
 from .worker import TASK_QUEUE, checked, worker
 
-__all__ = ["TemporalEngine", "TemporalRun"]
+__all__ = ["TemporalEngine"]
 
-R_co = TypeVar("R_co", covariant=True)
 InputT = TypeVar("InputT")
 OutputT = TypeVar("OutputT")
 T = TypeVar("T")
@@ -48,7 +45,15 @@ T = TypeVar("T")
 _HEARTBEAT: Final = 30.0
 
 
-class TemporalEngine:
+class StartOptions(TypedDict, total=False):
+    """Keywords of `TemporalEngine.start`."""
+
+    id: str | None
+    delay: Duration | None
+    tags: Mapping[str, Any] | None
+
+
+class TemporalEngine(LifeVerbs):
     """Starts, signals, cancels and reads runs on a Temporal cluster, and runs them too unless told not to.
 
     Every method may be called from any thread, but not from an ``async def`` handler: that raises `WouldDeadlock`.
@@ -123,34 +128,14 @@ class TemporalEngine:
 
     @overload
     def start(
-        self,
-        workflow: Workflow[InputT, OutputT],
-        input: InputT,
-        *,
-        id: str | None = ...,
-        delay: Duration | None = ...,
-        tags: Mapping[str, Any] | None = ...,
+        self, workflow: Workflow[InputT, OutputT], input: InputT, **options: Unpack[StartOptions]
     ) -> TemporalRun[OutputT]: ...
     @overload
     def start(
-        self,
-        workflow: Workflow[None, OutputT],
-        input: None = None,
-        *,
-        id: str | None = ...,
-        delay: Duration | None = ...,
-        tags: Mapping[str, Any] | None = ...,
+        self, workflow: Workflow[None, OutputT], input: None = None, **options: Unpack[StartOptions]
     ) -> TemporalRun[OutputT]: ...
     @overload
-    def start(
-        self,
-        workflow: str,
-        input: Any = None,
-        *,
-        id: str | None = ...,
-        delay: Duration | None = ...,
-        tags: Mapping[str, Any] | None = ...,
-    ) -> TemporalRun[Any]: ...
+    def start(self, workflow: str, input: Any = None, **options: Unpack[StartOptions]) -> TemporalRun[Any]: ...
     def start(
         self,
         workflow: str | Workflow[Any, Any],
@@ -347,75 +332,3 @@ class TemporalEngine:
         assert self._worker is not None
         await self._work.shutdown()
         await self._worker
-
-    def __enter__(self) -> Self:
-        """Return the engine."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
-
-
-class TemporalRun(Generic[R_co]):
-    """One run on Temporal.
-
-    Attributes:
-        id: Id of the run.
-        workflow_name: Name of its workflow.
-    """
-
-    def __init__(self, engine: TemporalEngine, id: str, workflow_name: str) -> None:
-        self._engine = engine
-        self.id = id
-        self.workflow_name = workflow_name
-
-    def __repr__(self) -> str:
-        """Show id and workflow."""
-        return f"<TemporalRun {self.id} {self.workflow_name}>"
-
-    @property
-    def state(self) -> State:
-        """What the run is doing now.
-
-        Raises:
-            ExecutionNotFound: there is no such run any more.
-        """
-        execution = self._engine.get_execution(self.id)
-        if execution is None:
-            raise ExecutionNotFound(self.id)
-        return execution.state
-
-    def wait(self, timeout: float | None = None) -> Execution:
-        """Wait until the run has ended, and return what it looks like then.
-
-        Raises:
-            WaitTimeout: it did not end in time; the run itself goes on.
-            ExecutionNotFound: there is no such run.
-        """
-        return self._engine.wait(self.id, timeout)
-
-    def result(self, timeout: float | None = None) -> R_co:
-        """Wait until the run has completed, and return the last node's value.
-
-        Raises:
-            WorkflowFailed: it has failed.
-            WorkflowCancelled: it was cancelled.
-            WaitTimeout: it did not end in time; the run itself goes on.
-        """
-        end = self.wait(timeout)
-        if end.state is State.COMPLETED:
-            result: R_co = end.result
-            return result
-        kind = WorkflowCancelled if end.state is State.CANCELLED else WorkflowFailed
-        raise kind(self.id, self.workflow_name, error=end.error, rollback=end.rollback)
-
-    def signal(self, event: str | Signal[Any], payload: Any = None, *, key: str | None = None) -> None:
-        """Send a signal to the run; see `TemporalEngine.signal`."""
-        self._engine.signal(self.id, event, payload, key=key)
-
-    def cancel(self, *, compensate: bool = True, reason: str = "cancelled") -> None:
-        """Cancel the run; see `TemporalEngine.cancel`."""
-        self._engine.cancel(self.id, compensate=compensate, reason=reason)
