@@ -244,8 +244,8 @@ class ThreadLanes:
 
     def loop(self, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a coroutine as a task of the engine's own event loop."""
+        loop = self._event_loop()  # which needs files of its own, and so may fail
         self.hold()
-        loop = self._event_loop()
         try:
             loop.call_soon_threadsafe(self._begin_task, loop, make)
         except RuntimeError:  # it has ended: the engine was closed while the turn that asks for this was written

@@ -165,3 +165,31 @@ def test_who_waits_on_another_thread_sleeps_until_there_is_news() -> None:
     news.put("news")
     waiting.join(PATIENCE)
     assert heard == [None]
+
+
+OUT_OF_FILES = """
+import resource
+async def work(ctx):
+    return "done"
+engine = Engine(path, Workflow("first").step("work", work))
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")), most))
+failed = threading.Event()
+class Listening(logging.Handler):
+    def emit(self, record):
+        failed.set()
+logging.getLogger("perdure").addHandler(Listening())
+run = engine.start("first", id="run")  # begins the event loop, which needs files
+assert failed.wait(10)
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+say(run.result())
+engine.close(timeout=600)
+say("closed")
+"""
+
+
+def test_a_process_that_has_no_files_left_for_a_moment_goes_on_and_closes_at_once(process: Any) -> None:
+    child = process(f"import logging\n{OUT_OF_FILES}")
+    assert child.line() == "done"
+    assert child.line() == "closed"
+    assert child.end()[0] == 0
