@@ -37,7 +37,8 @@ class _Commands(click.Group):
 def perdure() -> None:
     """Durable workflows inside a Python process.
 
-    Commands work on a database file (-d, or PERDURE_DATABASE), whether or not an engine has it open.
+    Commands work on a database file (-d FILE behind the command, or PERDURE_DATABASE), whether or not an engine has it
+    open.
     """
 
 
