@@ -7,19 +7,13 @@ corrupt the WAL when two processes write and checkpoint at the same moment.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
-import shutil
 import sqlite3
-import tempfile
-import threading
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import quote
 
 from peewee import PeeweeException, SqliteDatabase
 
@@ -32,20 +26,15 @@ from .health import Ground
 from .joining import part_of, wait_for_writers
 from .kind import Durability, Progress
 from .locks import FileLock
-from .looking import teach
 from .migrations import blank, check_newest, check_version, migrate, version_of
+from .private import PrivateFile
+from .readers import Readers
 
 __all__ = ["BUSY_SECONDS", "Database"]
 
 T = TypeVar("T")
 
 BUSY_SECONDS: Final = 5.0
-_IDLE_READERS: Final = 4
-_SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - a folder of our own is made in it
-_ROOM: Final = 2**30
-"""Bytes that must be free in memory for a private file to be made there: a container may have 64 MB and no more."""
-_abandoned: Final[dict[str, str]] = {}
-"""Private files whose store was abandoned, each with its folder: private to whoever opens them next."""
 _EXPLAINED: Final = (sqlite3.Error, UnicodeEncodeError, OverflowError)
 """The last two: a value that cannot be bound to a statement."""
 _PRAGMAS: Final = {
@@ -70,14 +59,10 @@ class Database:
     notices = None
 
     def __init__(self, path: str | None, *, durability: Durability, busy_timeout: float = BUSY_SECONDS) -> None:
-        if path is None:
-            self._private: str | None = tempfile.mkdtemp(prefix="perdure-", dir=_memory())
-            self.path = f"{self._private}/private.db"
-        else:
-            self.path = str(Path(path).resolve())
-            self._private = _abandoned.pop(self.path, None)
+        place = None if path is None else str(Path(path).resolve())
+        self._private = PrivateFile() if place is None else PrivateFile.found_at(place)
+        self.path: str = place or self._private.path  # type: ignore[union-attr]
         self._synchronous = durability if self._private is None else "off"
-        self._remove = weakref.finalize(self, _remove_folder, self._private, os.getpid()) if self._private else None
         self._busy_seconds = busy_timeout
         self._process = os.getpid()
         self._lock: FileLock | None = None
@@ -86,8 +71,7 @@ class Database:
         self._writer: sqlite3.Connection | None = None
         self._attached = False
         self._identity: tuple[int, int] | None = None
-        self._readers: list[sqlite3.Connection] = []
-        self._readers_guard = threading.Lock()
+        self._readers = Readers(self.path, busy_timeout)
 
     @property
     def name(self) -> str:
@@ -199,7 +183,7 @@ class Database:
                 )
             return
         try:
-            connection = self._new_reader()
+            connection = self._readers.make()
             try:
                 check_version(version_of(connection), self.path)
             finally:
@@ -254,12 +238,14 @@ class Database:
         Raises:
             StoreUnavailable: Another process held it for longer than the busy timeout.
         """
-        lock = self._lock
-        if lock is None:
+        if self._lock is None:
             raise self._closed()
+        return self._acquired(self._lock)
+
+    def _acquired(self, lock: FileLock) -> FileLock:
         if not lock.acquire(self._busy_seconds):
             raise StoreUnavailable(
-                f"another process has held the lock {lock.path!r} for {self._busy_seconds:g} s; {NOTHING_WRITTEN}"
+                f"others have held the lock {lock.path!r} for {self._busy_seconds:g} s; {NOTHING_WRITTEN}"
             )
         return lock
 
@@ -316,10 +302,7 @@ class Database:
         self.check_file()
         lock = FileLock(f"{self.path}-lock")  # one of its own: the other is the core's
         try:
-            if not lock.acquire(self._busy_seconds):
-                raise StoreUnavailable(
-                    f"the lock {lock.path!r} was held by others for {self._busy_seconds:g} s; {NOTHING_WRITTEN}"
-                )
+            self._acquired(lock)
             connection = sqlite3.connect(self.path, timeout=self._busy_seconds, isolation_level=None)
             try:
                 self._begin_apart(connection)
@@ -349,7 +332,7 @@ class Database:
 
     def _disconnect(self) -> None:
         writer, self._writer = self._writer, None
-        self._close_readers()
+        self._readers.close()
         if writer is not None:
             with contextlib.suppress(sqlite3.Error):
                 writer.close()
@@ -376,7 +359,7 @@ class Database:
             raise self._closed()
         self.check_file()
         try:
-            reader = self._take_reader()
+            reader = self._readers.take()
             try:
                 reader.execute("BEGIN")
                 result = work(reader)
@@ -386,7 +369,7 @@ class Database:
                 raise
         except sqlite3.Error as error:
             raise explain(error, self.path, NOTHING_WRITTEN) from error
-        self._give_back(reader)
+        self._readers.give_back(reader, self._keeps_readers)
         return result
 
     @contextmanager
@@ -454,44 +437,17 @@ class Database:
         """Copy the file, as it is now, to one that is not there yet; whoever uses it is not held up."""
         self.read(lambda connection: copy_to(connection, path, progress))
 
-    # ---- connections
+    # ---- the end
 
-    def _take_reader(self) -> sqlite3.Connection:
-        with self._readers_guard:
-            if self._readers:
-                return self._readers.pop()
-        return self._new_reader()
-
-    def _give_back(self, reader: sqlite3.Connection) -> None:
-        with self._readers_guard:
-            # After an error all connections are made anew.
-            sound = self._writer is not None or self._lock is None or self._attached
-            if self._may_read and sound and len(self._readers) < _IDLE_READERS:
-                self._readers.append(reader)
-                return
-        reader.close()
-
-    def _new_reader(self) -> sqlite3.Connection:
-        reader = sqlite3.connect(
-            f"file:{quote(self.path)}?mode=ro",
-            uri=True,
-            timeout=self._busy_seconds,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        teach(reader)
-        return reader
-
-    def _close_readers(self) -> None:
-        with self._readers_guard:
-            readers, self._readers = self._readers, []
-        for reader in readers:
-            reader.close()
+    def _keeps_readers(self) -> bool:
+        # After an error all connections are made anew.
+        sound = self._writer is not None or self._lock is None or self._attached
+        return self._may_read and sound
 
     def abandon(self) -> None:
         """Close as `close` does, but leave a private file to whoever opens it next."""
-        if self._remove is not None and self._remove.detach() is not None and self._private is not None:
-            _abandoned[self.path] = self._private
+        if self._private is not None:
+            self._private.abandon()
         self.close()
 
     def close(self) -> None:
@@ -504,7 +460,7 @@ class Database:
         self._may_read = self._attached = False
         lock = self._lock
         if lock is None:
-            self._close_readers()
+            self._readers.close()
         else:
             held = lock.acquire(
                 self._busy_seconds
@@ -516,35 +472,8 @@ class Database:
                     lock.release()
                 self._lock = None
                 lock.close()
-        if self._remove is not None:
-            self._remove()
-
-
-@atexit.register
-def _remove_abandoned() -> None:
-    """Remove what nobody has opened again: in memory it would stay until the machine is started anew."""
-    for folder in _abandoned.values():
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-os.register_at_fork(after_in_child=_abandoned.clear)  # they are the parent's
-
-
-def _memory() -> str | None:
-    """Return a folder in memory, if the system has one with room to spare and nobody wants another one."""
-    if any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")):
-        return None
-    try:
-        free = os.statvfs(_SHARED_MEMORY)
-    except OSError:
-        return None
-    roomy = free.f_bavail * free.f_frsize >= _ROOM
-    return _SHARED_MEMORY if roomy and os.access(_SHARED_MEMORY, os.W_OK | os.X_OK) else None
-
-
-def _remove_folder(folder: str, process: int) -> None:
-    if os.getpid() == process:  # not at the exit of a child that was forked
-        shutil.rmtree(folder, ignore_errors=True)
+        if self._private is not None:
+            self._private.remove()
 
 
 def _cause(error: Exception) -> Exception:

@@ -65,7 +65,7 @@ def test_the_side_lock_of_another_process_is_waited_for_and_then_named(
         f"{path}-lock",
     )
     assert holder.line() == "held"
-    with pytest.raises(StoreUnavailable, match=r"another process has held the lock .* nothing was written"):
+    with pytest.raises(StoreUnavailable, match=r"others have held the lock .* nothing was written"):
         store.commit(rows.batch(rows.run(store)))
     holder.kill()
     store.commit(rows.batch(rows.run(store)))

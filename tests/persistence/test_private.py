@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.persistence import database
+from perdure.persistence import private
 from perdure.persistence.store import Store
 
 NAMES = ("TMPDIR", "TEMP", "TMP")
@@ -20,8 +20,8 @@ def memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """What the system is said to have as a folder in memory, with room to spare; the environment says nothing."""
     folder = tmp_path / "memory"
     folder.mkdir()
-    monkeypatch.setattr(database, "_SHARED_MEMORY", str(folder))
-    monkeypatch.setattr(database, "_ROOM", 0)
+    monkeypatch.setattr(private, "_SHARED_MEMORY", str(folder))
+    monkeypatch.setattr(private, "_ROOM", 0)
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
     return folder
@@ -41,7 +41,7 @@ def test_a_private_database_lies_in_memory_where_there_is_room(memory: Path) -> 
 
 
 def test_a_memory_without_room_to_spare_is_left_alone(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_ROOM", 2**80)
+    monkeypatch.setattr(private, "_ROOM", 2**80)
     assert folder_of_a_private_store() == Path(tempfile.gettempdir())
 
 
@@ -62,8 +62,8 @@ def test_what_the_environment_says_of_temporary_files_goes_before(
 def test_an_abandoned_database_that_nobody_opens_again_goes_with_the_process(memory: Path, checkout: Path) -> None:
     code = """
 import sys
-from perdure.persistence import database
-database._SHARED_MEMORY, database._ROOM = sys.argv[1], 0
+from perdure.persistence import private
+private._SHARED_MEMORY, private._ROOM = sys.argv[1], 0
 from perdure.persistence.store import Store
 store = Store(None)
 store.open()
