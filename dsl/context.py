@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
+from inspect import isroutine
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from .errors import OutOfReach, UsageError, did_you_mean
@@ -30,6 +31,24 @@ _MISSING: Any = object()
 _VERBS = frozenset(
     {"step", "branch", "parallel", "for_each", "wait_for", "sub_workflow", "do_until", "do_while", "map", "sleep"}
 )
+
+
+def _name_of(key: Any) -> str:
+    """Return the name of a step or signal.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    name = getattr(key, "name", None)
+    if isinstance(name, str):
+        return name
+    if isinstance(key, str):
+        text = f"{key!r} is a name: what goes by its name is ctx.steps[{key!r}] or ctx.signals[{key!r}]"
+    elif isroutine(key):
+        text = f"the function {key.__name__!r} is no step by itself: decorate it with @step, or use ctx.steps[...]"
+    else:
+        text = f"{key!r} is no step and no signal"
+    raise UsageError(f"the context is asked for a step or a signal; {text}")
 
 
 class RunFacts:
@@ -73,7 +92,7 @@ class _View(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if (value := self._read(name)) is _MISSING:
-            msg = f"there is no {name!r} here{did_you_mean(name, self)}"
+            msg = f"there is no {name!r} here{did_you_mean(str(name), self)}"
             raise KeyError(msg)
         return value
 
@@ -230,7 +249,7 @@ class Context(Generic[InputT_co]):
     def received(self, signal: str) -> list[Any]: ...
     def received(self, signal: Signal[Any] | str) -> list[Any]:
         """Return every payload that the last gate for this signal took, in order: several if it asked for several."""
-        event = signal if isinstance(signal, str) else signal.name
+        event = signal if isinstance(signal, str) else _name_of(signal)
         return [self._scope.journal.reader.decode(payload) for payload in self._scope.find_heard(event)]
 
     @property
@@ -357,8 +376,9 @@ class Context(Generic[InputT_co]):
 
         Raises:
             KeyError: it has not completed on the way that was taken; `get` has a default.
+            UsageError: it is neither, but a name, say.
         """
-        return self.signals[key.name] if isinstance(key, Signal) else self.steps[key.name]
+        return self.signals[key.name] if isinstance(key, Signal) else self.steps[_name_of(key)]
 
     @overload
     def get(self, key: Step[Any, R] | Signal[R]) -> R | None: ...
@@ -369,7 +389,7 @@ class Context(Generic[InputT_co]):
     def get(self, key: Any, default: Any = None) -> Any:
         """Return the result of a step, or the payload of a signal, or the default when there is none."""
         view = self.signals if isinstance(key, Signal) else self.steps
-        return view.get(key.name, default)
+        return view.get(_name_of(key), default)
 
     @overload
     def results(self, step: Step[Any, R]) -> list[R]: ...
@@ -377,7 +397,7 @@ class Context(Generic[InputT_co]):
     def results(self, step: str) -> list[Any]: ...
     def results(self, step: Step[Any, Any] | str) -> list[Any]:
         """Return the results of every item of a ``for_each``, in order of the items."""
-        prefix = f"{step if isinstance(step, str) else step.name}:"
+        prefix = f"{step if isinstance(step, str) else _name_of(step)}:"
         found = {}
         for name in self._scope.names():
             indices = name[len(prefix) :].split(":") if name.startswith(prefix) else ()

@@ -135,6 +135,27 @@ def test_a_result_with_a_cycle_is_not_storable(lab: Engine) -> None:
     assert "NotStorable" in str(failed(lab, Workflow("w").step("make", cycle)))
 
 
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda ctx: ctx["charge"], "ctx.steps['charge']"),
+        (lambda ctx: ctx.get("charge"), "ctx.signals['charge']"),
+        (lambda ctx: ctx[failed], "the function 'failed' is no step by itself: decorate it with @step"),
+        (lambda ctx: ctx[None], "None is no step and no signal"),
+        (lambda ctx: ctx.results(5), "5 is no step"),
+        (lambda ctx: ctx.received(5), "5 is no step"),
+        (lambda ctx: ctx.steps[5], "there is no 5 here; known: 'charge'"),
+    ],
+)
+def test_a_context_that_is_asked_for_what_it_cannot_have_says_how_to_ask(
+    ask: Callable[[Any], Any], says: str, lab: Engine
+) -> None:
+    failure = failed(lab, Workflow("w").step("charge", lambda: 1).step("ship", ask, retry=1))
+
+    assert failure.error is not None
+    assert says in failure.error.message
+
+
 # ---- errors
 
 
