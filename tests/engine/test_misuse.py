@@ -144,7 +144,7 @@ START = {
     ),
     "a key that is a number": wrong(lambda s: s.engine.start("gated", key=cast("Any", 5)), UsageError, "key", "5"),
     "a key of half a character": wrong(
-        lambda s: s.engine.start("gated", key="caf\ud800"), UsageError, "key", "half of a character"
+        lambda s: s.engine.start("gated", key="half \ud800"), UsageError, "key", "half of a character"
     ),
     "a version that is a list": wrong(
         lambda s: s.engine.start("gated", version=cast("Any", [])), UsageError, "version", "[]"
@@ -188,7 +188,7 @@ START = {
 LOOK = {
     "run(unknown)": wrong(lambda s: s.engine.run("nobody"), ExecutionNotFound, "'nobody'", "never started"),
     "run(5)": wrong(lambda s: s.engine.run(cast("Any", 5)), UsageError, "5"),
-    "run(half of a character)": wrong(lambda s: s.engine.run("caf\ud800"), UsageError, "id", "half of a character"),
+    "run(half of a character)": wrong(lambda s: s.engine.run("half \ud800"), UsageError, "id", "half of a character"),
     "get_execution(5)": wrong(lambda s: s.engine.get_execution(cast("Any", 5)), UsageError, "id", "5"),
     "list_executions(state='done')": wrong(
         lambda s: s.engine.list_executions(state="done"), UsageError, "'done'", "'completed'"
@@ -297,7 +297,7 @@ CONTROL = {
     ),
     "signal(key=5)": wrong(lambda s: s.waiting.signal("release", key=cast("Any", 5)), UsageError, "key", "5"),
     "signal(key='')": wrong(lambda s: s.waiting.signal("release", key=""), UsageError, "key", "''"),
-    "cancel(half of a character)": wrong(lambda s: s.engine.cancel("caf\ud800"), UsageError, "id", "half of a char"),
+    "cancel(half of a character)": wrong(lambda s: s.engine.cancel("half \ud800"), UsageError, "id", "half of a char"),
     "cancel(unknown run)": wrong(lambda s: s.engine.cancel("nobody"), ExecutionNotFound, "'nobody'"),
     "cancel(5)": wrong(lambda s: s.engine.cancel(cast("Any", 5)), UsageError, "id", "5"),
     "cancel(finished run)": wrong(
