@@ -86,13 +86,15 @@ def refund(ctx: Context[Order]) -> None:
     till.refund(ctx.result)
 
 
-@step(retry=Retry(attempts=2, initial=0.01), on_exhausted="park")
+@step(retry=Retry(attempts=2, initial=0.01))
 def ship(ctx: Context[Order]) -> str:
     """Hand the parcel over; when that fails for good, a person decides."""
     return carrier.ship(ctx.idempotency_key, ctx.input.item, ctx.input.address)
 
 
-orders = Workflow("order", input=Order).step(charge).step(ship).map("receipt", lambda ctx: ctx[ship])
+orders = (
+    Workflow("order", input=Order, on_exhausted="park").step(charge).step(ship).map("receipt", lambda ctx: ctx[ship])
+)
 workflows = (orders,)
 night = {"lamp": "Rome", "chair": "Bari", "piano": "Piza", "stove": "Turin"}
 
