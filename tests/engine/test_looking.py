@@ -277,6 +277,7 @@ def test_the_history_of_nothing_is_an_error(lab: Engine, tmp_path: Path) -> None
         pass
 
 
+@pytest.mark.on_a_file
 def test_a_database_is_looked_at_by_its_path_and_by_nothing_else(lab: Engine) -> None:
     with look_at(Path(lab.path)) as database:
         assert database.count_executions() == 0

@@ -22,6 +22,11 @@ HELD_UP = """
     $body$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END $body$
 """
 
+REFUSED = """
+    CREATE FUNCTION refused() RETURNS trigger LANGUAGE plpgsql AS
+    $body$ BEGIN RAISE 'no tags here'; END $body$
+"""
+
 
 @contextmanager
 def opened(url: str) -> Iterator[Store]:
@@ -114,6 +119,20 @@ def test_what_is_refused_leaves_a_session_that_is_fit_for_the_next(store: Store,
             store.commit(rows.batch(*many[:6], rows.run(store, execution_id="a\0")))
     store.commit(rows.batch(*many))
     assert (store.count(), writer_of(store)) == (8, session)
+
+
+def test_an_error_that_nobody_looked_for_is_told_before_anything_is_committed(
+    store: Store, rows: Rows, other: psycopg.Connection
+) -> None:
+    other.execute(REFUSED)
+    other.execute("CREATE TRIGGER refused BEFORE INSERT ON workflow_tags FOR EACH ROW EXECUTE FUNCTION refused()")
+    run = rows.run(store)
+    batch = rows.batch(run)
+    batch.tags = (TagRow("tag", "1", run.created_at, run.id),)
+    with pytest.raises(StoreError, match=r"(?s)no tags here.*nothing was written"):
+        store.commit(batch)
+    assert store.count() == 0
+    other.execute("DROP FUNCTION refused CASCADE")
 
 
 def test_statements_that_the_server_knows_are_not_kept_for_ever(
