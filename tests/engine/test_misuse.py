@@ -403,7 +403,10 @@ def test_every_call_on_a_closed_engine_says_that_it_is_closed(call: str) -> None
 
 
 MISSPELT: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "an engine": (lambda _: cast("Any", Engine)(concurency=3), "Engine.__init__() … 'concurency'; … 'concurrency'?"),
+    "an engine": (
+        lambda _: cast("Any", Engine)(concurrencyy=3),
+        "Engine.__init__() … 'concurrencyy'; … 'concurrency'?",
+    ),
     "a start": (lambda s: s.engine.start("order", dely=3), "Engine.start() … 'dely'; … 'delay'?"),
     "a start with a signal": (
         lambda s: s.engine.signal_with_start("order", None, "go", id="a", bussiness_key="b"),
@@ -415,8 +418,8 @@ MISSPELT: dict[str, tuple[Callable[[Any], Any], str]] = {
     ),
     "a step": (lambda _: flow().step("a", act, retries=3), "Workflow.step() … 'retries'; … 'retry'?"),
     "items": (
-        lambda _: flow().for_each(act, "a", act, concurency=3),
-        "Workflow.for_each() … 'concurency'; … 'concurrency'?",
+        lambda _: flow().for_each(act, "a", act, concurrencyy=3),
+        "Workflow.for_each() … 'concurrencyy'; … 'concurrency'?",
     ),
     "a gate": (
         lambda _: flow().wait_any("a", remind_evry=3),

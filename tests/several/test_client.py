@@ -401,7 +401,7 @@ class TestMisuse:
             lambda client: client.start("gate", if_exists="ignore"),
             lambda client: client.start("gate", tags=7),
             lambda client: client.start("gate", tags={"half \ud800": 7}),
-            lambda client: client.start("gate", business_key="caf\0"),
+            lambda client: client.start("gate", business_key="half\0"),
             lambda client: client.signal("", "go"),
             lambda client: client.signal("g", ""),
             lambda client: client.signal("g", "go", key=""),
