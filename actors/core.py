@@ -242,7 +242,10 @@ class CoreActor(pykka.Actor):
 
     def report(self, error: BaseException, what: object) -> None:
         """Log that the actor could not handle something, by our own fault or the disk's; runs on the core."""
-        logger.error("%s failed to handle %r", self, what, exc_info=error)
+        if isinstance(error, StoreError):  # it says itself what is the matter, and may do so for as long as that lasts
+            logger.warning("%s failed to handle %r: %s", self, what, error)
+        else:
+            logger.error("%s failed to handle %r", self, what, exc_info=error)
 
     def crashed(self, error: BaseException) -> None:
         """Hear that the turn was dropped; runs on the core."""
