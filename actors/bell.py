@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..dsl.errors import StoreError
 from . import clock, wire
 from .core import Letter
 from .neighbours import Fenced, LookAgain, NeighbourGone, NeighbourKinds
@@ -141,12 +142,12 @@ class Bell:
         self._shut()
         self._sleeper.close()
 
-    @staticmethod
-    def _guarded(handle: Callable[[], None]) -> None:
+    def _guarded(self, handle: Callable[[], None]) -> None:
         try:
             handle()
-        except Exception:  # whatever was said, the bell goes on
-            logger.exception("what another process said could not be handled; please report this")
+        except Exception as error:  # whatever was said, the bell goes on
+            if not (isinstance(error, StoreError) and self._office.closing):  # the store is closed before the bell
+                logger.exception("what another process said could not be handled; please report this")
 
     def _patience(self) -> float | None:
         times = [missing.again_at for missing in self._missing.values() if not missing.asking]

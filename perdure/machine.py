@@ -353,6 +353,7 @@ class Machine:
         if self.crew.annexes.close():  # what was under way there ends now, and is left as interrupted
             self.lanes.wait_idle(clock.monotonic() + _ENDING)
         self.lanes.close()
+        self.lookout.close()  # it reads the store
         self.lanes.stop_core(self.store.close)
         self._hang_up()
         self.on_closed()
@@ -361,6 +362,7 @@ class Machine:
         """Stop as a death would, and give nothing back; see `Engine.abandon`."""
         if os.getpid() != self._pid or not self._begin_to_close():
             return
+        self.lookout.close()
         self.lanes.stop_core(self.store.abandon)
         self._hang_up()
         self.crew.close()
@@ -370,7 +372,6 @@ class Machine:
     def _hang_up(self) -> None:
         """Let the other engines know, and those who wait: this one drives nothing any more."""
         self.bell.close()
-        self.lookout.close()
         self.endings.close()
 
     def _begin_to_close(self) -> bool:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from perdure import Engine, ExecutionFinished, IllegalTransition, Signal, State, UnknownSignal, Workflow
+from perdure import Engine, EngineError, ExecutionFinished, IllegalTransition, Signal, State, UnknownSignal, Workflow
 from perdure.actors.neighbours import Neighbour
 from perdure.dsl.errors import ExecutionNotFound
 from perdure.testing import close_cleanly
@@ -124,3 +128,23 @@ def _until(look: Any) -> Any:
     while (found := look()) is None:
         pass
     return found
+
+
+def test_two_that_close_at_once_while_each_waits_for_the_other_close_without_a_word(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def wait(engine: Engine, run: str) -> None:
+        with suppress(EngineError):
+            engine.run(run).result(timeout=20)
+
+    for _ in range(10):
+        engines = [Engine(path, gate(), durability="normal") for _ in range(2)]
+        runs = [engine.start("gate").id for engine in engines]
+        acts: list[Callable[[], None]] = [engine.close for engine in engines]
+        acts += [partial(wait, *each) for each in zip(engines, reversed(runs), strict=True)]
+        with ThreadPoolExecutor() as pool:
+            ends = [pool.submit(act) for act in reversed(acts)]
+            for end in ends:
+                end.result()
+
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
