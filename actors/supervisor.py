@@ -40,7 +40,7 @@ from .schedules import Read, Schedules
 from .slot import pool_row
 from .starting import Start, Starting, ToRun, execution_id_of
 from .timekeeper import Timekeeper
-from .tray import Collect, Tray
+from .tray import Tray
 
 if TYPE_CHECKING:
     from ..dsl.definition import Definition
@@ -134,6 +134,8 @@ class Supervisor(CoreActor):
     def on_receive(self, message: Any) -> Any:
         """Handle one message; runs on the core."""
         match message:
+            case Tick() if self.tray.is_behind:
+                self.tray.timers_wait = True
             case Tick():
                 return self.timekeeper.fire(clock.micros(), only_one=clock.is_frozen())
             case FireNext():
@@ -190,8 +192,7 @@ class Supervisor(CoreActor):
 
     def take_up(self) -> None:
         """Take up what this engine can drive and does not yet: workflows were registered, or runs have come to it."""
-        # Before the timers: a signal that was accepted in time opens its gate, though nobody was there to see it.
-        self.core.post(self.tray, Letter(Collect()))
+        self.tray.catch_up()
         if not self._drivable:  # what is in the rows will be read when that changes
             return
         self.timekeeper.reload()
@@ -199,6 +200,10 @@ class Supervisor(CoreActor):
         self.backlog.begin_again()
         self.read_schedules()
         self.doorkeeper.look()  # what was given to runs that could not be driven until now was told to nobody
+
+    def look_at_timers(self) -> None:
+        """Have timers that are due fire, after the mail that is there already; called on the core."""
+        self.core.post(self, Letter(Tick()))
 
     def read_schedules(self) -> None:
         """Have all schedules looked at again: another engine may have changed one."""

@@ -72,6 +72,8 @@ class _Trunk(Line):
 
     def cut(self) -> None:
         """Let the reader find that the other end is gone."""
+        with contextlib.suppress(OSError):
+            self._far.shutdown(socket.SHUT_RDWR)  # a forked child keeps it from being closed
         self._far.close()
 
     def hang_up(self) -> None:

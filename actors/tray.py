@@ -105,9 +105,13 @@ class Tray(CoreActor):
 
     Attributes:
         run_id: What stands for the tray among those to whom timers are delivered.
+        is_behind: Whether there may be messages that came while nobody was there to see them.
+        timers_wait: Whether timers are to be looked at once that is so no longer.
     """
 
     run_id = -1
+    is_behind = False
+    timers_wait = False
 
     def __init__(self, core: Core, office: Supervisor) -> None:
         super().__init__(core)
@@ -142,9 +146,24 @@ class Tray(CoreActor):
 
     def crashed(self, error: BaseException) -> None:
         """Look again, later: the store could not be read."""
+        self._caught_up()  # or its own timer would wait as well
         self._try_again()
 
     # ---- taking
+
+    def catch_up(self) -> None:
+        """Look at all messages, and have timers wait until then; called on the core.
+
+        A signal that was accepted in time opens its gate, though its deadline came while nobody was there to see.
+        """
+        self.is_behind = True
+        self.core.post(self, Letter(Collect()))
+
+    def _caught_up(self) -> None:
+        self.is_behind = False
+        if self.timers_wait:
+            self.timers_wait = False
+            self._office.look_at_timers()
 
     def _collect(self, after: int) -> None:
         if self._office.closing:
@@ -154,6 +173,8 @@ class Tray(CoreActor):
             self._bring(row)
         if len(rows) == _PAGE:
             self.turn.acts.append(lambda: self.core.post(self, Letter(Collect(rows[-1].id))))
+        elif self.is_behind:
+            self._caught_up()
 
     def _take(self, wanted: int, reply: Listening) -> None:
         rows = self.core.store.inbox.until(wanted)

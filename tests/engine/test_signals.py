@@ -21,6 +21,9 @@ from perdure import (
     Workflow,
     WorkflowFailed,
 )
+from perdure.actors.tray import pack
+from perdure.dsl.messages import Signalled
+from perdure.persistence.codec import encode
 from perdure.testing import assert_events, record, restart
 from perdure.testing.freezing import START
 
@@ -461,6 +464,26 @@ def test_a_signal_at_the_very_deadline_wins(lab: Engine, frozen: Any, unnoticed:
         run.signal("go", "just in time")
 
     assert run.result(10) == {"go": "just in time"}
+
+
+def test_a_signal_from_elsewhere_that_came_in_time_wins_though_the_alarm_rings_before_the_inbox_is_read(
+    lab: Engine, frozen: Any, unnoticed: Any
+) -> None:
+    run = waiting(lab, gate(timeout=60))
+    machine = lab._machine
+    with unnoticed():
+        row = pack("run", Signalled("go", encode("in time")))
+        assert row is not None
+        machine.store.inbox.send(row)
+        frozen.tick(3600)
+
+        def ring_and_look() -> None:
+            machine._ring()
+            machine.supervisor.take_up()
+
+        machine.exclusively(ring_and_look)
+
+    assert run.result(10) == {"go": "in time"}
 
 
 def test_a_signal_after_the_deadline_loses_though_the_deadline_was_not_noticed_yet(

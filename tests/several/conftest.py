@@ -106,9 +106,9 @@ def spawn() -> type[Worker]:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the database is."""
-    return tmp_path / "runs.db"
+def path(location: str) -> Path | str:
+    """Where the database is: the path of a file, or the address of a server."""
+    return location if "://" in location else Path(location)
 
 
 @pytest.fixture
@@ -136,13 +136,13 @@ def open_at(tmp_path: Path, held: Any) -> Iterator[Callable[..., Worker]]:
 
 
 @pytest.fixture
-def worker(path: Path, open_at: Any) -> Callable[..., Worker]:
+def worker(path: Path | str, open_at: Any) -> Callable[..., Worker]:
     """Opens an engine in a process of its own on the file, with these workflows; waits until it is open."""
     return partial(open_at, path)
 
 
 @pytest.fixture
-def client(path: Path) -> Iterator[Callable[[], Client]]:
+def client(path: Path | str) -> Iterator[Callable[[], Client]]:
     """Opens clients of the database, which must exist."""
     clients: list[Client] = []
 

@@ -145,6 +145,7 @@ class TestBesideALiveEngine:
             with pytest.raises(ExecutionNotFound):
                 verb("nobody")
 
+    @pytest.mark.on_a_file
     def test_a_message_leaves_the_inbox_once_it_was_acted_on(self, live: Client, path: Path) -> None:
         live.start("gate", id="g").signal("go", 1)
         with pytest.raises(UnknownSignal):
@@ -233,6 +234,7 @@ class TestBesideALiveEngine:
         assert courier.deliver(row, "g") is None
         assert courier.deliver(row) is None
 
+    @pytest.mark.on_a_file
     def test_a_schedule_is_changed_while_other_threads_start_runs(
         self, path: Path, client: Callable[[], Client]
     ) -> None:
@@ -269,6 +271,7 @@ class TestBesideALiveEngine:
 
 
 class TestWithNobodyThere:
+    @pytest.mark.on_a_file
     def test_what_it_does_waits_for_the_next_engine(self, alone: Client, path: Path) -> None:
         run = alone.start("gate", {"n": 1}, id="g", tags={"a": 1})
         run.signal("go", 5)
@@ -281,6 +284,7 @@ class TestWithNobodyThere:
         assert run.result(timeout=30) == 5
         assert rows(path, "workflow_inbox") == []
 
+    @pytest.mark.on_a_file
     def test_a_message_for_a_workflow_that_is_not_registered_waits_until_it_is(self, alone: Client, path: Path) -> None:
         run = alone.start("gate", id="g")
         run.signal("go", 5)
@@ -314,6 +318,7 @@ class TestWithNobodyThere:
         with pytest.raises(DuplicateExecution):
             alone.start("gate", key="k", if_exists="reject")
 
+    @pytest.mark.on_a_file
     def test_what_the_database_can_tell_is_refused_at_once(self, alone: Client, path: Path) -> None:
         with Engine(path, gate(), durability="normal") as engine:
             engine.start("gate", id="g")
@@ -328,6 +333,7 @@ class TestWithNobodyThere:
             alone.signal("nobody", "go", 1)
         assert rows(path, "workflow_inbox") == []
 
+    @pytest.mark.on_a_file
     def test_what_only_an_engine_can_tell_is_refused_later_and_logged(
         self, alone: Client, path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -337,6 +343,7 @@ class TestWithNobodyThere:
         assert "'gate' never waits for 'gi'" in caplog.text
         assert rows(path, "workflow_inbox") == []
 
+    @pytest.mark.on_a_file
     def test_a_message_of_another_release_is_left_for_that(
         self, alone: Client, path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -348,12 +355,14 @@ class TestWithNobodyThere:
         assert "is of another release" in caplog.text
         assert len(rows(path, "workflow_inbox")) == 1
 
+    @pytest.mark.on_a_file
     def test_it_takes_nothing_over_and_owns_nothing(self, alone: Client, path: Path) -> None:
         engines = rows(path, "workflow_engines")
         alone.start("gate")
         assert rows(path, "workflow_engines") == engines
         assert rows(path, "workflow_executions") == []
 
+    @pytest.mark.on_a_file
     def test_to_open_and_read_touches_nothing(self, path: Path) -> None:
         with Engine(path, gate(), durability="normal") as engine:
             engine.start("gate", id="g")
@@ -371,16 +380,19 @@ class TestMisuse:
         with pytest.raises(UsageError):
             Client(path)
 
+    @pytest.mark.on_a_file
     def test_a_file_that_is_not_there_is_refused_and_not_made(self, path: Path) -> None:
         with pytest.raises(StoreError, match="there is no database"):
             Client(path)
         assert not path.exists()
 
+    @pytest.mark.on_a_file
     def test_a_file_that_is_no_database_of_ours_is_refused(self, path: Path) -> None:
         path.touch()
         with pytest.raises(StoreError, match="open it once with an engine"):
             Client(path)
 
+    @pytest.mark.on_a_file
     def test_an_older_schema_is_left_to_an_engine(self, path: Path) -> None:
         Engine(path).close()
         with closing(sqlite3.connect(path)) as connection, connection:

@@ -7,13 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).resolve().parent
 
 
-def test_every_public_method_of_a_forked_engine_or_client_says_what_to_do(path: Path) -> None:
+def test_every_public_method_of_a_forked_engine_or_client_says_what_to_do(path: Path | str, tmp_path: Path) -> None:
     script = [sys.executable, "-W", "error", str(HERE / "forker.py"), str(path)]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent.parent)}
-    done = subprocess.run(script, capture_output=True, text=True, env=environment, check=False, cwd=path.parent)
+    done = subprocess.run(script, capture_output=True, text=True, env=environment, check=False, cwd=tmp_path)
     *lines, own, g, h = done.stdout.splitlines()
 
     wrong = [line for line in lines if line.split()[1] != "forked"]
@@ -24,7 +26,8 @@ def test_every_public_method_of_a_forked_engine_or_client_says_what_to_do(path: 
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_death_is_heard_of_though_the_dead_have_forked_children(path: Path) -> None:
+@pytest.mark.on_every_store
+def test_a_death_is_heard_of_though_the_dead_have_forked_children(path: Path | str) -> None:
     """Invariant: neither a lock nor a line outlives the process that made it, whatever it has forked."""
     code = """
 import os, sys

@@ -19,6 +19,7 @@ import pytest
 
 from perdure import Client, Execution, State
 
+pytestmark = pytest.mark.on_a_file  # test_server_load.py is its counterpart
 STEPS = ("reserve", "charge")
 CHILD_STEPS = ("pack", "box:0", "box:1")
 BETWEEN_KILLS = 12

@@ -10,8 +10,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from perdure import Client, Engine, Workflow
 
+pytestmark = pytest.mark.on_a_file  # these are what a file promises
 SOON = 0.05
 """Seconds from a signal in one process to the next handler in another: the promise."""
 

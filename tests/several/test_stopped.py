@@ -14,6 +14,8 @@ from perdure import Client, Engine, State, Workflow
 from perdure.testing import close_cleanly
 from perdure.testing.leaks import unique_name
 
+pytestmark = pytest.mark.on_a_file  # on a server, silence is enough: see test_server.py
+
 
 def declare_dead(path: Path) -> None:
     """Take a process for dead that is not: what an operator does, or a file system that loses its locks."""

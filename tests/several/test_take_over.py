@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from freezegun import freeze_time
 
 from perdure import Client, Engine, State, Workflow
@@ -32,6 +33,7 @@ def quickest(trials: Callable[[], float]) -> float:
     return best
 
 
+@pytest.mark.on_a_file
 def test_a_live_engine_takes_over_at_once(worker: Any, client: Callable[[], Client], held: Any) -> None:
     heir = worker("held")
 
@@ -175,6 +177,7 @@ def test_frozen_time_neither_delays_it_nor_brings_it_about(worker: Any, path: Pa
         assert taken.wait(30)
 
 
+@pytest.mark.on_a_file
 def test_engines_of_one_process_take_over_from_each_other(path: Path) -> None:
     engines = [Engine(path, Workflow("gate").wait_for("go"), durability="normal") for _ in range(3)]
     run = engines[0].start("gate", id="g")
