@@ -213,7 +213,10 @@ class Machine:
             raise OwnershipLost(msg)
         self.check_open(verb)
         number = self.exclusively(lambda: self.store.inbox.send(row))
-        return self._courier.deliver(number, message.execution_id, here=self.store.engine_id)
+        answer = self._courier.deliver(number, message.execution_id, here=self.store.engine_id)
+        if answer is None:
+            self.check_open(verb)  # nobody answers an engine that has been closed meanwhile: that is no yes
+        return answer
 
     def _take_here(self, row: int) -> Any:
         return self.ask(TakeRow(row), "take a message", actor=self.supervisor.tray)

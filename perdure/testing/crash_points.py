@@ -300,6 +300,9 @@ def _inside(reach: _Reach, purpose: threading.local) -> Callable[[Any], Any]:
     def wrap(original: Any) -> Any:
         @functools.wraps(original)
         def reporting(database: Any, work: Callable[[Any], Any]) -> Any:
+            if not hasattr(purpose, "name"):  # a message to another engine: there is no point in it
+                return original(database, work)
+
             def watched(connection: Any) -> Any:
                 reach(f"{purpose.name}.begun", records=purpose.records)
                 result = work(connection)

@@ -9,14 +9,25 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
-from perdure import Engine, EngineError, ExecutionFinished, IllegalTransition, Signal, State, UnknownSignal, Workflow
+from perdure import (
+    Engine,
+    EngineClosed,
+    EngineError,
+    ExecutionFinished,
+    IllegalTransition,
+    Signal,
+    State,
+    UnknownSignal,
+    Workflow,
+)
 from perdure.actors.neighbours import Neighbour
-from perdure.dsl.errors import ExecutionNotFound
-from perdure.testing import close_cleanly
+from perdure.dsl.errors import ExecutionNotFound, StoreUnavailable
+from perdure.testing import Moment, close_cleanly, watch_points
 from perdure.testing.leaks import unique_name
 
 
@@ -66,6 +77,26 @@ def test_a_refusal_comes_back_as_what_it_is(pair: tuple[Engine, Engine]) -> None
         other.signal("g", "go", 1)
     with pytest.raises(ExecutionNotFound):
         other.signal("nobody", "go", 1)
+
+
+def test_who_is_closed_while_it_waits_for_an_answer_does_not_take_the_silence_for_a_yes(
+    pair: tuple[Engine, Engine],
+) -> None:
+    owner, other = pair
+    run = owner.start("gate", id="g")
+    run.wait(timeout=30, until="waiting")
+
+    def close_and_fail(moment: Moment) -> None:
+        if moment.point == "commit.before" and not other.closed:
+            closing = Thread(target=other.close, kwargs={"force": True})
+            closing.start()
+            closing.join(30)
+            raise StoreUnavailable("the disk is full")
+
+    with watch_points(close_and_fail), pytest.raises(EngineClosed):
+        other.cancel("g")
+
+    assert run.wait(timeout=30).state == State.CANCELLED, "what was asked for was on disk"
 
 
 def test_a_wait_for_a_state_sees_it(pair: tuple[Engine, Engine]) -> None:
