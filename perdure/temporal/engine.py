@@ -18,6 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from .. import arguments
 from ..dsl.errors import (
+    DuplicateExecution,
     EngineClosed,
     ExecutionFinished,
     ExecutionNotFound,
@@ -156,6 +157,7 @@ class TemporalEngine(LifeVerbs):
 
         Raises:
             UnknownWorkflow: it, or a sub-workflow it needs, is not known.
+            DuplicateExecution: the id is another workflow's.
             InvalidPayload: the input does not fit its type or cannot be stored.
             EngineClosed: the engine is closed.
         """
@@ -193,7 +195,9 @@ class TemporalEngine(LifeVerbs):
                 static_summary=begin.workflow,
             )
         except WorkflowAlreadyStartedError:
-            return
+            there = await (await self._handle(id).describe()).static_summary()
+            if there not in (None, begin.workflow):
+                raise DuplicateExecution(id, f"under this id, of workflow {there!r}") from None
 
     def signal(self, id: str, event: str | Signal[Any], payload: Any = None, *, key: str | None = None) -> None:
         """Send a signal to a run; returns once Temporal has it.

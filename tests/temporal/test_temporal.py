@@ -13,6 +13,7 @@ import pytest
 from perdure import (
     Context,
     DefinitionError,
+    DuplicateExecution,
     EngineClosed,
     ExecutionFinished,
     ExecutionNotFound,
@@ -284,10 +285,13 @@ def wait_for(run: Any, state: State) -> None:
 
 def test_the_face_tells_what_is_wrong(temporal: MakeEngine) -> None:
     work = Workflow("work").wait_for(GO)
-    engine = temporal(work)
+    other = Workflow("other").wait_for(GO)
+    engine = temporal(work, other)
     run = engine.start(work, id="w", tags={"who": "Ada"})
 
     assert engine.start(work, id="w").id == run.id, "the same id is the same run"
+    with pytest.raises(DuplicateExecution, match="of workflow 'work'"):
+        engine.start(other, id="w")
     assert engine.get_execution("nobody") is None
     with pytest.raises(ExecutionNotFound):
         engine.run("nobody")
