@@ -391,7 +391,8 @@ class ExecutionActor(RunEnds):
             self._tell_again()
             return
         effect = course.walk.asks(message.key) if course.walk is not None else None
-        if any(_came_in_time(letter.message, message.due) for letter in self.letters):
+        behind = self.letters.copy()  # of which more may come at any moment
+        if any(_came_in_time(letter.message, message.due) for letter in behind):
             self.core.post(self, Letter(message))  # Invariant: timestamps decide races, not the order of arrival
             return
         if message.attempt is not None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from perdure import Engine, Workflow
-from perdure.actors import clock
+from perdure import Engine, ExecutionFinished, State, Workflow
+from perdure.actors import clock, execution
 from perdure.actors.core import CoreActor, Letter, Mail
 from perdure.actors.supervisor import Tick
+from perdure.dsl.messages import Message, Signalled
 from perdure.machine import Machine
 from perdure.testing import assert_events, record
 
@@ -75,3 +77,30 @@ def test_a_result_at_the_time_limit_counts_though_the_timer_was_first(lab: Engin
 
     assert run.result(PATIENCE) == "in time"
     assert_events(run, "workflow:started", "step:started slow", "step:completed slow", "workflow:completed")
+
+
+def test_mail_that_comes_while_a_timer_looks_through_what_stands_behind_it_does_no_harm(
+    lab: Engine, frozen: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine, came_in_time = lab._machine, execution._came_in_time
+    looked_at: list[Message] = []
+
+    def disturbed(message: Message, due: int) -> bool:
+        looked_at.append(message)
+        (actor,) = machine.supervisor._live.values()
+        machine.core.post(actor, Letter(Signalled("go", "null")))
+        return came_in_time(message, due)
+
+    def too_late() -> None:
+        with suppress(ExecutionFinished):
+            run.signal("go", "too late")
+
+    monkeypatch.setattr(execution, "_came_in_time", disturbed)
+    run = lab.register(Workflow("w").wait_for("go", timeout=4)).start("w")
+    run.wait(PATIENCE, until="waiting")
+
+    after_the_timer(lab, frozen, lambda _: machine.core.post(machine.supervisor, Letter(Tick())), too_late)
+
+    assert run.wait(PATIENCE).state is State.FAILED
+    assert len(looked_at) == 1
+    assert caplog.messages == []
