@@ -177,7 +177,7 @@ class ThreadLanes:
                 clock.give_way()  # to whoever can bring more mail, as below: or a lonely caller's starts commit alone
         finally:
             self._turn.release()
-        self.wake()
+            self.wake()
 
     def wake(self) -> None:
         """Have the dispatcher go on if there is more mail; called after every release of the core's turn."""

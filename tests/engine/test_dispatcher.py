@@ -29,3 +29,24 @@ def test_those_who_bring_mail_have_their_turn_between_two_commits(monkeypatch: p
     assert over.wait(timeout=10)
     lanes.close()
     assert story == ["commit", "give way", "commit", "give way", "commit"]
+
+
+def test_mail_that_came_while_whoever_had_the_core_was_interrupted_is_handled_all_the_same() -> None:
+    lanes = ThreadLanes("dispatched", threads=1)
+    mail = ["a", "b"]
+    over = threading.Event()
+
+    def cycle() -> bool:
+        mail.pop(0)
+        if not mail:
+            over.set()
+            return False
+        raise KeyboardInterrupt  # in the main thread it may come at any moment
+
+    lanes.bind(cycle=cycle, has_mail=lambda: bool(mail), ring=lambda: None)
+
+    with pytest.raises(KeyboardInterrupt):
+        lanes.core()
+
+    assert over.wait(timeout=10)
+    lanes.close()
