@@ -229,9 +229,8 @@ class Schedules(CoreActor):
         definition = self._definition(row)
         if definition is None:
             return
-        if (
-            self._due_here(row, row.next_due) > self._now
-        ):  # another engine has handled the tick, or the schedule was replaced
+        # Another engine has handled the tick, or is to handle it first, or the schedule was replaced.
+        if self._due_here(row, row.next_due) > self._now:
             self._expect(row)
             self._succeeded()
             return
