@@ -63,13 +63,14 @@ def test_a_coroutine_that_was_to_begin_while_the_engine_closed_begins_in_the_nex
 
     workflow = Workflow("quick").step("work", work)
     engine = open_engine(workflow)
-    engine.start("quick").result(PATIENCE)  # the event loop is there
-    [loop] = [thread for thread in threading.enumerate() if thread.name.endswith("-loop")]
+    engine.start("quick").result(PATIENCE)
+    loop = engine._machine.lanes._aloop
 
     def close_meanwhile(moment: Moment) -> None:
         if moment.point == "commit.after" and not engine.closed:
             threading.Thread(target=engine.close, kwargs={"force": True}).start()
-            loop.join(PATIENCE)
+            while not loop.is_closed():
+                threading.Event().wait(0)
 
     with watch_points(close_meanwhile), suppress(EngineClosed):
         engine.start("quick", id="x")
