@@ -86,9 +86,8 @@ def test_nothing_is_lost_at_whatever_point_the_process_is_killed(
             before = scenario.kills
             scenario.killed(point, [scenario.chance.choice(by_point[point])])
             kills[point] += scenario.kills - before
-        for point in sorted(RECOVERING, key=lambda point: kills[point])[
-            : min(2, kills_due - 1)
-        ]:  # they come when something was left
+        recovering = sorted(RECOVERING, key=lambda point: kills[point])
+        for point in recovering[: min(2, kills_due - 1)]:  # they come when something was left
             freezer.move_to(START)
             before = scenario.kills
             scenario.killed(f"again-{point}", [scenario.chance.choice(by_point["handler.after"]), (point, 1)])

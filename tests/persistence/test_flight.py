@@ -167,9 +167,9 @@ class TestACutDuringACommit:
 
     @staticmethod
     def end_whoever_waits(other: psycopg.Connection) -> None:
-        """End the session that waits for a lock, once there is one."""
+        """End the session that waits for a lock, once there is one, and wait until it has ended."""
         while not other.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             " AND datname = current_database()"
         ).fetchall():
             pass
