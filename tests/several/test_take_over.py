@@ -53,6 +53,7 @@ def test_a_live_engine_takes_over_at_once(worker: Any, client: Callable[[], Clie
         assert client().run(run.id).result(timeout=30) == "held"
 
 
+@pytest.mark.not_pooled
 def test_an_engine_that_opens_takes_over_at_once(worker: Any, path: Path) -> None:
     begun: list[float] = []
     beginning = threading.Event()
