@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import contextlib
 import select
-import time
 from typing import Final, LiteralString
 
 import psycopg
 
 from ..faults import NOTHING_WRITTEN
 from .faults import explain
-from .footing import INTERVAL, SILENCE, keyspace_of, there
+from .footing import INTERVAL, SILENCE, keyspace_of, now, there
 from .server import Server, Session
 
 __all__ = ["ByLease"]
@@ -76,17 +75,17 @@ class ByLease:
         return self._session
 
     def _prolong(self, session: Session, statement: LiteralString) -> None:
-        asked_at = _now()
+        asked_at = now()
         if session.execute(statement, (self.address,)).rowcount != 1:
             raise psycopg.OperationalError("the lease was taken away")
         self.lapses_at = asked_at + SILENCE
 
     def receive(self, seconds: float) -> list[str]:
         """Look for rows, again and again."""
-        until = _now() + seconds
+        until = now() + seconds
         waiting = select.poll()
         waiting.register(self._wake, select.POLLIN)
-        while not (found := self._found()) and (left := until - _now()) > 0:
+        while not (found := self._found()) and (left := until - now()) > 0:
             if waiting.poll(min(left, self._pause) * 1000):
                 break
             self._pause = min(2 * self._pause, _SELDOM)
@@ -111,7 +110,3 @@ class ByLease:
         with contextlib.suppress(psycopg.Error):
             self._open.execute(_LET_GO, (self.address,))
         self._open.close()
-
-
-def _now() -> float:
-    return time.clock_gettime(time.CLOCK_MONOTONIC)

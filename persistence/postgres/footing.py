@@ -9,18 +9,22 @@ that reach the server itself.
 
 from __future__ import annotations
 
+import time
 import zlib
 from typing import Final, Protocol
 
 from .server import Session
 
-__all__ = ["INTERVAL", "SILENCE", "Footing", "channel", "is_dead", "keyspace_of", "there"]
+__all__ = ["INTERVAL", "SILENCE", "Footing", "channel", "is_dead", "keyspace_of", "now", "there"]
 
 SILENCE: Final = 3.0
 """Seconds without a sign of life, by the server's clock, after which an address is free."""
 
 INTERVAL: Final = "interval '3 seconds'"
 """The same, for the server."""
+
+# A server's clock goes on while our machine is suspended. macOS has one that does so under the other name.
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 # A server that has just been started has held no lease to account: whoever had one is given time to come back.
 _THERE: Final = f"""
@@ -50,7 +54,7 @@ class Footing(Protocol):
     Attributes:
         address: The number.
         keyspace: What our locks and channels have in common.
-        lapses_at: The real time, as `clock_gettime` tells it, from which on others may think that nobody is here.
+        lapses_at: The time, as `now` tells it, from which on others may think that nobody is here.
     """
 
     address: int
@@ -80,6 +84,11 @@ class Footing(Protocol):
     def let_go(self) -> None:
         """Be there no longer."""
         ...
+
+
+def now() -> float:
+    """Return real seconds that never go back, and go on while the machine is suspended."""
+    return time.clock_gettime(_CLOCK)
 
 
 def keyspace_of(session: Session) -> int:

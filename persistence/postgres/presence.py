@@ -16,7 +16,6 @@ import os
 import random
 import select
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -26,7 +25,7 @@ from ...dsl.errors import StoreError
 from ..notices import Post
 from .by_lease import ByLease
 from .by_session import BySession
-from .footing import Footing
+from .footing import Footing, now
 from .server import Server
 
 __all__ = ["Presence"]
@@ -90,7 +89,7 @@ class Presence:
     @property
     def is_patient(self) -> bool:
         """Whether others must be given time: our footing was lost a moment ago, and so theirs may have been."""
-        return _now() < self._patient_until
+        return now() < self._patient_until
 
     def is_held(self, patience: float) -> bool:
         """Tell whether nobody can think yet that this process is gone; if they can, wait for a change.
@@ -100,11 +99,11 @@ class Presence:
 
         What needs this address must not be done otherwise.
         """
-        if _now() < self._footing.lapses_at:
+        if now() < self._footing.lapses_at:
             return True
-        until = _now() + patience
+        until = now() + patience
         with self._held:
-            while not (held := _now() < self._footing.lapses_at) and (left := until - _now()) > 0:
+            while not (held := now() < self._footing.lapses_at) and (left := until - now()) > 0:
                 self._held.wait(left)
         return held
 
@@ -153,8 +152,8 @@ class Presence:
 
     def _listen(self) -> None:
         """Wait for what arrives, until it is time for the next sign of life."""
-        until = _now() + _PULSE
-        while not self._closed and (left := until - _now()) > 0:
+        until = now() + _PULSE
+        while not self._closed and (left := until - now()) > 0:
             for text in self._footing.receive(left):
                 self._bring(text)
 
@@ -208,10 +207,6 @@ class Presence:
                 waiting.poll(pause * 1000)
                 pause = min(pause * 2, _PULSE)
             else:
-                self._patient_until = _now() + _GRACE
+                self._patient_until = now() + _GRACE
                 self._tell(lambda post: post.regained())
                 return
-
-
-def _now() -> float:
-    return time.clock_gettime(time.CLOCK_MONOTONIC)

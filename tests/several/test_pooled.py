@@ -14,14 +14,10 @@ import pytest
 from perdure import Client, Engine, State, StoreError, UsageError, Workflow
 from perdure.persistence.postgres.by_lease import ByLease
 from perdure.persistence.postgres.by_session import BySession
-from perdure.persistence.postgres.footing import SILENCE, channel
+from perdure.persistence.postgres.footing import SILENCE, channel, now
 from perdure.persistence.postgres.server import Server
 from perdure.testing.pooler import Pooler
 from perdure.testing.postgres_server import PostgresServer
-
-
-def now() -> float:
-    return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 def test_those_behind_a_pooler_and_those_that_are_not_share_one_database(
