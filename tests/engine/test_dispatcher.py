@@ -41,7 +41,7 @@ def test_mail_that_came_while_whoever_had_the_core_was_interrupted_is_handled_al
         if not mail:
             over.set()
             return False
-        raise KeyboardInterrupt  # in the main thread it may come at any moment
+        raise KeyboardInterrupt  # as the handler may of a signal that is not put off
 
     lanes.bind(cycle=cycle, has_mail=lambda: bool(mail), ring=lambda: None)
 
