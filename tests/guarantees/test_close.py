@@ -66,14 +66,17 @@ def test_a_coroutine_that_was_to_begin_while_the_engine_closed_begins_in_the_nex
     engine.start("quick").result(PATIENCE)
     loop = engine._machine.lanes._aloop
 
+    closing = threading.Thread(target=engine.close, kwargs={"force": True})
+
     def close_meanwhile(moment: Moment) -> None:
         if moment.point == "commit.after" and not engine.closed:
-            threading.Thread(target=engine.close, kwargs={"force": True}).start()
+            closing.start()
             while not loop.is_closed():
                 threading.Event().wait(0)
 
     with watch_points(close_meanwhile), suppress(EngineClosed):
         engine.start("quick", id="x")
+    closing.join(PATIENCE)
 
     heir = open_engine(workflow)
     assert heir.run("x").result(PATIENCE).startswith("attempt")
