@@ -24,6 +24,7 @@ _REFUSED: Final = {
     "40P01": "met a deadlock",
     "55P03": "is locked by another program",
     "25006": "is read-only",
+    "25P03": "has ended a transaction that had fallen silent",
     "42501": "may not be used by this user",
     "57014": "was interrupted",
 }

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from perdure.dsl.errors import DuplicateRow, OwnershipLost, StoreError, StoreUnavailable
+from perdure.persistence.connection import Connection
 from perdure.persistence.postgres import ServerDatabase
 from perdure.persistence.postgres.server import Session
 from perdure.persistence.records import Batch, TagRow
@@ -231,6 +232,22 @@ def test_a_session_that_was_ended_while_nobody_used_it_is_made_anew_without_a_wo
     other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
     store.commit(rows.batch(rows.run(store)))
     assert store.count() == 1
+
+
+def test_a_transaction_that_has_fallen_silent_before_its_commit_is_ended_by_the_server_and_has_written_nothing(
+    store: Store, other: psycopg.Connection
+) -> None:
+    session = writer_of(store)
+    session.execute("SET idle_in_transaction_session_timeout = 1")
+
+    def fall_silent(connection: Connection) -> None:
+        connection.execute("SELECT 1").fetchone()
+        sql = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
+        while other.execute(sql, (session.info.backend_pid,)).fetchone() is not None:
+            pass
+
+    with pytest.raises(StoreUnavailable, match=r"fallen silent.*nothing was written"):
+        store._database.write(fall_silent)
 
 
 def test_a_handler_that_makes_the_server_forget_statements_does_no_harm(store: Store, rows: Rows) -> None:
