@@ -40,13 +40,14 @@ class Courier:
         self._inbox = inbox
         self._take_here = take_here
 
-    def deliver(self, row: int, execution_id: str | None = None, *, here: int = 0) -> Any:
-        """Have a message acted on; return the answer, or None if nobody could give one: then it waits on disk.
+    def deliver(self, row: int, execution_id: str | None = None, *, here: int = 0, silence: Any = None) -> Any:
+        """Have a message acted on; return the answer, if somebody could give one: otherwise it waits on disk.
 
         Args:
             row: The message's number.
             execution_id: The run it is for; None for a start, which any engine may take.
             here: Number of this process's own engine.
+            silence: What is returned when nobody has given an answer; an answer may be None.
 
         Raises:
             EngineError: The message was refused; the error is the engine's own.
@@ -55,13 +56,13 @@ class Courier:
         for _ in range(_ROUNDS):  # a run may change hands meanwhile
             fresh = [engine for engine in self._addressees(execution_id) if engine not in asked]
             if not fresh:
-                return None
+                break
             for engine in fresh:
                 asked.add(engine)
                 answer = self._ask(engine, row, here)
                 if answer is not LEFT:
-                    return None if answer is _SILENCE else answer
-        return None
+                    return silence if answer is _SILENCE else answer
+        return silence
 
     def _addressees(self, execution_id: str | None) -> list[int]:
         """Return the engine that drives the run; any that lives, if the run has yet to be started."""

@@ -203,7 +203,7 @@ class Machine:
         return self._ask(message, verb, actor)
 
     def _ask_elsewhere(self, message: ToRun, verb: str) -> Any:
-        """Have the engine that drives a run act on a message; return its answer, or None if it gives none."""
+        """Have the engine that drives a run act on a message; return its answer, or None if it gives none in time."""
         row = pack(message.execution_id, message.message)
         if row is None:
             msg = (
@@ -213,9 +213,11 @@ class Machine:
             raise OwnershipLost(msg)
         self.check_open(verb)
         number = self.exclusively(lambda: self.store.inbox.send(row))
-        answer = self._courier.deliver(number, message.execution_id, here=self.store.engine_id)
-        if answer is None:
+        silence = object()
+        answer = self._courier.deliver(number, message.execution_id, here=self.store.engine_id, silence=silence)
+        if answer is silence:
             self.check_open(verb)  # nobody answers an engine that has been closed meanwhile: that is no yes
+            return None
         return answer
 
     def _take_here(self, row: int) -> Any:

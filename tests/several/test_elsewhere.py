@@ -99,6 +99,23 @@ def test_who_is_closed_while_it_waits_for_an_answer_does_not_take_the_silence_fo
     assert run.wait(timeout=30).state == State.CANCELLED, "what was asked for was on disk"
 
 
+def test_who_is_closed_after_a_signal_was_heeded_is_told_that_it_was(pair: tuple[Engine, Engine]) -> None:
+    owner, other = pair
+    run = owner.start("gate", id="g")
+    run.wait(timeout=30, until="waiting")
+
+    def close(moment: Moment) -> None:
+        if moment.point == "commit.after" and not other.closed:
+            closing = Thread(target=other.close, kwargs={"force": True})
+            closing.start()
+            closing.join(30)
+
+    with watch_points(close):
+        other.signal("g", "go", 1)
+
+    assert run.wait(timeout=30).state == State.COMPLETED
+
+
 def test_a_wait_for_a_state_sees_it(pair: tuple[Engine, Engine]) -> None:
     owner, other = pair
     owner.start("gate", id="g")
