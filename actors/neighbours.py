@@ -138,6 +138,8 @@ class Neighbours(CoreActor):
                     self._hand_over(engine)
                     self._look_at_what_it_did()
                 case LookAgain():
+                    if not self.core.store.database.is_private:
+                        self._inherit()  # one may have closed after this engine joined and before it could call it
                     self._office.take_up()
                 case Fenced():
                     self._join_anew()

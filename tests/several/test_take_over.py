@@ -12,7 +12,7 @@ import pytest
 from freezegun import freeze_time
 
 from perdure import Client, Engine, State, Workflow
-from perdure.testing import close_cleanly
+from perdure.testing import Moment, close_cleanly, watch_points
 from perdure.testing.leaks import unique_name
 
 AT_ONCE = 0.3
@@ -200,3 +200,21 @@ def test_an_engine_that_waits_for_others_keeps_nobody_waiting(path: Path) -> Non
         close_cleanly(other)
         assert now() - begin < 5
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(name)]
+
+
+@pytest.mark.on_a_file
+def test_what_an_engine_leaves_that_closes_while_another_one_opens_is_gone_on_with(path: Path) -> None:
+    workflow = Workflow("gate").wait_for("go")
+    old = Engine(path, workflow, durability="normal")
+    old.start("gate", id="g").wait(until="waiting", timeout=30)
+
+    def close(moment: Moment) -> None:
+        if moment.point == "takeover.after" and not old.closed:  # the new one has found nobody dead
+            old.close()
+
+    with watch_points(close):
+        heir = Engine(path, workflow, durability="normal")
+    heir.signal("g", "go", 7)
+
+    assert heir.run("g").wait(timeout=30).state == State.COMPLETED
+    heir.close()
