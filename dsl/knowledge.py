@@ -66,64 +66,74 @@ class View(NamedTuple):
 
 def views(body: Body) -> list[View]:
     """Return what every function in a body can know, in order of the graph."""
-    found: list[View] = []
-    _walk(body, Known(), found)
-    return found
+    survey = _Survey({})
+    survey.walk(body, Known())
+    return survey.found
 
 
-def _walk(body: Body, known: Known, found: list[View]) -> Known:
-    for node in body.nodes:
-        known = _pass(node, known, found)
-    return known
+class _Survey:
+    """One walk over a graph.
 
+    Attributes:
+        found: What was met on the way.
+    """
 
-def _pass(node: Node, known: Known, found: list[View]) -> Known:
-    """Note what the functions of a node know, and return what is known behind it."""
-    own = [Lookup(Sort.STEP, name) for name in node.own_names()]
-    taken = [Lookup(Sort.SIGNAL, event) for event in node.events()]
-    learned = known.learn(own).learn(taken, surely=node.hears_all())
-    begin = len(found)
-    after = _behind(node, known, learned, found)
-    for name, function in questions_of(node).items():
-        if name == _UNDO:
-            found.append(View(node, function, learned))
-        elif node.inside is Inside.AGAIN:  # asked at the end of each turn
-            found.append(View(node, function, after))
-        elif node.inside is Inside.WHILE:  # asked before each turn, and what the turn before has left is seen
-            found.insert(begin, View(node, function, Known(known.surely, after.perhaps)))
-        else:
-            found.insert(begin, View(node, function, known))
-            begin += 1
-    return after
+    def __init__(self, left: dict[int, frozenset[Lookup]]) -> None:
+        """Begin one; ``left`` is what bodies of loops may leave: worked out once for each, however deep they nest."""
+        self.found: list[View] = []
+        self._left = left
 
+    def walk(self, body: Body, known: Known) -> Known:
+        """Note what the functions of a body know, and return what is known behind it."""
+        for node in body.nodes:
+            known = self._pass(node, known)
+        return known
 
-def _behind(node: Node, known: Known, learned: Known, found: list[View]) -> Known:
-    bodies = [body for _, body in node.bodies()]
-    if not bodies:
-        return learned
-    match node.inside:
-        case Inside.ONE:
-            return reduce(Known.either, [_walk(body, learned, found) for body in bodies])
-        case Inside.INSTEAD:
-            return reduce(Known.either, [_walk(body, known, found) for body in bodies], learned)
-        case Inside.ALL:
-            return reduce(Known.both, [_walk(body, learned, found) for body in bodies], learned)
-        case Inside.SOME:
-            behind = reduce(Known.both, [_walk(body, learned, found) for body in bodies], learned)
-            return Known(learned.surely, behind.perhaps)
-        case Inside.EACH:
-            inside = [_walk(body, learned, found) for body in bodies]
-            names = {lookup for one in inside for lookup in one.perhaps - learned.perhaps}
-            return learned.learn((_indexed(lookup) for lookup in names), surely=False)
-        case Inside.AGAIN | Inside.WHILE:
-            return _turn(bodies[0], learned, found, at_least_once=node.inside is Inside.AGAIN)
+    def _pass(self, node: Node, known: Known) -> Known:
+        own = [Lookup(Sort.STEP, name) for name in node.own_names()]
+        taken = [Lookup(Sort.SIGNAL, event) for event in node.events()]
+        learned = known.learn(own).learn(taken, surely=node.hears_all())
+        begin = len(self.found)
+        after = self._behind(node, known, learned)
+        for name, function in questions_of(node).items():
+            if name == _UNDO:
+                self.found.append(View(node, function, learned))
+            elif node.inside is Inside.AGAIN:  # asked at the end of each turn
+                self.found.append(View(node, function, after))
+            elif node.inside is Inside.WHILE:  # asked before each turn, and what the turn before has left is seen
+                self.found.insert(begin, View(node, function, Known(known.surely, after.perhaps)))
+            else:
+                self.found.insert(begin, View(node, function, known))
+                begin += 1
+        return after
 
+    def _behind(self, node: Node, known: Known, learned: Known) -> Known:
+        bodies = [body for _, body in node.bodies()]
+        if not bodies:
+            return learned
+        match node.inside:
+            case Inside.ONE:
+                return reduce(Known.either, [self.walk(body, learned) for body in bodies])
+            case Inside.INSTEAD:
+                return reduce(Known.either, [self.walk(body, known) for body in bodies], learned)
+            case Inside.ALL:
+                return reduce(Known.both, [self.walk(body, learned) for body in bodies], learned)
+            case Inside.SOME:
+                behind = reduce(Known.both, [self.walk(body, learned) for body in bodies], learned)
+                return Known(learned.surely, behind.perhaps)
+            case Inside.EACH:
+                inside = [self.walk(body, learned) for body in bodies]
+                names = {lookup for one in inside for lookup in one.perhaps - learned.perhaps}
+                return learned.learn((_indexed(lookup) for lookup in names), surely=False)
+            case Inside.AGAIN | Inside.WHILE:
+                return self._turn(bodies[0], learned, at_least_once=node.inside is Inside.AGAIN)
 
-def _turn(body: Body, known: Known, found: list[View], *, at_least_once: bool) -> Known:
-    first = _walk(body, known, [])
-    before = Known(known.surely, first.perhaps)  # from the second turn on it sees what the first has left
-    behind = _walk(body, before, found)
-    return behind if at_least_once else Known(known.surely, behind.perhaps)
+    def _turn(self, body: Body, known: Known, *, at_least_once: bool) -> Known:
+        if (left := self._left.get(id(body))) is None:
+            left = self._left[id(body)] = _Survey(self._left).walk(body, Known()).perhaps
+        before = known.learn(left, surely=False)  # from the second turn on it sees what the first has left
+        behind = self.walk(body, before)
+        return behind if at_least_once else Known(known.surely, behind.perhaps)
 
 
 def _indexed(lookup: Lookup) -> Lookup:

@@ -364,3 +364,16 @@ def test_checking_neither_freezes_nor_calls_anything() -> None:
 @given(plans)
 def test_a_generated_workflow_that_looks_nothing_up_has_no_wrong_look_ups(plan: tuple[Plan, ...]) -> None:
     assert found(build(plan), "look-up") == []
+
+
+# ---- cost
+
+
+def test_loops_within_loops_are_looked_at_in_no_time_however_deep_they_are() -> None:
+    def nest(flow: Flow, depth: int) -> Flow:
+        flow = flow.step(f"step-{depth}", lambda ctx: ctx.steps["nowhere"])
+        return flow.do_until(lambda: True, lambda w: nest(w, depth - 1), max_iterations=2) if depth else flow
+
+    findings = nest(Workflow("deep"), 30).check()  # twice the looks for each level would never end
+
+    assert len({finding.node for finding in findings}) == 31
