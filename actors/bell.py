@@ -207,6 +207,7 @@ class Bell:
     def _reopen(self) -> None:
         self._shut()
         self._open()
+        self._lookout.watch_all()  # whoever began to wait meanwhile saw an engine without company
 
     def _say(self, engine: int | None, message: wire.Spoken) -> None:
         for line in list(self._lines):

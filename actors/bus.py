@@ -13,7 +13,7 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import blinker
 
@@ -69,26 +69,30 @@ class Bus:
         self._runs: dict[str, blinker.Signal] = {}
         self._subscribing = threading.Lock()
         self._listeners = 0
+        self._published = 0
         self.silent = True
         self.backlog = 0
 
     # ---- subscribing, from any thread
 
     def connect(self, event: type[Event] | None, listener: Listener, execution_id: str | None = None) -> None:
-        """Add a listener to a type of event, to all of them, or to one run; it is kept alive."""
+        """Add a listener to a type of event, to all of them, or to one run; it is kept alive.
+
+        It hears what is published from now on, and nothing of what has yet to be delivered to others.
+        """
         with self._subscribing:
             signal = self._signal(event, execution_id)
-            before = len(signal.receivers)
-            signal.connect(_known(signal, listener), weak=False)
-            self._count(len(signal.receivers) - before)
+            if _receiver(signal, listener) is None:
+                signal.connect(_Receiver(listener, self._published), weak=False)
+                self._count(1)
 
     def disconnect(self, event: type[Event] | None, listener: Listener, execution_id: str | None = None) -> None:
         """Remove a listener; nothing happens if it is not there."""
         with self._subscribing:
             signal = self._signal(event, execution_id)
-            before = len(signal.receivers)
-            signal.disconnect(_known(signal, listener))
-            self._count(len(signal.receivers) - before)
+            if (receiver := _receiver(signal, listener)) is not None:
+                signal.disconnect(receiver)
+                self._count(-1)
             if execution_id is not None and not signal.receivers:
                 self._runs.pop(execution_id, None)
 
@@ -119,15 +123,16 @@ class Bus:
                     self._ended(notice.fields["row"])
             return
         self.backlog += len(notices)
-        self._lanes.bus(lambda: self._deliver(notices))
+        self._published = number = self._published + 1
+        self._lanes.bus(lambda: self._deliver(notices, number))
 
-    def _deliver(self, notices: list[Notice]) -> None:
+    def _deliver(self, notices: list[Notice], number: int) -> None:
         for notice in notices:
             try:
                 if notice.event is None:
                     self._ended(notice.fields["row"])
                 else:
-                    self._send(self._build(notice))
+                    self._send(self._build(notice), number)
             except Exception:  # a value that cannot be decoded must not stop the bus
                 about = {"execution_id": notice.execution_id, "workflow": notice.workflow_name}
                 logger.exception("an event of execution %s could not be delivered", notice.execution_id, extra=about)
@@ -147,17 +152,19 @@ class Bus:
             **fields,
         )
 
-    def _send(self, event: Event) -> None:
+    def _send(self, event: Event, number: int) -> None:
         run = self._runs.get(event.execution_id)
         for signal in (self._signals.get(type(event)), self._signals.get(None), run):
             if signal is None:
                 continue
-            for listener in list(signal.receivers_for(blinker.ANY)):
-                self._call(listener, event)
+            for receiver in _receivers(signal):
+                if receiver.since < number:
+                    self._call(receiver, event, number)
 
-    def _call(self, listener: Listener, event: Event) -> None:
+    def _call(self, receiver: _Receiver, event: Event, number: int) -> None:
+        listener = receiver.listener
         try:
-            answer = listener(event)
+            answer = receiver(event)
             if inspect.isawaitable(answer):
                 if inspect.iscoroutine(answer):
                     answer.close()
@@ -176,13 +183,35 @@ class Bus:
                         listener=_name(listener),
                         event=event,
                         error=error,
-                    )
+                    ),
+                    number,
                 )
 
 
-def _known(signal: blinker.Signal, listener: Listener) -> Listener:
-    """Return the receiver that equals a listener: blinker goes by identity, and ``events.append`` is new each time."""
-    return next((receiver for receiver in signal.receivers_for(blinker.ANY) if receiver == listener), listener)
+class _Receiver:
+    """A listener, as blinker keeps it: by the identity of this.
+
+    Attributes:
+        since: How many turns had told of something when it came.
+    """
+
+    __slots__ = ("listener", "since")
+
+    def __init__(self, listener: Listener, since: int) -> None:
+        self.listener = listener
+        self.since = since
+
+    def __call__(self, event: Event) -> Any:
+        return self.listener(event)
+
+
+def _receivers(signal: blinker.Signal) -> list[_Receiver]:
+    return cast("list[_Receiver]", list(signal.receivers_for(blinker.ANY)))
+
+
+def _receiver(signal: blinker.Signal, listener: Listener) -> _Receiver | None:
+    """Return what stands for a listener, if it is there: by equality, since ``events.append`` is new each time."""
+    return next((one for one in _receivers(signal) if one.listener == listener), None)
 
 
 def _name(listener: Listener) -> str:

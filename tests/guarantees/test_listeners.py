@@ -165,3 +165,19 @@ def test_a_result_is_there_once_the_listeners_have_been_given_the_last_event(eng
         run = engine.start("w")
         run.result(PATIENCE)
         assert run.id in finished
+
+
+def test_a_listener_hears_nothing_of_what_was_before_it_came(engine: Engine) -> None:
+    told: list[str] = []
+    may_go_on = threading.Event()
+    engine.on("workflow:started", lambda event: may_go_on.wait(10))  # holds up what comes behind it
+    run = engine.register(Workflow("gated").wait_for("go")).start("gated")
+    run.wait(until="waiting", timeout=10)
+
+    engine.on_any(lambda event: told.append(event.type))
+    may_go_on.set()
+    run.signal("go")
+    run.result(10)
+    engine.settle()
+
+    assert told == ["signal:received", "workflow:completed"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from perdure import Client, Engine, State, Workflow
+from perdure import Client, Context, Engine, Run, State, Workflow
 from perdure.testing import close_cleanly
 from perdure.testing.leaks import unique_name
 
@@ -79,3 +80,40 @@ def test_an_engine_that_was_taken_over_stops_its_actors_and_serves_on(path: Path
     for engine in (first, second):
         engine.close()
     close_cleanly(first)
+
+
+def test_who_begins_to_wait_while_an_engine_joins_anew_hears_of_the_end_elsewhere(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moving, looked = threading.Event(), threading.Event()
+
+    def after(ctx: Context[Any]) -> Any:
+        assert looked.wait(30)
+        return ctx.signals["go"]
+
+    gate = Workflow("gate").wait_for("go").step("after", after)
+    first = Engine(path, gate, durability="normal", queue_name=unique_name())
+    waiting = first.start("gate", id="g")
+    waiting.wait(until="waiting", timeout=30)
+    bell, snapshot = first._machine.bell, Run._snapshot
+    come_back = bell._open
+
+    def late() -> None:
+        moving.set()
+        assert looked.wait(30)
+        come_back()
+
+    def look(run: Run[Any]) -> Any:
+        found = snapshot(run)
+        looked.set()
+        return found
+
+    monkeypatch.setattr(bell, "_open", late)
+    declare_dead(path)
+    second = Engine(path, gate, durability="normal", queue_name=unique_name())
+    assert moving.wait(30)
+    second.signal("g", "go", 1)
+    monkeypatch.setattr(Run, "_snapshot", look)
+    assert waiting.result(timeout=30) == 1
+    close_cleanly(first)
+    close_cleanly(second)
