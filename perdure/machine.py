@@ -325,10 +325,12 @@ class Machine:
         """
         self.check_open(verb)
         try:
-            return look(self.store)
+            found = look(self.store)
         except StoreError:
             self.check_open(verb)  # the close has taken the database away under this thread's hands
             raise
+        self.check_open(verb)  # a private database whose log is gone already looks like an empty one
+        return found
 
     def load(self) -> Load:
         """Tell what is under way, on any thread; the numbers are of almost the same moment."""

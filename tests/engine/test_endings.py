@@ -225,3 +225,13 @@ def test_whoever_waits_for_a_run_that_has_ended_and_is_looked_up_just_now_has_it
     lab._machine.exclusively(lambda: supervisor._wake(row.id))
 
     assert lab.run("r").wait(timeout=10).state == "completed"
+
+
+def test_what_is_read_while_the_engine_is_being_closed_is_not_taken_for_the_truth() -> None:
+    engine = Engine(None, gate())
+
+    def look(store: Any) -> None:
+        engine.close()  # and find nothing, as in a database whose log is gone already
+
+    with pytest.raises(EngineClosed):
+        engine._machine.read("look", look)
