@@ -23,13 +23,15 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from ..dsl.errors import EngineError
-from ..dsl.facts import without_indices
+from ..dsl.facts import without_indices, without_turn
+from ..dsl.states import State
 from . import names
 
 if TYPE_CHECKING:
     from ..client import Client
     from ..dsl.facts import ErrorRecord
     from ..engine import Engine
+    from ..execution import Execution
     from ..extension import HandlerCall
 
 __all__ = ["Opened", "Stretch", "Stretches", "nanoseconds", "now"]
@@ -53,11 +55,13 @@ class Opened:
         span: The span.
         context: What carries it, beside the baggage of whoever started the run.
         turn: For a step: the turns of the loops it is in, where they are known.
+        is_early: For a step: whether a part of the run has begun it, before its own event was heard.
     """
 
     span: Span
     context: Context
     turn: tuple[int, ...] | None = None
+    is_early: bool = False
 
     def end(self, at: datetime, error: ErrorRecord | None = None) -> None:
         """End it, well unless there is an error."""
@@ -135,16 +139,25 @@ class Stretches:
             if run is not None:
                 carried = {name: text for name, text in run.tags.items() if isinstance(text, str)}
                 if run.parent_id is not None and not propagate.get_global_textmap().fields & carried.keys():
-                    return self._within(run.parent_id, run.workflow_name), run.created_at
+                    return self._within(run.parent_id, run), run.created_at
                 return propagate.extract(carried, Context()), run.created_at
         return Context(), None
 
-    def _within(self, parent: str, workflow: str) -> Context:
-        stretch = self._open.get(parent)
-        if stretch is None:
+    def _within(self, parent: str, run: Execution) -> Context:
+        """Return where a part of a run belongs: below the step that waits for it, also before that has been told of."""
+        above = None if self._source is None else self._source.get_execution(parent)
+        if above is None or (run.state is State.COMPENSATING and self.find(parent) is None):
             return self._origin(parent)[0]
-        steps = stretch.steps.get((f"sub:{workflow}", False))
-        return (steps[0] if steps else stretch.opened).context
+        stretch = self.of(parent, above.workflow_name, run.created_at)
+        step = without_turn(run._row.parent_key or "")  # noqa: SLF001 - one of us
+        with self._lock:
+            if steps := stretch.steps.get((step, False)) or stretch.steps.get((step, True)):
+                return steps[0].context
+            if run.state is State.COMPENSATING:
+                return stretch.opened.context
+            opened = self._begin_step(stretch, step, run.created_at, undo=False)
+            opened.is_early = True
+            return opened.context
 
     def rest(self, id: str, at: datetime, state: str) -> None:
         """End the stretch of a run that waits, unless something of it has begun again meanwhile."""
@@ -187,8 +200,12 @@ class Stretches:
             return self._begin_step(stretch, call.step, at, undo=call.is_compensation, turn=call.turn)
 
     def begin_step(self, stretch: Stretch, step: str, at: datetime, *, undo: bool = False) -> Opened:
-        """Begin the span of a step that has no attempts, such as a sub-workflow."""
+        """Begin the span of a step that has no attempts, such as a sub-workflow, unless its part has begun it."""
         with self._lock:
+            for opened in stretch.steps.get((step, undo), ()):
+                if opened.is_early:
+                    opened.is_early = False
+                    return opened
             return self._begin_step(stretch, step, at, undo=undo)
 
     def _begin_step(

@@ -254,6 +254,26 @@ def test_a_part_of_a_run_is_below_the_step_that_asked_for_it(opened: Opened, bac
     ]
 
 
+def test_a_part_is_below_its_step_though_its_handler_is_called_before_any_event_is_heard(
+    opened: Opened, backend: Backend
+) -> None:
+    called = threading.Event()
+    child = Workflow("child").step("inner", called.set)
+    engine = opened(child, Workflow("parent").sub_workflow("child", lambda ctx: None))
+    engine.on("workflow:started", lambda event: called.wait(10))
+    engine.start("parent").result(timeout=10)
+    engine.settle()
+
+    assert backend.tree() == [
+        "start parent",
+        "  run parent",
+        "    step sub:child",
+        "      run child",
+        "        step inner",
+        "          attempt inner",
+    ]
+
+
 def test_turns_and_items_are_spans_of_their_own_under_few_names(opened: Opened, backend: Backend) -> None:
     flow = (
         Workflow("flow")
