@@ -223,12 +223,13 @@ def test_a_run_goes_on_in_its_trace_after_kill_9(opened: Opened, backend: Backen
 
 def test_a_run_that_another_process_starts_is_in_its_trace(opened: Opened, backend: Backend, path: Path) -> None:
     order = Workflow("order").step("ship", lambda: None)
-    opened(order)
+    engine = opened(order)
     with (
         Client(path, extensions=[backend.telemetry()]) as client,
         backend.tracer.start_as_current_span("POST /orders"),
     ):
         client.start("order", id="o-1").wait(timeout=10)
+    engine.settle()  # a span is told when its end is heard of
 
     assert backend.tree()[:3] == ["POST /orders", "  start order", "    run order"]
     assert backend.span("start order").kind is SpanKind.PRODUCER
