@@ -43,6 +43,7 @@ def arguments_of(attempt: Attempt, function: Callable[..., Any]) -> tuple[Any, .
         effect.scope,
         place,
         attempt=attempt.number,
+        is_undo=effect.undoes is not None,
         failure=attempt.failure,
         transaction=attempt.transaction,
         is_cancelled=lambda: attempt.abandoned or attempt.cancelled,

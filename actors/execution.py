@@ -39,7 +39,7 @@ from ..dsl.errors import DuplicateRow, ExecutionFinished, UnknownSignal, Unknown
 from ..dsl.facts import ErrorRecord, Fact, FactKind, FactStatus, Place
 from ..dsl.fitting import misfit
 from ..dsl.programs import DELAY
-from ..dsl.states import FINAL, State
+from ..dsl.states import ENDS, FINAL, State
 from ..persistence.codec import encode
 from ..persistence.records import TagRow
 from . import clock
@@ -199,7 +199,7 @@ class ExecutionActor(RunEnds):
 
     def restore(self) -> None:
         """Go on from the facts, unless the run has ended or cannot be driven."""
-        if self.definition is None or self.row.state in FINAL or self.row.state == State.QUARANTINED:
+        if self.definition is None or self.row.state in ENDS:
             return
         if self._course.walk is not None:  # it was asked for twice
             return

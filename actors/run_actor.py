@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..dsl.programs import DELAY, SLOT, forward
-from ..dsl.states import FINAL, State
+from ..dsl.states import ENDS
 from ..persistence.records import ExecutionRow, Stored
 from . import clock
 from .attempts import Attempts
@@ -44,7 +44,7 @@ class RunActor(CoreActor):
         self.run_id = stored.execution.id
         self.definition = definition
         # One that is only looked up after its end has none to tell; whoever waits for it must read it.
-        self.end_told = stored.execution.state in {*FINAL, State.QUARANTINED}
+        self.end_told = stored.execution.state in ENDS
         self._office = office
         self._course = Course(office, stored, self.turn)
         self._attempts = Attempts(self._course, office, self)

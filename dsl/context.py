@@ -148,6 +148,7 @@ class Context(Generic[InputT_co]):
 
     __slots__ = (
         "_input",
+        "_is_undo",
         "_place",
         "_run",
         "_scope",
@@ -167,6 +168,7 @@ class Context(Generic[InputT_co]):
         place: Place,
         *,
         attempt: int = 0,
+        is_undo: bool = False,
         failure: ErrorRecord | None = None,
         is_cancelled: Callable[[], bool] | None = None,
         transaction: StepTransaction | None = None,
@@ -175,6 +177,7 @@ class Context(Generic[InputT_co]):
         self._run = run
         self._scope = scope
         self._place = place
+        self._is_undo = is_undo
         self._input: Any = _MISSING
         self._transaction = transaction
         self._steps: _View | None = None
@@ -363,7 +366,7 @@ class Context(Generic[InputT_co]):
     @property
     def idempotency_key(self) -> str:
         """The same for every attempt of one step of one run, loop turn and item."""
-        undo = "undo:" if self.failure is not None else ""
+        undo = "undo:" if self._is_undo else ""
         turn = f"@{'.'.join(map(str, self._place.turn))}" if self._place.turn else ""
         return f"{self.execution_id}:{undo}{self._place.name}{turn}"
 

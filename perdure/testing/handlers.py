@@ -103,7 +103,7 @@ def run_step(
     if result is not _MISSING:
         scope.journal.facts[place.key] = _fact(place.key, result)
     facts = RunFacts("test", "test", codec.encode(input), run_logger)
-    effect = Invoke(place, handler, policy, scope)
+    effect = Invoke(place, handler, policy, scope, undoes=None if failure is None else place)
     number = Attempt(0, effect, attempt, facts, None, failure)  # type: ignore[arg-type]  # it reports to nobody
     value = handler(*arguments_of(number, handler))
     if inspect.isawaitable(value):
