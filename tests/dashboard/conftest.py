@@ -72,8 +72,11 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    """A page that fails the test when a script raises or the policy stops something."""
+def page(browser: Any, serving: Callable[[Any], str]) -> Iterator[Any]:
+    """A page that fails the test when a script raises or the policy stops something.
+
+    It is closed before what is served stops: a browser connects ahead of need, and uvicorn waits for such connections.
+    """
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.set_default_timeout(10_000)
