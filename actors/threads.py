@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 
-__all__ = ["Task", "run_in_thread"]
+__all__ = ["Task", "run_in_thread", "strangers"]
 
 _IDLE_SECONDS = 10.0
 _IDLE_NAME = "perdure-idle"
@@ -91,6 +91,16 @@ class _Worker:
                 self._asleep.acquire()
 
 
+class _Thread(threading.Thread):
+    """A thread of ours, told from the program's own."""
+
+
+def strangers() -> bool:
+    """Tell whether the program has any thread but this one and those of ours."""
+    me = threading.current_thread()
+    return any(thread is not me and not isinstance(thread, _Thread) for thread in threading.enumerate())
+
+
 def run_in_thread(name: str, body: Callable[[], None]) -> Task:
     """Run something on a daemon thread of this name: on one that idles, or else on a new one.
 
@@ -100,7 +110,7 @@ def run_in_thread(name: str, body: Callable[[], None]) -> Task:
     try:
         worker = _idle.pop()
     except IndexError:
-        threading.Thread(target=_Worker(task).live, name=name, daemon=True).start()
+        _Thread(target=_Worker(task).live, name=name, daemon=True).start()
     else:
         worker.wake(task)
     return task

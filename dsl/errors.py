@@ -282,7 +282,7 @@ class WaitTimeout(UsageError, TimeoutError):
 
 
 class WouldDeadlock(UsageError):
-    """A handler or listener asked to wait for something that cannot happen before it returns."""
+    """A handler, a listener, or a test in frozen time, asked to wait for what cannot happen before it returns."""
 
 
 class MissingExtra(UsageError):

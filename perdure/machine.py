@@ -37,6 +37,7 @@ from .actors.orderly import OrderlyLanes
 from .actors.reply import Elsewhere, NoAnswer, Reply
 from .actors.starting import Start, ToRun
 from .actors.supervisor import FireNext, Supervisor, Tick
+from .actors.threads import strangers
 from .actors.tray import TakeRow, pack
 from .dsl.errors import (
     DuplicateRow,
@@ -69,6 +70,9 @@ GRACE = 5.0
 
 _ENDING = 1.0
 """Real seconds that worker processes get to be gone."""
+
+_QUIET_ALONE, _QUIET_SHARED = 0.2, 5.0
+"""Real seconds for which nothing may happen in frozen time before nothing will; on a database that others can reach."""
 
 _MOST_RACES = 5
 """How often a letter is sent again because another engine was first."""
@@ -305,6 +309,14 @@ class Machine:
             return
         if not backlog.wait_for_less(most, self._start_timeout):
             raise EngineBusy(backlog.size, most)
+
+    def stillness(self) -> float | None:
+        """Return for how many real seconds a wait in frozen time may see nothing happen; None while something may."""
+        if running_attempt() is not None or self.bell.has_company or strangers():
+            return None
+        if not all(machine.passing.is_at_rest() for machine in list(_open_machines)):
+            return None
+        return _QUIET_ALONE if self.store.database.is_private else _QUIET_SHARED
 
     def check_may_block(self) -> None:
         """Raise `WouldDeadlock` where waiting would stop every coroutine of the engine."""

@@ -61,16 +61,26 @@ class Passing:
                 msg = f"{self._lanes.in_flight} things are still in flight after {timeout:g} s (a handler that blocks?)"
                 raise WaitTimeout(msg)
 
+    def is_at_rest(self) -> bool:
+        """Tell whether nothing is under way, and nothing due."""
+        due = self.next_due()
+        return (due is None or due > clock.micros()) and not self._lanes.in_flight
+
     def fire_next(self) -> bool:
         """Fire the first timer that is due; tell whether there was one, or anything else is under way by now."""
-        due = self._lanes.exclusively(self._timekeeper.next_due)
+        due = self.next_due()
         fired = due is not None and due <= clock.micros() and self._ask(FireNext(), "settle")
         # An alarm that was about to ring when it was paused may have been first, after the look at what is in flight.
         return bool(fired) or self._lanes.in_flight > 0
 
+    def next_due(self) -> int | None:
+        """Return the instant at which the next timer is due, or None if none is pending."""
+        due: int | None = self._lanes.exclusively(self._timekeeper.next_due)
+        return due
+
     def next_deadline(self) -> datetime | None:
         """Return when the next timer is due, or None if none is pending."""
-        due = self._lanes.exclusively(self._timekeeper.next_due)
+        due = self.next_due()
         return None if due is None else clock.from_micros(due)
 
     def advance(self, delta: timedelta | None, parts: dict[str, float], timeout: float, patience: float) -> None:

@@ -16,12 +16,14 @@ from .dsl.errors import (
     WorkflowCancelled,
     WorkflowFailed,
     WorkflowQuarantined,
+    WouldDeadlock,
 )
 from .dsl.events import Event
 from .dsl.signals import Signal
 from .dsl.states import ENDS, State
 from .execution import Execution
 from .steering import SAME, AuditEntry, How
+from .stillness import Stillness
 
 if TYPE_CHECKING:
     from .actors.endings import Ending
@@ -84,7 +86,8 @@ class Run(Generic[R_co]):
         Raises:
             UsageError: there is no such state.
             WaitTimeout: it did not get there in time; the run itself goes on.
-            WouldDeadlock: called where it would wait for itself: in a handler of this run, or in a listener.
+            WouldDeadlock: called where it would wait for itself: in a handler of this run, or in a listener; or in a
+                test, with no timeout, where time is frozen and nothing is left that could wake the run.
             ExecutionNotFound: it was cleaned up or archived.
         """
         return self._reach(timeout, until).loaded()
@@ -117,6 +120,7 @@ class Run(Generic[R_co]):
 
     def _wait(self, changes: Changes, wanted: frozenset[State], timeout: float | None) -> Execution:
         deadline = None if timeout is None else clock.monotonic() + timeout
+        stillness = Stillness(self._engine.stillness)
         row: ExecutionRow | None = None
         while True:
             # A run in memory whose end is still to come need not be read: whoever ends it will say so.
@@ -130,10 +134,25 @@ class Run(Generic[R_co]):
                     msg = f"run {self.id} is {execution.state} and will not become {' or '.join(sorted(wanted))}"
                     raise WaitTimeout(msg)
             try:
-                row = next_of(changes, None if deadline is None else max(0.0, deadline - clock.monotonic()))
+                if deadline is None:
+                    row = stillness.next_of(changes)
+                else:
+                    row = next_of(changes, max(0.0, deadline - clock.monotonic()))
             except queue.Empty:
+                if deadline is None:
+                    raise WouldDeadlock(self._why_never()) from None
                 msg = f"run {self.id} is still {self.state} after {timeout:g} s; the run itself goes on"
                 raise WaitTimeout(msg) from None
+
+    def _why_never(self) -> str:
+        seen = self._snapshot()
+        deadlines = [waiting.deadline for waiting in seen.waiting_for if waiting.deadline is not None]
+        what = " and ".join(sorted({waiting.what for waiting in seen.waiting_for}))
+        until = f" until {min(deadlines).isoformat()} at most" if deadlines else ""
+        return (
+            f"run {self.id} is {seen.state}{what and f' for {what}'}{until}, and time is frozen: nothing in this"
+            " process can wake it; call engine.signal(...) or engine.advance(...) first, or give a timeout"
+        )
 
     def result(self, timeout: float | None = None) -> R_co:
         """Wait for the end and return the last node's value.
@@ -148,7 +167,7 @@ class Run(Generic[R_co]):
             WorkflowCancelled: it was cancelled.
             WorkflowQuarantined: it was set aside.
             WaitTimeout: it did not end in time; the run itself goes on.
-            WouldDeadlock: called where it would wait for itself.
+            WouldDeadlock: called where it would wait for itself, or for ever: see `wait`.
         """
         return self._outcome(self._reach(timeout))
 

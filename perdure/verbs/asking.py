@@ -152,6 +152,9 @@ class AskingVerbs(Verbs):
     def aside(self) -> None:
         """Tell that a handler that waits here keeps what it holds."""
 
+    def stillness(self) -> None:
+        """Tell that anything may happen: engines are in other processes."""
+
     def check_may_block(self) -> None:
         """Raise nothing: no event loop of ours can be blocked here."""
 

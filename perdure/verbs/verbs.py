@@ -88,6 +88,10 @@ class Verbs(ABC):
         """Raise `WouldDeadlock` where waiting for this run, or for everything, could never end."""
 
     @abstractmethod
+    def stillness(self) -> float | None:
+        """Return for how many real seconds a wait in frozen time may see nothing happen; None while something may."""
+
+    @abstractmethod
     def check_may_block(self) -> None:
         """Raise `WouldDeadlock` where waiting would stop every coroutine of the engine."""
 

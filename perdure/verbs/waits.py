@@ -38,6 +38,11 @@ class WaitVerbs(DrivingVerbs):
         """Raise `WouldDeadlock` where waiting for this run, or for everything, could never end."""
         self._machine.check_may_wait(id)
 
+    def stillness(self) -> float | None:
+        """Return for how many real seconds a wait in frozen time may see nothing happen; None while something may."""
+        self._machine.check_open("wait")
+        return self._machine.stillness()
+
     def check_may_block(self) -> None:
         """Raise `WouldDeadlock` where waiting would stop every coroutine of the engine."""
         self._machine.check_may_block()

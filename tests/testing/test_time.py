@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -192,3 +193,69 @@ def test_freeze_leaves_real_time_behind() -> None:
 
     assert type(dt.datetime.now(UTC)) is not type(freezer()) or dt.datetime.now(UTC).year != 2030
     assert dt.datetime.__module__ == "datetime"
+
+
+def test_waiting_in_frozen_time_for_a_run_that_nothing_can_wake_says_what_it_waits_for(frozen_engine: Engine) -> None:
+    run = frozen_engine.register(Workflow("approval").wait_for("decided").map("end", lambda ctx: "filed")).start(
+        "approval"
+    )
+
+    with pytest.raises(
+        WouldDeadlock, match=r"waiting for decided, and time is frozen: .*engine\.signal.*engine\.advance"
+    ):
+        run.result()
+
+    run.signal("decided")
+    assert run.result() == "filed"
+
+
+def test_waiting_in_frozen_time_for_a_sleep_says_how_long_it_lasts(frozen_engine: Engine) -> None:
+    run = frozen_engine.register(Workflow("nap").sleep("nap", 60)).start("nap")
+
+    with pytest.raises(WouldDeadlock, match=r"waiting for nap until 2026-01-01T00:01:00\+00:00 at most"):
+        run.wait(until=["completed"])
+
+
+def test_waiting_on_a_file_that_others_may_reach_is_given_up_too(tmp_path: Path, freezer: Any) -> None:
+    with Engine(tmp_path / "runs.db", Workflow("approval").wait_for("decided")) as engine:
+        run = engine.start("approval")
+
+        with pytest.raises(WouldDeadlock, match="waiting for decided"):
+            run.result()
+
+
+def test_waiting_in_frozen_time_goes_on_while_another_thread_may_wake_the_run(frozen_engine: Engine) -> None:
+    run = frozen_engine.register(Workflow("nap").sleep("nap", 60).map("end", lambda ctx: "up")).start("nap")
+    frozen_engine.settle()
+    looked = threading.Event()
+    results: list[Any] = []
+
+    def wait() -> None:
+        try:
+            results.append(run.result())
+        except WouldDeadlock as error:
+            results.append(error)
+        looked.set()
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    assert not looked.wait(1)  # several times as long as it takes where nobody else is there
+
+    frozen_engine.advance(minutes=1)
+
+    waiter.join(5)
+    assert results == ["up"]
+
+
+def test_waiting_in_frozen_time_goes_on_while_another_engine_is_at_work(frozen_engine: Engine) -> None:
+    def decide() -> None:
+        threading.Event().wait(0.6)  # real work, longer than the other engine has been at rest for
+        run.signal("decided")
+
+    run = frozen_engine.register(Workflow("approval").wait_for("decided").map("end", lambda ctx: "filed")).start(
+        "approval"
+    )
+    with Engine(None, Workflow("clerk").step("decide", decide)) as other:
+        other.start("clerk")
+
+        assert run.result() == "filed"
