@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from datetime import datetime
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Final
 
 from .definition import Definition, define
 from .demands import Demand
@@ -36,6 +36,9 @@ from .steps import Step, annotations_of, check_handler, make_step
 __all__ = ["Draft"]
 
 Handler = Callable[..., Any]
+
+DEEPEST: Final = 100
+"""How many bodies may stand in each other: every one of them takes some of Python's stack, wherever the graph is read."""
 
 
 class Draft:
@@ -77,6 +80,17 @@ class Draft:
         self.nodes: list[Node] = []
         self.types: list[Any] = [] if input_type is None else [input_type]
         self._definition: Definition | None = None
+        self._depth = 0
+        self._height = 0
+
+    def stand_in(self, around: Draft) -> None:
+        """Be the inside of a block of another draft, which is told before anything is added.
+
+        Raises:
+            DefinitionError: that is too deep.
+        """
+        self._depth = around._depth + 1
+        self._check_depth()
 
     def freeze(self) -> Definition:
         """Return the definition; nothing can be added any more.
@@ -330,6 +344,14 @@ class Draft:
             msg = f"workflow {self.name!r} is registered and cannot be changed (adding {what!r}); build a new one"
             raise DefinitionError(msg)
 
+    def _check_depth(self) -> None:
+        if self._depth + self._height > DEEPEST:
+            msg = (
+                f"workflow {self.name!r} is nested more than {DEEPEST} levels deep; "
+                "give an inner part a name of its own, as a workflow that is started by sub_workflow"
+            )
+            raise DefinitionError(msg)
+
     def _body(self, fragment: Draft, what: str, *, may_be_empty: bool = False) -> Body:
         if fragment is self:
             msg = f"workflow {self.name!r}: {what} cannot hold the workflow itself"
@@ -345,6 +367,8 @@ class Draft:
         if not fragment.nodes and not may_be_empty:
             msg = f"workflow {self.name!r}: the body of {what} is empty"
             raise DefinitionError(msg)
+        self._height = max(self._height, fragment._height + 1)
+        self._check_depth()
         self.types.extend(fragment.types)
         body = Body(tuple(fragment.nodes))
         return body.parking() if fragment.on_exhausted == "park" else body

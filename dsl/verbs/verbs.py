@@ -43,6 +43,7 @@ class Verbs(Generic[InputT]):
             return block._draft  # noqa: SLF001 - it is one of us
         fresh = self._blank()
         draft = fresh._draft  # noqa: SLF001 - it is one of us
+        draft.stand_in(self._draft)
         steps = [block] if isinstance(block, Step) else block
         if isinstance(steps, (list, tuple)) and all(isinstance(step, Step) for step in steps):
             for step in steps:
