@@ -20,7 +20,7 @@ from .narration import narrate
 
 __all__ = ["PATIENCE", "PromiseBroken", "Stage"]
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Real seconds until something that should take milliseconds has gone wrong."""
 
 EventT = TypeVar("EventT", bound=Event)

@@ -165,7 +165,7 @@ class Stop:
             self._reached.set()
             self._may_go.wait()
 
-    def wait(self, timeout: float = 10) -> Moment:
+    def wait(self, timeout: float = 30) -> Moment:
         """Return once a thread stands at the point.
 
         Raises:

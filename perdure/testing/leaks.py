@@ -12,7 +12,7 @@ from .restarting import successor_of
 
 __all__ = ["LeakError", "close_cleanly", "unique_name"]
 
-_MOMENT = 1.0
+_MOMENT = 10.0
 """Real seconds for a thread to end that has nothing more to do."""
 
 _numbers = count(1)
@@ -27,7 +27,7 @@ def unique_name() -> str:
     return f"perdure-test-{next(_numbers)}"
 
 
-def close_cleanly(engine: Engine, *, timeout: float = 5) -> None:
+def close_cleanly(engine: Engine, *, timeout: float = 30) -> None:
     """Close an engine, and those that `restart` has put in its place, and check that nothing is left of them.
 
     Args:

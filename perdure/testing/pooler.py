@@ -13,7 +13,7 @@ from .postgres_server import PostgresServer
 __all__ = ["Pooler", "bouncer"]
 
 _PORT: Final = 5432
-_PATIENCE: Final = 10.0
+_PATIENCE: Final = 60.0
 _SETTINGS: Final = """
 [databases]
 * = host={server} user=perdure

@@ -69,7 +69,7 @@ def describe(event: Event) -> str:
     return event.type if not isinstance(subject, str) else f"{event.type} {subject}"
 
 
-def assert_events(run: Run[Any], *expected: str | EllipsisType, timeout: float = 10) -> None:
+def assert_events(run: Run[Any], *expected: str | EllipsisType, timeout: float = 30) -> None:
     """Check that exactly these events of the run were recorded, in this order; the engine is settled first.
 
     Args:

@@ -21,6 +21,7 @@ from perdure import Engine, Workflow
 from perdure.actors import threads
 from perdure.actors.core import Core
 from perdure.persistence.store import Store
+from tests.patience import PATIENCE
 
 SHORT, LONG = 5, 15
 TOGETHER = 12
@@ -90,7 +91,7 @@ def cost(engine: Engine, counts: Counter[str], workflow: Workflow[Any, Any]) -> 
     for _ in range(2):  # the first one opens what is opened on demand
         engine.settle()
         counts.clear()
-        engine.start(workflow.name, {"order": 42}).result(timeout=30)
+        engine.start(workflow.name, {"order": 42}).result(timeout=PATIENCE)
         engine.settle()
     return counts.copy()
 
@@ -132,12 +133,12 @@ def test_a_run_of_one_step_costs_two_commits(engine: Engine, counts: Counter[str
 def test_a_signal_costs_one_commit(engine: Engine, counts: Counter[str]) -> None:
     engine.register(Workflow("gated").wait_for("go"))
     run = engine.start("gated")
-    run.wait(until="waiting", timeout=30)
+    run.wait(until="waiting", timeout=PATIENCE)
     engine.settle()
     counts.clear()
 
     run.signal("go")
-    run.result(timeout=30)
+    run.result(timeout=PATIENCE)
 
     assert counts["commits"] <= 1
 
@@ -151,7 +152,7 @@ def test_runs_that_begin_together_share_a_commit(
 
     def hold() -> None:
         core_is_held.set()
-        may_go_on.wait(timeout=30)
+        may_go_on.wait(timeout=PATIENCE)
 
     all_posted = threading.Semaphore(0)
     post = Core.post
@@ -162,15 +163,15 @@ def test_runs_that_begin_together_share_a_commit(
 
     with ThreadPoolExecutor(TOGETHER + 1) as callers:
         held = callers.submit(engine._machine.lanes.exclusively, hold)
-        assert core_is_held.wait(timeout=30)
+        assert core_is_held.wait(timeout=PATIENCE)
         counts.clear()
         monkeypatch.setattr(Core, "post", seen_post)
         starts = [callers.submit(engine.start, "gated") for _ in range(TOGETHER)]
         for _ in range(TOGETHER):
-            assert all_posted.acquire(timeout=30)
+            assert all_posted.acquire(timeout=PATIENCE)
         may_go_on.set()
         for start in [*starts, held]:
-            start.result(timeout=30)
+            start.result(timeout=PATIENCE)
 
     assert counts["commits"] <= 2, "the first may go off alone, before the others are taken"
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from perdure import Engine, State, Workflow, look_at
 from perdure.cli.commands import perdure
+from tests.patience import PATIENCE
 
 GATE = (
     Workflow("gate")
@@ -48,13 +49,13 @@ def fill(place: str) -> dict[str, Any]:
         engine.start("parent", id="parent")
         engine.start("gate", id="paused")
         for _ in range(3):
-            waiting.get(timeout=30)
-        engine.start("fails", id="failed").wait(timeout=30)
+            waiting.get(timeout=PATIENCE)
+        engine.start("fails", id="failed").wait(timeout=PATIENCE)
         engine.pause("paused", reason="holiday")
         engine.start("gate", id="later", delay=86_400)
         engine.schedule("nightly", "gate", every=86_400)
         engine.start("gate", id="archived", key="k").signal("go", 1)
-        engine.run("archived").wait(timeout=30)
+        engine.run("archived").wait(timeout=PATIENCE)
         engine.archive(0, states=["completed"])
     return seen(place)
 
@@ -86,14 +87,14 @@ def test_unfinished_runs_go_on_where_they_were_moved_to(
         child = next(run for run in engine.list_executions("gate") if run.parent_id == "parent")
         for run in ("waits", "paused", child.id):
             engine.signal(run, "go", run)
-        assert engine.run("waits").result(timeout=30) == "waits"
-        assert engine.run("paused").result(timeout=30) == "paused"
-        assert engine.run("parent").wait(timeout=30).state is State.COMPLETED
+        assert engine.run("waits").result(timeout=PATIENCE) == "waits"
+        assert engine.run("paused").result(timeout=PATIENCE) == "paused"
+        assert engine.run("parent").wait(timeout=PATIENCE).state is State.COMPLETED
         assert [schedule.name for schedule in engine.schedules()] == ["nightly"]
         assert engine.get_archived_count() == 1
         fresh = engine.start("gate", id="fresh")
         fresh.signal("go", "new")
-        assert fresh.result(timeout=30) == "new", "its number was given to nobody before"
+        assert fresh.result(timeout=PATIENCE) == "new", "its number was given to nobody before"
 
 
 def test_what_was_moved_is_driven_by_nobody_where_it_came_from(move: Moved, tmp_path: Path) -> None:

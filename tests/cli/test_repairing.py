@@ -11,6 +11,7 @@ import pytest
 from click.testing import Result
 
 from perdure import Client, Context, Engine, IllegalTransition, StepNotOpen, UsageError, Workflow
+from tests.patience import PATIENCE
 
 Perdure = Callable[..., Result]
 Ask = Callable[..., Any]
@@ -80,7 +81,7 @@ def test_what_is_asked_without_an_engine_is_done_by_the_next_one(run: Perdure, f
     assert (asked.exit_code, asked.stdout) == (0, "retrying o-1; it is taken when an engine opens the database\n")
     assert run("fork", "o-1", "--id", "o-2").stdout.startswith("forked o-1 as o-2; it is taken when")
     with Engine(folder / "perdure.db", order(carrier)) as engine, Client(engine.path) as client:
-        assert client.run("o-1").wait(10, until="completed").result == "mail: lamp shipped"
+        assert client.run("o-1").wait(PATIENCE, until="completed").result == "mail: lamp shipped"
 
 
 def test_a_step_is_skipped_with_a_result_in_its_place(run: Perdure, ask: Ask, engine: Engine) -> None:

@@ -13,6 +13,7 @@ from click.testing import Result
 from perdure import Client, Engine, UsageError, Workflow
 from perdure.dsl.errors import UnknownSchedule
 from perdure.persistence.records import ScheduleRow
+from tests.patience import PATIENCE
 
 Perdure = Callable[..., Result]
 Ask = Callable[..., Any]
@@ -90,7 +91,7 @@ def test_a_trigger_starts_a_run_as_a_tick_does(run: Perdure, ask: Ask, engine: E
     assert f"triggered hourly as {shown['last_run']}" in triggered.stdout
     assert ("it is taken when an engine opens" in triggered.stdout) is (engine is None)
     with engine or Engine(folder / "perdure.db", report()) as now, Client(now.path) as client:
-        ended = client.run(shown["last_run"]).wait(10, until="completed")
+        ended = client.run(shown["last_run"]).wait(PATIENCE, until="completed")
     assert (ended.result, ended.tags) == ("report of Rome", {"schedule": "hourly"})
 
 
@@ -155,7 +156,7 @@ def test_two_clients_that_change_a_schedule_at_once_both_have_their_way(folder: 
             return begin(row)
 
         one._timetable._start = start
-        one.trigger("hourly").wait(10)
+        one.trigger("hourly").wait(PATIENCE)
         [now] = engine.schedules()
 
     assert (now.paused, now.runs) == (True, 1)

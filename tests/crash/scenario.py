@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from perdure.testing.forks import Death, run_in_fork
+from tests.patience import PATIENCE
 
 from .checks import Remains
 from .life import Disk, Life, Spot
@@ -18,7 +19,7 @@ from .plans import draw, is_repeatable, workflows
 
 __all__ = ["Broken", "Scenario"]
 
-HANGS = 40
+HANGS = 2 * PATIENCE
 """Real seconds after which a life counts as one that hangs."""
 
 

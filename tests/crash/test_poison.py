@@ -12,8 +12,8 @@ import pytest
 
 from perdure import Engine, Execution, State, Workflow
 from perdure.testing.forks import run_in_fork
+from tests.patience import PATIENCE
 
-PATIENCE = 20
 pytestmark = pytest.mark.not_pooled
 
 

@@ -13,6 +13,7 @@ import uvicorn
 
 from perdure import Engine
 from perdure.dashboard import create_app
+from tests.patience import PATIENCE
 
 from .shop import Order, Visitor, hostile, orders, parked, shaky
 
@@ -20,8 +21,8 @@ from .shop import Order, Visitor, hostile, orders, parked, shaky
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     with Engine(tmp_path / "runs.db", orders, hostile, shaky, parked, durability="normal") as engine:
-        engine.start(orders, Order("lamp", 500), id="o-1").wait(until="waiting", timeout=10)
-        engine.start(orders, Order("sofa", 90_000), id="o-2").wait(timeout=10)
+        engine.start(orders, Order("lamp", 500), id="o-1").wait(until="waiting", timeout=PATIENCE)
+        engine.start(orders, Order("sofa", 90_000), id="o-2").wait(timeout=PATIENCE)
         yield engine
 
 
@@ -44,7 +45,7 @@ def serving() -> Iterator[Callable[[Any], str]]:
 
         def stop() -> None:
             app.state.closing = server.should_exit = True
-            thread.join(timeout=20)
+            thread.join(timeout=PATIENCE)
             assert not thread.is_alive()
             socket.close()
 
@@ -62,8 +63,9 @@ def browser() -> Iterator[Any]:
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("no browser: install Debian's package chromium to run these tests")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
         quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
         browser = playwright.chromium.launch(executable_path=path, args=[*quiet, "--disable-sync", "--no-first-run"])
@@ -79,7 +81,7 @@ def page(browser: Any, serving: Callable[[Any], str]) -> Iterator[Any]:
     """
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(1000 * PATIENCE)
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on(

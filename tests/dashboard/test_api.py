@@ -12,6 +12,7 @@ from starlette.routing import Mount
 from perdure import Engine, Signal, Workflow
 from perdure.dashboard import create_app
 from perdure.dashboard.forms import form_of
+from tests.patience import PATIENCE
 
 from .shop import HOSTILE, SECRET, Decision, Order, Visitor, hostile, orders
 
@@ -68,7 +69,7 @@ def test_the_inbox_has_a_form_made_from_the_signals_type(client: Visitor) -> Non
 def test_a_form_is_that_of_the_version_which_the_run_began_with(client: Visitor, engine: Engine) -> None:
     old = Workflow("versioned", version="1").wait_for(Signal("decision", Decision))
     new = Workflow("versioned", version="2").wait_for(Signal("decision", Order))
-    engine.register(old, new).start(old, id="v-1").wait(until="waiting", timeout=10)
+    engine.register(old, new).start(old, id="v-1").wait(until="waiting", timeout=PATIENCE)
 
     gates = {gate["id"]: gate for gate in client.get("/api/inbox").json()["gates"]}
 
@@ -79,7 +80,7 @@ def test_a_signal_sent_from_the_page_lets_the_run_go_on(client: Visitor, engine:
     answer = client.act(verb="signal", id="o-1", event="approval", payload={"approved": True, "note": "fine"})
 
     assert answer.status_code == 200
-    assert engine.run("o-1").result(timeout=10) == "shipped, fine"
+    assert engine.run("o-1").result(timeout=PATIENCE) == "shipped, fine"
     assert isinstance(engine.get_execution("o-1").signals["approval"], Decision)  # type: ignore[union-attr]
 
 
@@ -119,7 +120,7 @@ def test_what_is_no_object_is_refused(client: Visitor, sent: str) -> None:
 def test_a_run_is_cancelled_and_undone_from_the_page(client: Visitor, engine: Engine) -> None:
     assert client.act(verb="cancel", id="o-1", reason="a mistake").status_code == 200
 
-    execution = engine.run("o-1").wait(timeout=10)
+    execution = engine.run("o-1").wait(timeout=PATIENCE)
     assert (execution.state, execution.steps["reserve"].compensation) == ("cancelled", "completed")
 
 
@@ -145,7 +146,7 @@ def test_what_must_not_be_seen_is_not_sent_to_the_browser(engine: Engine) -> Non
 
 
 def test_a_value_that_is_too_long_is_cut_and_says_so(client: Visitor, engine: Engine) -> None:
-    engine.start(hostile, "x" * 100_000, id="long").wait(until="waiting", timeout=10)
+    engine.start(hostile, "x" * 100_000, id="long").wait(until="waiting", timeout=PATIENCE)
 
     shown = client.get("/api/run?id=long").json()["input"]
 
@@ -169,7 +170,7 @@ def test_figures_are_there_for_prometheus(client: Visitor) -> None:
 
 def test_a_label_cannot_break_out_of_its_quotes(client: Visitor, engine: Engine) -> None:
     odd = Workflow('a"b\\c').step("step", lambda: 1)
-    engine.register(odd).start(odd).result(timeout=10)
+    engine.register(odd).start(odd).result(timeout=PATIENCE)
 
     assert r'workflow="a\"b\\c"' in client.get("/metrics").text
 

@@ -17,6 +17,7 @@ from playwright.sync_api import expect
 
 from perdure import Engine, Workflow
 from perdure.dashboard import create_app
+from tests.patience import PATIENCE
 
 RUNS = 10_000
 STEPS = 1_000
@@ -58,10 +59,10 @@ def multiply(path: Path, ids: list[str], copies: int) -> None:
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     path = tmp_path_factory.mktemp("large") / "runs.db"
     with Engine(path, waits, works, fails, long, durability="normal") as engine:
-        engine.start(waits, id="w").wait(until="waiting", timeout=10)
-        engine.start(works, id="d").wait(timeout=10)
-        engine.start(fails, id="f").wait(timeout=10)
-        engine.start(long, id="long").result(timeout=30)
+        engine.start(waits, id="w").wait(until="waiting", timeout=PATIENCE)
+        engine.start(works, id="d").wait(timeout=PATIENCE)
+        engine.start(fails, id="f").wait(timeout=PATIENCE)
+        engine.start(long, id="long").result(timeout=PATIENCE)
     multiply(path, ["w", "d", "f"], RUNS // 3)
     with Engine(path, waits, works, fails, long, durability="normal") as engine:
         assert sum(engine.count_executions(by="state").values()) >= RUNS

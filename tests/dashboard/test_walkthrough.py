@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 from perdure import Engine
 from perdure.dashboard import create_app
+from tests.patience import PATIENCE
 
 from .shop import bank, shaky
 
@@ -72,7 +73,7 @@ def test_the_walk_through_goes_as_it_says(
 ) -> None:
     bank.broken = True
     for run in ("s-1", "s-2"):
-        engine.start(shaky, id=run).wait(timeout=10)
+        engine.start(shaky, id=run).wait(timeout=PATIENCE)
     page.goto(serving(create_app(engine)))
     walk = Walk(page)
 

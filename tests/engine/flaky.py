@@ -9,6 +9,7 @@ import pytest
 
 from perdure import Context, Engine, Retry, Workflow, WorkflowFailed
 from perdure.testing.freezing import START
+from tests.patience import PATIENCE
 
 __all__ = ["NO_JITTER", "Flaky", "after", "failed"]
 
@@ -19,7 +20,7 @@ def failed(engine: Engine, workflow: Workflow[Any, Any], input: Any = None) -> W
     """Run a workflow that must fail."""
     run = engine.register(workflow).start(workflow.name, input)
     with pytest.raises(WorkflowFailed) as failure:
-        run.result(timeout=10)
+        run.result(timeout=PATIENCE)
     return failure.value
 
 

@@ -10,12 +10,12 @@ from perdure import (
     Engine,
     Workflow,
 )
+from tests.patience import PATIENCE
 
 __all__ = ["PATIENCE", "Flow", "Plant", "run", "state"]
 
 
 Flow = Workflow[Any, Any]
-PATIENCE = 10
 
 
 class Plant:

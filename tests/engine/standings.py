@@ -8,10 +8,10 @@ from typing import Any
 
 from perdure import Compensation, Concurrency, Context, Engine, Rate, Retry, Workflow
 from perdure.dsl.legality import Standing
+from tests.patience import PATIENCE
 
 __all__ = ["PATIENCE", "Outside", "Scene", "see_off"]
 
-PATIENCE = 10
 SLOW = Retry(attempts=2, initial=60, jitter=0)
 _TEN_MINUTES = Rate(1, per=600, name="service")
 

@@ -10,6 +10,7 @@ import pytest
 
 from perdure import Context, Engine, NonRetryable, Retry, RetryAfter, State, Workflow, WorkflowFailed
 from perdure.testing import restart
+from tests.patience import PATIENCE
 
 from .flaky import NO_JITTER, Flaky, after, failed
 
@@ -20,7 +21,7 @@ def test_a_failed_attempt_is_repeated_after_a_delay_that_doubles(lab: Engine) ->
 
     lab.advance(minutes=1)
 
-    assert run.result(1) == "done"
+    assert run.result(PATIENCE) == "done"
     assert flaky.calls == after(1, 2, 4)
     assert flaky.attempts == [1, 2, 3, 4]
     assert len(flaky.keys) == 1, "the idempotency key is the same for every attempt"
@@ -33,7 +34,7 @@ def test_left_out_retry_means_three_attempts_half_a_second_apart_and_more(lab: E
     lab.advance(minutes=1)
 
     with pytest.raises(WorkflowFailed, match="in step 'flaky': OSError: down"):
-        run.result(1)
+        run.result(PATIENCE)
     first, second = (later - earlier for earlier, later in zip(flaky.calls, flaky.calls[1:], strict=False))
     assert timedelta(seconds=0.5) <= first <= timedelta(seconds=0.75)
     assert timedelta(seconds=1) <= second <= timedelta(seconds=1.5)
@@ -56,7 +57,7 @@ def test_a_delay_never_grows_beyond_its_maximum(lab: Engine) -> None:
 
     lab.advance(minutes=1)
 
-    assert run.result(1) == "done"
+    assert run.result(PATIENCE) == "done"
     assert flaky.calls == after(1, 5, 5, 5)
 
 
@@ -72,7 +73,7 @@ def test_retry_after_chooses_the_next_delay(lab: Engine) -> None:
 
     lab.advance(hours=1)
 
-    assert run.result(1) == "done"
+    assert run.result(PATIENCE) == "done"
     assert flaky.calls == after(100, 300, 0)
 
 
@@ -83,7 +84,7 @@ def test_retry_after_uses_up_attempts_like_any_failure(lab: Engine) -> None:
     lab.advance(minutes=1)
 
     with pytest.raises(WorkflowFailed, match="RetryAfter: too many requests"):
-        run.result(1)
+        run.result(PATIENCE)
     assert flaky.attempts == [1, 2]
 
 
@@ -95,7 +96,7 @@ def test_a_retry_after_that_makes_no_sense_is_a_failed_attempt_like_any_other(la
     lab.advance(minutes=1)
 
     with pytest.raises(WorkflowFailed, match="UsageError: retry after nan"):
-        run.result(1)
+        run.result(PATIENCE)
 
 
 def test_non_retryable_fails_at_once(lab: Engine) -> None:
@@ -155,18 +156,18 @@ def test_an_attempt_that_a_restart_cut_short_is_repeated_at_once_and_is_no_failu
     def slow(ctx: Context[Any]) -> str:
         attempts.append(ctx.attempt)
         begun.release()
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
         return "done"
 
     lab.register(Workflow("w").step("slow", slow, retry=1)).start("w", id="run")
-    assert begun.acquire(timeout=10)
+    assert begun.acquire(timeout=PATIENCE)
 
     fresh = restart(lab)
-    assert begun.acquire(timeout=10)
+    assert begun.acquire(timeout=PATIENCE)
     go_on.set()
 
-    assert fresh.run("run").result(10) == "done"
-    step = fresh.run("run").wait(1).steps["slow"]
+    assert fresh.run("run").result(PATIENCE) == "done"
+    step = fresh.run("run").wait(PATIENCE).steps["slow"]
     assert (step.attempts, step.interruptions) == (2, 1)
     assert attempts == [1, 2]
 
@@ -178,16 +179,16 @@ def test_an_attempt_that_was_cut_short_fails_the_step_if_it_must_not_be_repeated
     def charge(ctx: Context[Any]) -> None:
         calls.append(ctx.attempt)
         begun.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
 
     lab.register(Workflow("w").step("charge", charge, on_interrupted="fail")).start("w", id="run")
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
 
     fresh = restart(lab)
     go_on.set()
 
     with pytest.raises(WorkflowFailed, match=r"'charge' was interrupted in attempt 1 and must not be repeated"):
-        fresh.run("run").result(10)
+        fresh.run("run").result(PATIENCE)
     assert calls == [1]
 
 
@@ -207,7 +208,7 @@ def test_a_wish_to_end_the_process_is_no_failure_and_the_step_is_repeated_after_
     assert lab.run("run").state is State.RUNNING
     assert "left as interrupted" in caplog.text
 
-    assert restart(lab).run("run").result(10) == "done"
+    assert restart(lab).run("run").result(PATIENCE) == "done"
 
 
 def test_the_idempotency_key_is_one_for_all_attempts_of_an_item_in_a_turn_and_another_for_every_other(

@@ -9,6 +9,7 @@ import pytest
 
 from perdure import Context, Engine, State, UnknownWorkflow, Workflow, WorkflowFailed
 from perdure.testing import assert_events, record, restart
+from tests.patience import PATIENCE
 
 Flow = Workflow[Any, Any]
 
@@ -35,13 +36,13 @@ def test_a_childs_results_are_the_parents_to_see(lab: Engine) -> None:
         .step("look", lambda ctx: ctx.steps["sub:child"])
     )
 
-    assert lab.register(parent, child).start("w").result(10) == {"one": 6, "two": 12}
+    assert lab.register(parent, child).start("w").result(PATIENCE) == {"one": 6, "two": 12}
 
 
 def test_a_child_without_a_mapper_has_no_input(lab: Engine) -> None:
     child = Workflow("child").step("look", lambda ctx: ctx.input)
 
-    assert lab.register(Workflow("w").sub_workflow("child"), child).start("w", 7).result(10) == {"look": None}
+    assert lab.register(Workflow("w").sub_workflow("child"), child).start("w", 7).result(PATIENCE) == {"look": None}
 
 
 def test_a_mapper_may_be_asynchronous(lab: Engine) -> None:
@@ -50,7 +51,7 @@ def test_a_mapper_may_be_asynchronous(lab: Engine) -> None:
 
     child = Workflow("child").step("look", lambda ctx: ctx.input)
 
-    assert lab.register(Workflow("w").sub_workflow(child, mapper), child).start("w", 7).result(10) == {"look": 14}
+    assert lab.register(Workflow("w").sub_workflow(child, mapper), child).start("w", 7).result(PATIENCE) == {"look": 14}
 
 
 def test_a_child_that_is_used_twice_has_a_name_for_each(lab: Engine) -> None:
@@ -62,7 +63,7 @@ def test_a_child_that_is_used_twice_has_a_name_for_each(lab: Engine) -> None:
         .step("look", lambda ctx: [ctx.steps["sub:one"], ctx.steps["sub:two"]])
     )
 
-    assert lab.register(parent, child).start("w").result(10) == [{"look": 1}, {"look": 2}]
+    assert lab.register(parent, child).start("w").result(PATIENCE) == [{"look": 1}, {"look": 2}]
 
 
 def test_a_child_knows_its_parent(lab: Engine) -> None:
@@ -88,7 +89,7 @@ def test_a_parent_waits_while_its_child_waits_and_goes_on_with_it(lab: Engine) -
 
     lab.signal(child_of(lab), "go")
 
-    assert run.result(10) == 1
+    assert run.result(PATIENCE) == 1
     assert_events(
         run,
         *("workflow:started", "step:started sub:child", "step:completed sub:child"),
@@ -109,7 +110,7 @@ def test_parents_that_wait_hold_no_slot(tmp_path: Any) -> None:
         runs = [engine.start("w") for _ in range(3)]
 
         for run in runs:
-            assert len(run.result(20)) == 5
+            assert len(run.result(PATIENCE)) == 5
 
 
 def test_a_child_that_fails_fails_its_parent_which_is_undone(lab: Engine) -> None:
@@ -119,7 +120,7 @@ def test_a_child_that_fails_fails_its_parent_which_is_undone(lab: Engine) -> Non
     run = lab.register(parent, child).start("w")
 
     with pytest.raises(WorkflowFailed) as failure:
-        run.result(10)
+        run.result(PATIENCE)
 
     error = failure.value.error
     assert error is not None
@@ -137,7 +138,7 @@ def test_a_child_that_is_cancelled_by_itself_fails_its_parent(lab: Engine) -> No
     lab.cancel(child_of(lab))
 
     with pytest.raises(WorkflowFailed, match="sub-workflow 'child' cancelled"):
-        run.result(10)
+        run.result(PATIENCE)
 
 
 def test_cancelling_a_parent_cancels_its_children_to_any_depth_and_undoes_them_first(lab: Engine) -> None:
@@ -156,7 +157,7 @@ def test_cancelling_a_parent_cancels_its_children_to_any_depth_and_undoes_them_f
 
     run.cancel()
 
-    assert run.wait(10).rollback == "complete"
+    assert run.wait(PATIENCE).rollback == "complete"
     assert undone == ["grandchild", "child", "w"]
     assert set(states(lab).values()) == {State.CANCELLED}
 
@@ -172,7 +173,7 @@ def test_a_parent_may_be_cancelled_without_undoing_anything(lab: Engine) -> None
 
     run.cancel(compensate=False)
 
-    assert run.wait(10).rollback == "none"
+    assert run.wait(PATIENCE).rollback == "none"
     assert undone == []
     assert set(states(lab).values()) == {State.CANCELLED}
 
@@ -185,7 +186,7 @@ def test_a_wish_to_cancel_reaches_the_children_though_the_engine_died_at_once(la
 
     fresh = restart(lab)
 
-    assert fresh.run("run").wait(10).state is State.CANCELLED
+    assert fresh.run("run").wait(PATIENCE).state is State.CANCELLED
     fresh.settle()
     assert set(states(fresh).values()) == {State.CANCELLED}
 
@@ -204,12 +205,12 @@ def test_a_parent_is_left_alone_until_its_children_are_registered_again(lab: Eng
 
     def slow() -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
 
     parent = Workflow("w").step("slow", slow).sub_workflow("child")
     child = Workflow("child").step("c", lambda: 7)
     lab.register(parent, child).start("w", id="run")
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     lab.abandon()
     go_on.set()
 
@@ -217,7 +218,7 @@ def test_a_parent_is_left_alone_until_its_children_are_registered_again(lab: Eng
         engine.settle()
         assert engine.run("run").state is State.RUNNING
         engine.register(child)
-        assert engine.run("run").result(10) == {"c": 7}
+        assert engine.run("run").result(PATIENCE) == {"c": 7}
 
 
 def test_a_child_that_ended_while_nobody_drove_its_parent_is_not_lost(lab: Engine, tmp_path: Any) -> None:
@@ -230,10 +231,10 @@ def test_a_child_that_ended_while_nobody_drove_its_parent_is_not_lost(lab: Engin
 
     with Engine(lab.path, child, durability="normal") as engine:
         engine.signal(child_id, "go")
-        assert engine.run(child_id).result(10) == 7
+        assert engine.run(child_id).result(PATIENCE) == 7
         assert engine.run("run").state is State.RUNNING
         engine.register(parent)
-        assert engine.run("run").result(10) == {"c": 7}
+        assert engine.run("run").result(PATIENCE) == {"c": 7}
 
 
 def test_a_child_is_begun_once_though_the_parent_dies_right_after_asking_for_it(lab: Engine) -> None:
@@ -243,17 +244,17 @@ def test_a_child_is_begun_once_though_the_parent_dies_right_after_asking_for_it(
     def count() -> int:
         calls.append(1)
         begun.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
         return len(calls)
 
     lab.register(Workflow("w").sub_workflow("child"), Workflow("child").step("c", count))
     lab.start("w", id="run")
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
 
     fresh = restart(lab)
     go_on.set()
 
-    assert fresh.run("run").result(10) == {"c": 2}
+    assert fresh.run("run").result(PATIENCE) == {"c": 2}
     assert len(fresh.list_executions("child")) == 1
 
 
@@ -262,9 +263,9 @@ def test_a_mapper_that_raises_fails_the_sub_workflow(lab: Engine) -> None:
     run = lab.start("w")
 
     with pytest.raises(WorkflowFailed, match="in step 'sub:child': ValueError: no stock"):
-        run.result(10)
+        run.result(PATIENCE)
 
-    assert run.wait(1).steps["sub:child"].status == "failed"
+    assert run.wait(PATIENCE).steps["sub:child"].status == "failed"
     assert lab.list_executions("child") == []
 
 
@@ -279,7 +280,7 @@ def test_a_workflow_may_be_its_own_child(lab: Engine) -> None:
         .path("done", lambda path: path.step("bottom", lambda: "bottom"))
     )
 
-    result = lab.register(workflow).start("down", 3).result(10)
+    result = lab.register(workflow).start("down", 3).result(PATIENCE)
 
     assert result == {"sub:down": {"sub:down": {"bottom": "bottom"}}}
 
@@ -296,4 +297,4 @@ def test_the_value_of_a_child_holds_the_results_of_its_steps_and_nothing_of_its_
     run = lab.register(Workflow("w").sub_workflow(child), child).start("w")
     lab.advance(minutes=1)
 
-    assert run.result(10) == {"one": 1, "it:0": "a"}
+    assert run.result(PATIENCE) == {"one": 1, "it:0": "a"}

@@ -25,6 +25,7 @@ from perdure import (
 from perdure.events import CompensationFailed
 from perdure.testing import assert_events, record, restart
 from perdure.testing.freezing import START
+from tests.patience import PATIENCE
 
 Flow = Workflow[Any, Any]
 
@@ -65,12 +66,12 @@ def failing(undo: Any, *names: str, **options: Any) -> Flow:
 def failed(engine: Engine, workflow: Flow) -> WorkflowFailed:
     run = engine.register(workflow).start("w", id="run")
     with pytest.raises(WorkflowFailed) as failure:
-        run.result(10)
+        run.result(PATIENCE)
     return failure.value
 
 
 def compensations(run: Run[Any]) -> dict[str, str | None]:
-    return {name: step.compensation for name, step in run.wait(10).steps.items()}
+    return {name: step.compensation for name, step in run.wait(PATIENCE).steps.items()}
 
 
 def test_completed_steps_are_undone_in_reverse_order_and_told_why(lab: Engine) -> None:
@@ -166,7 +167,7 @@ def test_an_undo_is_retried_by_its_steps_policy(lab: Engine) -> None:
 
     lab.advance(minutes=5)
 
-    assert run.wait(10).rollback == "complete"
+    assert run.wait(PATIENCE).rollback == "complete"
     assert [(attempt, moment - START) for _, attempt, moment in undo.calls] == [
         (1, timedelta(0)),
         (2, timedelta(seconds=10)),
@@ -181,7 +182,7 @@ def test_an_undo_may_have_a_policy_of_its_own(lab: Engine) -> None:
 
     lab.advance(minutes=5)
 
-    assert run.wait(10).rollback == "partial"
+    assert run.wait(PATIENCE).rollback == "partial"
     assert len(undo.calls) == 5
 
 
@@ -192,7 +193,7 @@ def test_an_undo_has_a_time_limit(colour: str, lab: Engine, frozen: Any) -> None
 
     def slow() -> None:
         begun.set()
-        release.wait(10)
+        release.wait(PATIENCE)
 
     async def slow_too() -> None:
         begun.set()
@@ -202,11 +203,11 @@ def test_an_undo_has_a_time_limit(colour: str, lab: Engine, frozen: Any) -> None
     workflow = steps(Workflow("w"), lambda: undone.append("a"), "a")
     workflow.step("slow", lambda: 1, compensate=Compensation(slow_undo, retry=1, timeout=5)).step("fail", fail, retry=1)
     run = lab.register(workflow).start("w")
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
 
     frozen.tick(5)
 
-    assert run.wait(10).rollback == "partial"
+    assert run.wait(PATIENCE).rollback == "partial"
     assert undone == ["a"]
     release.set()
 
@@ -218,7 +219,7 @@ def test_an_undo_sees_what_its_step_returned_and_saw(lab: Engine) -> None:
         seen.append((ctx.result, ctx.input, ctx.steps["a"], ctx.idempotency_key, ctx.attempt))
 
     run = lab.register(failing(undo, "a", "b")).start("w", {"order": 7}, id="run")
-    run.wait(10)
+    run.wait(PATIENCE)
 
     assert seen == [("b", {"order": 7}, "a", "run:undo:b", 1), ("a", {"order": 7}, "a", "run:undo:a", 1)]
 
@@ -228,10 +229,10 @@ def test_a_parallel_group_is_undone_in_the_order_of_its_declaration_whichever_st
     third, second = threading.Event(), threading.Event()
 
     def first_strand() -> None:
-        second.wait(10)
+        second.wait(PATIENCE)
 
     def second_strand() -> None:
-        third.wait(10)
+        third.wait(PATIENCE)
         second.set()
 
     workflow = (
@@ -257,19 +258,19 @@ def test_when_a_strand_fails_those_that_completed_are_undone_after_all_have_ende
         raise OSError
 
     def slow() -> None:
-        failing_began.wait(10)
-        go_on.wait(10)
+        failing_began.wait(PATIENCE)
+        go_on.wait(PATIENCE)
 
     workflow = Workflow("w").parallel(
         lambda strand: strand.step("fails", fails, retry=1, compensate=undo),
         lambda strand: strand.step("slow", slow, compensate=undo),
     )
     run = lab.register(workflow).start("w")
-    assert failing_began.wait(10)
+    assert failing_began.wait(PATIENCE)
     assert undo.done == []
     go_on.set()
 
-    assert run.wait(10).rollback == "complete"
+    assert run.wait(PATIENCE).rollback == "complete"
     assert undo.done == ["slow"]
 
 
@@ -348,7 +349,7 @@ def test_a_rollback_goes_on_where_it_stood_after_a_restart(lab: Engine) -> None:
 
     fresh = restart(lab)
 
-    assert fresh.run("run").wait(10).rollback == "complete"
+    assert fresh.run("run").wait(PATIENCE).rollback == "complete"
     assert undo.done == ["c", "b", "a"]
     assert undo.failures == {"ValueError: no stock"}
 
@@ -364,7 +365,7 @@ def test_the_delay_before_an_undos_next_attempt_survives_a_restart(lab: Engine, 
     assert (fresh.run("run").state, len(undo.calls)) == (State.COMPENSATING, 1)
     fresh.advance(minutes=5)
 
-    assert fresh.run("run").wait(10).rollback == "complete"
+    assert fresh.run("run").wait(PATIENCE).rollback == "complete"
     assert [moment - START for _, _, moment in undo.calls] == [timedelta(0), timedelta(seconds=100)]
 
 
@@ -375,7 +376,7 @@ def test_the_outcome_of_an_undo_that_failed_is_known_after_a_restart(lab: Engine
 
     fresh = restart(lab)
 
-    assert fresh.run("run").wait(10).rollback == "partial"
+    assert fresh.run("run").wait(PATIENCE).rollback == "partial"
     assert compensations(fresh.run("run")) == {"a": "completed", "b": "completed", "c": "failed", "fail": None}
     assert [name for name, _, _ in undo.calls] == ["c", "b", "a", "a"]
 
@@ -390,7 +391,7 @@ def test_a_cancelled_run_is_undone_on_after_a_restart_and_ends_as_cancelled(lab:
     fresh = restart(lab)
 
     with pytest.raises(WorkflowCancelled):
-        fresh.run("run").result(10)
+        fresh.run("run").result(PATIENCE)
     assert undo.done == ["b", "a"]
 
 
@@ -404,7 +405,7 @@ def test_no_item_runs_forward_again_in_a_rollback_that_was_cut_short(lab: Engine
         if ctx.index == 1:
             raise OSError
         if ctx.index == 2:
-            second_failed.wait(10)
+            second_failed.wait(PATIENCE)
 
     lab.on("step:failed", lambda event: second_failed.set())
     workflow = steps(Workflow("w"), undo, "first")
@@ -415,7 +416,7 @@ def test_no_item_runs_forward_again_in_a_rollback_that_was_cut_short(lab: Engine
 
     fresh = restart(lab)
 
-    assert fresh.run("run").wait(10).rollback == "complete"
+    assert fresh.run("run").wait(PATIENCE).rollback == "complete"
     assert sorted(index for index in forward if index is not None) == began
 
 
@@ -447,7 +448,7 @@ def test_a_child_that_can_only_be_undone_in_part_makes_the_parents_rollback_part
     lab.register(*family(undo))
     run = lab.start("w", id="run")
 
-    assert run.wait(10).rollback == "partial"
+    assert run.wait(PATIENCE).rollback == "partial"
     assert undo.done == ["b", "a"]
     assert compensations(run)["sub:child"] == "failed"
 
@@ -461,7 +462,7 @@ def test_who_undoes_a_child_is_told_what_could_not_be_undone_and_why(lab: Engine
     lab.settle()
     [middle] = lab.list_executions("middle")
     lab.signal(middle.id, "go")
-    run.wait(10)
+    run.wait(PATIENCE)
 
     told = [event for event in recorder if isinstance(event, CompensationFailed) and event.execution_id == run.id]
     [error] = [event.error for event in told if event.error is not None]
@@ -481,7 +482,7 @@ def test_who_undoes_a_child_is_told_that_it_was_terminated_meanwhile(lab: Engine
     [undoing] = lab.list_executions("child")
     lab.terminate(undoing.id, reason="hopeless")
 
-    assert run.wait(10).rollback == "partial"
+    assert run.wait(PATIENCE).rollback == "partial"
     [undo] = [attempt for attempt in lab.history(run.id) if attempt.kind == "compensation"]
     assert undo.error is not None
     assert undo.error.message == "sub-workflow 'child' was undone only in part: hopeless"
@@ -497,7 +498,7 @@ def test_a_childs_undo_that_waits_for_its_next_attempt_is_not_forgotten_by_a_res
     fresh.settle()
     fresh.advance(minutes=5)
 
-    assert fresh.run("run").wait(10).rollback == "complete"
+    assert fresh.run("run").wait(PATIENCE).rollback == "complete"
     assert undo.done == ["b", "c", "a"]
 
 
@@ -514,7 +515,7 @@ def test_a_grandchild_is_kept_as_long_as_it_may_have_to_be_undone(retire: str, l
     assert getattr(lab, retire)(0) == 0
     run.signal("go")
 
-    assert run.wait(10).rollback == "complete"
+    assert run.wait(PATIENCE).rollback == "complete"
     assert undo.done == ["g", "c"]
 
 
@@ -523,4 +524,4 @@ def test_a_child_whose_workflow_has_nothing_to_undo_is_simply_undone(lab: Engine
     parent = Workflow("w").sub_workflow(child).step("fail", fail, retry=1)
     run = lab.register(parent, child).start("w")
 
-    assert run.wait(10).rollback == "complete"
+    assert run.wait(PATIENCE).rollback == "complete"

@@ -19,6 +19,7 @@ from perdure import (
     WorkflowFailed,
 )
 from perdure.events import Event
+from tests.patience import PATIENCE
 
 from .drive import Clock, files_of, photographs_of
 
@@ -133,7 +134,7 @@ def test_a_signal_at_the_deadline_wins_and_one_after_it_is_refused() -> None:
                         run.signal("paid")
                 else:
                     run.signal("paid")
-                assert run.wait(timeout=10).state is fate
+                assert run.wait(timeout=PATIENCE).state is fate
 
 
 def test_a_handler_in_flight_at_the_deadline_ends_before_the_run_is_undone() -> None:
@@ -213,7 +214,7 @@ def live(shop: Shop, clock: Clock, path: Path, moment: datetime) -> Any:
         engine.settle()
         clock.move_to(NOON + HOUR)
         engine.settle()
-        execution = engine.run("s").wait(timeout=10)
+        execution = engine.run("s").wait(timeout=PATIENCE)
         return execution.state, execution.error, execution.rollback, execution.finished_at
 
 

@@ -13,6 +13,7 @@ from perdure import Engine, State, Workflow
 from perdure.errors import StoreUnavailable
 from perdure.testing import Moment, close_cleanly, watch_points
 from perdure.testing.leaks import unique_name
+from tests.patience import PATIENCE
 
 
 class Trouble:
@@ -77,7 +78,7 @@ def test_a_timer_whose_turn_could_not_be_written_fires_again(lab: Engine, troubl
     advance_in_spite_of_it(lab, trouble)
 
     assert trouble.times == 0
-    assert run.result(timeout=10) == "late"
+    assert run.result(timeout=PATIENCE) == "late"
 
 
 def test_a_timer_whose_run_could_not_be_read_fires_again(lab: Engine, trouble: Trouble) -> None:

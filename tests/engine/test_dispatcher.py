@@ -8,6 +8,7 @@ import pytest
 
 from perdure.actors import clock
 from perdure.actors.lanes import ThreadLanes
+from tests.patience import PATIENCE
 
 
 def test_those_who_bring_mail_have_their_turn_between_two_commits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,7 +27,7 @@ def test_those_who_bring_mail_have_their_turn_between_two_commits(monkeypatch: p
 
     lanes.wake()
 
-    assert over.wait(timeout=10)
+    assert over.wait(timeout=PATIENCE)
     lanes.close()
     assert story == ["commit", "give way", "commit", "give way", "commit"]
 
@@ -48,5 +49,5 @@ def test_mail_that_came_while_whoever_had_the_core_was_interrupted_is_handled_al
     with pytest.raises(KeyboardInterrupt):
         lanes.core()
 
-    assert over.wait(timeout=10)
+    assert over.wait(timeout=PATIENCE)
     lanes.close()

@@ -18,6 +18,7 @@ from perdure.dsl.errors import OwnershipLost, StoreUnavailable
 from perdure.dsl.facts import FactStatus
 from perdure.persistence.records import Batch
 from perdure.persistence.store import Store
+from tests.patience import PATIENCE
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def test_a_retry_comes_though_the_commit_that_was_to_begin_it_failed(lab: Engine
     with one_commit_fails(has_fact("try", FactStatus.RUNNING, attempts=2), written=written) as failed:
         begin(lab, "w")
     assert failed
-    assert lab.run("it").result(timeout=10) == "done"
+    assert lab.run("it").result(timeout=PATIENCE) == "done"
 
 
 @pytest.mark.parametrize("kind", ["gate", "sleep", "deadline"])
@@ -165,19 +166,19 @@ def test_a_question_asked_anew_is_not_answered_by_what_was_asked_before(lab: Eng
         label = next(answers)
         if label == "first":
             asked.set()
-            answer.wait(10)
+            answer.wait(PATIENCE)
         return label
 
     flow = Workflow("w").branch(choose).path("first", lambda w: w.step("a", lambda: 1))
     lab.on_any(lambda event: None)  # without a listener nobody would hear of late answers
     lab.register(flow.path("second", lambda w: w.step("b", lambda: 2)))
     run = lab.start("w")
-    assert asked.wait(10)
+    assert asked.wait(PATIENCE)
     with one_commit_fails(lambda batch: bool(batch.signals), written=False), pytest.raises(StoreUnavailable):
         run.signal("any", strict=False)
     answer.set()
     go_on(lab)
-    assert run.result(timeout=10) == 2
+    assert run.result(timeout=PATIENCE) == 2
 
 
 def test_a_second_start_of_a_run_is_not_acknowledged_before_the_run_is_on_disk(lab: Engine) -> None:
@@ -197,4 +198,4 @@ def test_a_second_start_of_a_run_is_not_acknowledged_before_the_run_is_on_disk(l
         machine.exclusively(start_twice)
         for reply in replies:
             with pytest.raises(OwnershipLost):
-                reply.get(timeout=10)
+                reply.get(timeout=PATIENCE)

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from perdure import Context, Engine, EngineClosed, Event, Run, UnknownWorkflow, Workflow, WorkflowFailed, WouldDeadlock
+from tests.patience import PATIENCE
 
-PATIENCE = 10
 """Real seconds after which a test that would hang is given up."""
 
 
@@ -218,13 +218,13 @@ def test_a_parent_is_cancelled_though_its_child_is_quarantined(tmp_path: Path) -
 
 def test_whoever_waits_for_a_run_that_has_ended_and_is_looked_up_just_now_has_its_end(lab: Engine) -> None:
     once = Workflow("once").step("one", lambda: 1)
-    lab.register(once).start(once, id="r").result(timeout=10)
+    lab.register(once).start(once, id="r").result(timeout=PATIENCE)
     supervisor = lab._machine.supervisor
 
     row = lab._machine.exclusively(lambda: supervisor.core.store.find("r"))
     lab._machine.exclusively(lambda: supervisor._wake(row.id))
 
-    assert lab.run("r").wait(timeout=10).state == "completed"
+    assert lab.run("r").wait(timeout=PATIENCE).state == "completed"
 
 
 def test_what_is_read_while_the_engine_is_being_closed_is_not_taken_for_the_truth() -> None:

@@ -25,6 +25,7 @@ from perdure.extension import Extension, HandlerCall
 from perdure.testing import close_cleanly, freeze, stub, with_stubs
 from perdure.testing.leaks import unique_name
 from tests.engine import heavy
+from tests.patience import PATIENCE
 
 AT_ONCE = Retry(attempts=3, initial=0, jitter=0)
 
@@ -102,7 +103,7 @@ def test_a_step_runs_in_a_process_of_the_engines_own_by_one_word(engine: MakeEng
     there = Workflow("there").step("where", heavy.where, executor="process").step("later", heavy.later)
     lab = engine(here, there)
 
-    pids = {lab.start(each).wait(10).steps["where"].result for each in (here, there, there)}
+    pids = {lab.start(each).wait(PATIENCE).steps["where"].result for each in (here, there, there)}
 
     assert len(pids) == 2, "one process here, and one worker that both used"
     assert os.getpid() in pids
@@ -115,7 +116,7 @@ def test_a_step_that_was_decorated_is_found_under_its_name_and_its_values_keep_t
     work = Workflow("work", input=int).map("ledger", lambda ctx: str(ledger)).step(heavy.saw)
     lab = engine(work.step("fail", heavy.raise_for_good))
 
-    run = lab.start(work, 8).wait(10)
+    run = lab.start(work, 8).wait(PATIENCE)
 
     assert run.steps["saw"].result == heavy.Plank(4)
     assert ledger.read_text() == "4 perdure.NonRetryable: never"
@@ -127,7 +128,7 @@ def test_any_executor_of_concurrent_futures_will_do(engine: MakeEngine, make: Ca
 
     with make() as executor:
         lab = engine(work, executors={"gpu": executor})
-        run = lab.start(work).wait(10)
+        run = lab.start(work).wait(PATIENCE)
 
     assert run.steps["saw"].result == 10
     assert (run.result == f"later {os.getpid()}") is isinstance(executor, ThreadPoolExecutor)
@@ -156,7 +157,7 @@ def test_a_handler_sees_there_what_it_would_see_here(engine: MakeEngine, pool: E
         lab = engine(seen(executor), executors={"gpu": pool}, database=f"{executor}.db")
         run = lab.start("see", {"order": 7}, id="see")
         run.signal("go", heavy.Plank(9))
-        found.append({name: step.result for name, step in run.wait(10).steps.items() if name.startswith("see:")})
+        found.append({name: step.result for name, step in run.wait(PATIENCE).steps.items() if name.startswith("see:")})
 
     here, there = found
     assert there == here
@@ -172,7 +173,7 @@ def test_what_does_not_reach_another_process_says_so(engine: MakeEngine, pool: E
     work = Workflow("work", input=str).step("reach", heavy.reach_for, executor="gpu", retry=1)
     lab = engine(work, executors={"gpu": pool})
 
-    run = lab.start(work, what).wait(10)
+    run = lab.start(work, what).wait(PATIENCE)
 
     assert run.error is not None
     assert run.error.type == "perdure.OutOfReach"
@@ -187,11 +188,11 @@ def test_schemas_are_applied_where_the_handler_runs(engine: MakeEngine, pool: Ex
     worse = Workflow("worse").step("ten", heavy.ten, executor="gpu", output_schema=heavy.refuse, retry=AT_ONCE)
     lab = engine(good, bad, worse, executors={"gpu": pool})
 
-    assert lab.start(good, 4).wait(10).steps["see"].result["input"] == 8
+    assert lab.start(good, 4).wait(PATIENCE).steps["see"].result["input"] == 8
     for name, attempts in (("bad", 1), ("worse", 3)):
         run = lab.start(name, 4)
         lab.settle()
-        [step] = run.wait(10).steps.values()
+        [step] = run.wait(PATIENCE).steps.values()
         assert step.error is not None
         assert (step.error.type, step.attempts) == ("perdure.SchemaError", attempts)
 
@@ -201,7 +202,7 @@ def test_a_compensation_runs_where_it_is_told_to(engine: MakeEngine, pool: Execu
     work = Workflow("work").step("ten", heavy.ten, compensate=undo).step("fail", heavy.raise_for_good)
     lab = engine(work, executors={"gpu": pool})
 
-    run = lab.start(work, id="w").wait(10)
+    run = lab.start(work, id="w").wait(PATIENCE)
 
     assert run.rollback == "complete"
     assert run.steps["ten"].compensation == "completed"
@@ -227,7 +228,7 @@ def test_whatever_a_handler_raises_or_returns_there_is_told_here(
     run = lab.start(work)
     lab.settle()
 
-    step = run.wait(10).steps["go"]
+    step = run.wait(PATIENCE).steps["go"]
     assert step.error is not None
     assert (step.error.type, step.attempts) == (kind, attempts)
     assert step.error.step == "go"
@@ -243,7 +244,7 @@ def test_a_handler_chooses_its_next_attempt_from_there(engine: MakeEngine, pool:
     assert lab.next_deadline() is not None
     lab.advance(seconds=60)
 
-    assert run.wait(10).result == 2
+    assert run.wait(PATIENCE).result == 2
 
 
 def test_an_extension_goes_around_the_call_here_and_sees_that_it_failed(engine: MakeEngine, pool: Executor) -> None:
@@ -262,7 +263,7 @@ def test_an_extension_goes_around_the_call_here_and_sees_that_it_failed(engine: 
     work = Workflow("work").step("good", heavy.ten, executor="gpu")
     lab = engine(work.step("bad", heavy.raise_for_good, executor="gpu"), executors={"gpu": pool}, extensions=(Diary(),))
 
-    assert lab.start(work).wait(10).state == "failed"
+    assert lab.start(work).wait(PATIENCE).state == "failed"
     assert told == ["good", "bad perdure.NonRetryable: never"]
 
 
@@ -275,7 +276,7 @@ def test_the_exit_of_a_handler_there_leaves_its_attempt_as_interrupted(engine: M
 
     again = engine(work, executors={"gpu": pool})
 
-    assert again.run(run.id).wait(10).steps["go"].interruptions == 1
+    assert again.run(run.id).wait(PATIENCE).steps["go"].interruptions == 1
 
 
 # ---- workers that die
@@ -290,7 +291,7 @@ def test_the_death_of_a_worker_is_a_failed_attempt_and_the_next_has_a_new_worker
     run = lab.start(work)
     lab.settle()
 
-    assert run.result(10) == 2
+    assert run.result(PATIENCE) == 2
     [failure] = failures
     assert failure.error is not None
     assert failure.error.type == "perdure.WorkerLost"
@@ -301,7 +302,7 @@ def test_a_pool_that_the_engine_was_given_and_that_broke_is_said_to_be_broken(en
     work = Workflow("work").step("go", heavy.die, executor="gpu", retry=1)
     with ProcessPoolExecutor(1, get_context("spawn")) as broken:
         lab = engine(work, executors={"gpu": broken})
-        runs = [lab.start(work).wait(10) for _ in range(2)]
+        runs = [lab.start(work).wait(PATIENCE) for _ in range(2)]
 
     for run in runs:
         assert run.error is not None
@@ -323,7 +324,7 @@ def test_a_function_that_makes_a_pool_is_called_again_when_the_pool_broke(engine
     run = lab.start(work)
     lab.settle()
 
-    assert run.result(10) == 2
+    assert run.result(PATIENCE) == 2
     assert len(made) == 2
     lab.close()
     with pytest.raises(RuntimeError):
@@ -362,10 +363,10 @@ def test_a_handler_there_times_out_and_its_late_result_is_told_of(
     lab.advance(timedelta(seconds=6), patience=0.05)
 
     with pytest.raises(WorkflowFailed, match="step 'wait' timed out after 5 s"):
-        run.result(10)
+        run.result(PATIENCE)
     assert not late.is_set()
     gate.open()
-    assert late.wait(10)
+    assert late.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("executor", ["process", "threads"])
@@ -384,7 +385,7 @@ def test_cancelling_waits_for_the_handler_that_runs_and_drops_the_one_that_has_n
         run.cancel()
         gate.open()
 
-        ended = run.wait(10)
+        ended = run.wait(PATIENCE)
     assert ended.state == "cancelled"
     [begun] = [name for name, step in ended.steps.items() if step.status == "completed"]
     assert [path.name for path in gate.folder.glob("began-*")] == [f"began-{begun}"]
@@ -397,11 +398,11 @@ def test_its_run_holds_a_slot_and_no_thread_that_others_need(engine: MakeEngine,
 
     waiting = lab.start(remote, str(gate.folder))
     gate.wait_for_one()
-    assert lab.start(local).result(10) == os.getpid(), "the one thread is free"
+    assert lab.start(local).result(PATIENCE) == os.getpid(), "the one thread is free"
     assert lab._machine.load().busy == 1
 
     gate.open()
-    assert waiting.result(10) != os.getpid()
+    assert waiting.result(PATIENCE) != os.getpid()
 
 
 def test_a_run_that_waits_for_a_slot_does_not_begin_there(engine: MakeEngine, pool: Executor, gate: Gate) -> None:
@@ -416,7 +417,7 @@ def test_a_run_that_waits_for_a_slot_does_not_begin_there(engine: MakeEngine, po
     gate.open()
     gate.wait_for_one()
     gate.open()
-    assert first.result(10) == second.result(10)
+    assert first.result(PATIENCE) == second.result(PATIENCE)
 
 
 def test_closing_by_force_ends_the_engines_own_workers_whatever_they_do(engine: MakeEngine, gate: Gate) -> None:
@@ -432,7 +433,7 @@ def test_closing_by_force_ends_the_engines_own_workers_whatever_they_do(engine: 
     again = engine(work)
     gate.wait_for_one()
     gate.open()
-    assert again.run("w").wait(10).steps["wait"].interruptions == 1
+    assert again.run("w").wait(PATIENCE).steps["wait"].interruptions == 1
 
 
 PROGRAM = """
@@ -557,5 +558,5 @@ def test_a_stub_of_a_step_runs_here(engine: MakeEngine) -> None:
     told = stub(11)
     lab = engine(with_stubs(work, ten=told))
 
-    assert lab.start("work").result(10) == 11
+    assert lab.start("work").result(PATIENCE) == 11
     assert len(told.calls) == 1

@@ -15,6 +15,7 @@ import pytest
 from perdure import Client, Context, Engine, UsageError, Workflow
 from perdure.events import Event
 from perdure.extension import Extension, HandlerCall
+from tests.patience import PATIENCE
 
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 
@@ -61,7 +62,7 @@ def test_it_goes_around_starts_and_handlers_and_hears_every_event() -> None:
     diary = Diary()
     order = Workflow("order").step("reserve", lambda: diary.lines.append("reserve"), compensate=lambda: None)
     with Engine(None, order.step("fail", lambda: 1 / 0, retry=1), extensions=[diary]) as engine:
-        engine.start(order).wait(timeout=10)
+        engine.start(order).wait(timeout=PATIENCE)
 
     assert {"one before start", "one after start"} < set(diary.lines)  # before and after what the run does meanwhile
     told = [line for line in diary.lines if "start" not in line]
@@ -86,7 +87,7 @@ def test_the_first_is_outermost_and_each_may_add_to_the_tags() -> None:
     flow = Workflow("flow").step("say", tenant.get)
     with Engine(None, flow, extensions=[one, two]) as engine:
         run = engine.start(flow, tags={"mine": 1})
-        assert run.result(timeout=10) == "nobody, one, two"
+        assert run.result(timeout=PATIENCE) == "nobody, one, two"
         assert engine.get_execution(run.id).tags == {"mine": 1, "one": "flow", "two": "flow"}  # type: ignore[union-attr]
 
     handling = [line for line in lines if "say" in line]
@@ -113,7 +114,7 @@ def test_what_it_sets_is_seen_by_whatever_is_awaited_and_by_nothing_else(handler
     flow = Workflow("flow").step("say", handler)
     with Engine(None, flow, extensions=[Diary()]) as engine:
         runs = [engine.start(flow) for _ in range(20)]
-        assert {run.result(timeout=10) for run in runs} == {"nobody, one"}
+        assert {run.result(timeout=PATIENCE) for run in runs} == {"nobody, one"}
 
 
 def test_it_sees_a_coroutine_being_stopped() -> None:
@@ -123,7 +124,7 @@ def test_it_sees_a_coroutine_being_stopped() -> None:
     diary = Diary()
     flow = Workflow("flow").step("hang", hang, timeout=0.01, retry=1)
     with Engine(None, flow, extensions=[diary]) as engine:
-        assert engine.start(flow).wait(timeout=10).state == "failed"
+        assert engine.start(flow).wait(timeout=PATIENCE).state == "failed"
 
     assert "one saw CancelledError" in diary.lines
 
@@ -133,7 +134,7 @@ def test_a_client_has_extensions_around_its_starts(tmp_path: Path) -> None:
     flow = Workflow("flow").step("say", lambda: 1)
     with Engine(tmp_path / "runs.db", flow) as engine, Client(engine.path, extensions=[diary]) as client:
         run = client.start("flow")
-        assert run.wait(timeout=10).tags == {"one": "flow"}
+        assert run.wait(timeout=PATIENCE).tags == {"one": "flow"}
 
     assert diary.lines == ["one opened", "one before start", "one after start", "one closed"]
 
@@ -181,7 +182,7 @@ def test_what_it_raises_is_logged_and_harms_nothing(caplog: pytest.LogCaptureFix
         Engine(None, flow, extensions=[Broken(), BrokenAfterwards(), diary]) as engine,
     ):
         run = engine.start(flow, tags={"mine": 1})
-        assert run.result(timeout=10) == "nobody, one"
+        assert run.result(timeout=PATIENCE) == "nobody, one"
         assert engine.get_execution(run.id).tags == {"mine": 1, "one": "flow"}  # type: ignore[union-attr]
 
     said = {str(record.exc_info[1]) for record in caplog.records if record.exc_info}

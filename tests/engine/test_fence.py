@@ -10,6 +10,7 @@ import pytest
 
 from perdure import Context, Engine, Workflow
 from perdure.testing import stop_at
+from tests.patience import PATIENCE
 
 Begun = list[tuple[str, str]]
 
@@ -47,7 +48,7 @@ def taken(tmp_path: Path) -> Iterator[Callable[[], Taken]]:
         stop.wait()
         old._machine.store._membership.die()  # as if its process had died; it lives, and knows nothing of it
         with Engine(tmp_path / "runs.db", flow("new", begun)) as new:
-            assert new.run("run").result(timeout=10) == "by new"
+            assert new.run("run").result(timeout=PATIENCE) == "by new"
 
         def go_on() -> Taken:
             stop.go_on()
@@ -72,5 +73,5 @@ def test_what_an_engine_learns_after_its_runs_were_taken_over_is_not_recorded(ta
 def test_an_engine_whose_runs_were_taken_over_goes_on_with_others(taken: Callable[[], Taken]) -> None:
     after = taken()
 
-    assert after.engine.start("flow", id="another").result(timeout=10) == "by old"
-    assert after.engine.run("run").result(timeout=10) == "by new"
+    assert after.engine.start("flow", id="another").result(timeout=PATIENCE) == "by old"
+    assert after.engine.run("run").result(timeout=PATIENCE) == "by new"

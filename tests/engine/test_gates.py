@@ -13,6 +13,7 @@ from perdure import Context, DefinitionError, Engine, InvalidPayload, Run, Signa
 from perdure.events import SignalReminder
 from perdure.testing import assert_events, record, restart
 from perdure.testing.freezing import START
+from tests.patience import PATIENCE
 
 vote = Signal("vote", int)
 
@@ -37,13 +38,13 @@ def test_a_quorum_opens_with_so_many_signals_and_gives_their_payloads_in_order(l
     run.signal("vote", 1, key="ada")  # the same voter again: dropped
     run.signal("vote", 2, key="alan")
     lab.settle()
-    [wait] = run.wait(1, until="waiting").waiting_for
+    [wait] = run.wait(PATIENCE, until="waiting").waiting_for
     assert (wait.event, wait.needed, wait.received) == ("vote", 3, 2)
 
     run.signal("vote", 3, key="grace")
 
-    assert run.result(10) == {"signals": {"vote": 3}, "last": "vote", "votes": [1, 2, 3]}
-    assert run.wait(1).steps["__waitFor:vote"].result == [1, 2, 3]
+    assert run.result(PATIENCE) == {"signals": {"vote": 3}, "last": "vote", "votes": [1, 2, 3]}
+    assert run.wait(PATIENCE).steps["__waitFor:vote"].result == [1, 2, 3]
 
 
 def test_a_quorum_that_times_out_takes_nothing_so_a_later_gate_may(lab: Engine) -> None:
@@ -56,7 +57,7 @@ def test_a_quorum_that_times_out_takes_nothing_so_a_later_gate_may(lab: Engine) 
 
     lab.advance(seconds=60)
 
-    assert run.result(10)["votes"] == [7]
+    assert run.result(PATIENCE)["votes"] == [7]
 
 
 def test_a_signal_after_the_deadline_closes_a_quorum_whatever_arrives_first(
@@ -71,7 +72,7 @@ def test_a_signal_after_the_deadline_closes_a_quorum_whatever_arrives_first(
         run.signal("vote", 2)
     lab.settle()
 
-    error = run.wait(10).error
+    error = run.wait(PATIENCE).error
     assert error is not None
     assert error.type == "perdure.SignalTimeout"
 
@@ -85,13 +86,13 @@ def test_the_first_of_any_of_several_signals_opens_the_gate_and_the_others_stay(
         .path("rejected", lambda w: w.wait_for("approved").step("after all", look))
     )
     run = waiting(lab, workflow)
-    assert [wait.event for wait in run.wait(1, until="waiting").waiting_for] == ["approved", "rejected"]
+    assert [wait.event for wait in run.wait(PATIENCE, until="waiting").waiting_for] == ["approved", "rejected"]
 
     run.signal("rejected", "no")
     run.signal("approved", "yes")
 
-    assert run.result(10)["signals"] == {"rejected": "no", "approved": "yes"}
-    assert run.wait(1).steps["__waitAny:approved|rejected"].result == {"rejected": "no"}
+    assert run.result(PATIENCE)["signals"] == {"rejected": "no", "approved": "yes"}
+    assert run.wait(PATIENCE).steps["__waitAny:approved|rejected"].result == {"rejected": "no"}
 
 
 def test_a_gate_for_all_of_several_signals_waits_for_each_in_whatever_order(lab: Engine) -> None:
@@ -99,7 +100,7 @@ def test_a_gate_for_all_of_several_signals_waits_for_each_in_whatever_order(lab:
     run.signal("signed", 2)
     run.signal("signed", 3)
     lab.settle()
-    counts = [(wait.event, wait.needed, wait.received) for wait in run.wait(1, until="waiting").waiting_for]
+    counts = [(wait.event, wait.needed, wait.received) for wait in run.wait(PATIENCE, until="waiting").waiting_for]
     assert counts == [("paid", 1, 0), ("signed", 1, 2)]
 
     engine = restart(lab)
@@ -120,7 +121,7 @@ def test_each_signal_of_such_a_gate_is_checked_by_its_own_type(lab: Engine) -> N
         run.signal("vote", "three")
     run.signal("name", "Ada")
 
-    assert run.result(10) == {"name": "Ada"}
+    assert run.result(PATIENCE) == {"name": "Ada"}
 
 
 @pytest.mark.parametrize("verb", ["skip", "complete_step"])
@@ -149,7 +150,7 @@ def test_a_gate_for_several_signals_that_is_passed_by_hand_has_a_value_of_its_ow
         return
     getattr(run, verb)(gate, result=result)
 
-    assert run.result(10)["signals"] == heard
+    assert run.result(PATIENCE)["signals"] == heard
     with pytest.raises(UsageError, match="cannot fork"):
         run.fork(at="look", steps={gate: 5})
 
@@ -159,7 +160,7 @@ def test_a_name_that_looks_like_one_of_the_codecs_tags_is_a_name(lab: Engine) ->
 
     run.signal("$set", [1])
 
-    assert run.result(10) == {"$set": [1]}
+    assert run.result(PATIENCE) == {"$set": [1]}
 
 
 # ---- reminders
@@ -184,7 +185,7 @@ def test_reminders_are_given_at_every_interval_until_the_signal_comes(lab: Engin
 
     run.signal("go")
 
-    assert run.result(10) == 0
+    assert run.result(PATIENCE) == 0
     lab.advance(days=9)
     assert given == [(1, "ada"), (2, "ada"), (3, "ada")]
     assert [(event.event, event.number, event.missed) for event in recorded] == [
@@ -229,7 +230,7 @@ def test_nobody_is_reminded_at_the_deadline_or_after_it(lab: Engine, frozen: Any
     frozen.move_to(START + timedelta(seconds=40))
     lab.settle()
 
-    assert run.result(10) == "late"
+    assert run.result(PATIENCE) == "late"
     assert_events(
         run,
         "workflow:started",
@@ -254,7 +255,7 @@ def test_a_reminder_that_cannot_be_given_is_tried_again_and_then_left_for_the_ne
     lab.advance(hours=2)
     run.signal("go", 5)
 
-    assert run.result(10) == 5
+    assert run.result(PATIENCE) == 5
     assert tried == [1, 1, 1, 2]
 
 
@@ -280,7 +281,7 @@ def test_gates_in_items_and_turns_have_reminders_of_their_own(lab: Engine) -> No
         run.signal("b")
         lab.settle()
 
-    assert run.wait(10).state is State.COMPLETED
+    assert run.wait(PATIENCE).state is State.COMPLETED
     assert len({key for _, key in given}) == len(given) == 4
 
 

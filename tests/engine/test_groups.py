@@ -12,6 +12,7 @@ import pytest
 from perdure import Context, Engine, Execution, State, Workflow, WorkflowFailed
 from perdure.testing import assert_events, record, restart
 from perdure.testing.freezing import START
+from tests.patience import PATIENCE
 
 
 def fails(name: str = "broken") -> Any:
@@ -29,7 +30,7 @@ def seen(ctx: Context[Any]) -> dict[str, Any]:
 def ended(engine: Engine, workflow: Workflow[Any, Any], input: Any = None) -> Execution:
     run = engine.register(workflow).start(workflow, input, id="run")
     engine.settle()
-    return run.wait(10)
+    return run.wait(PATIENCE)
 
 
 # ---- how many must succeed
@@ -46,7 +47,7 @@ def test_strands_that_begin_alike_each_leave_a_result(lab: Engine) -> None:
     run.signal("paid", 1)
     run.signal("paid", 2)
 
-    assert run.wait(10).result == {
+    assert run.wait(PATIENCE).result == {
         "__waitFor:paid": 1,
         "__waitFor:paid#2": 2,
         "branch(a)": "left",
@@ -93,7 +94,7 @@ def test_a_group_of_which_enough_succeed_succeeds_and_one_of_which_too_few_do_fa
     )
     run = lab.register(workflow).start("x")
     with pytest.raises(WorkflowFailed) as failure:
-        run.result(10)
+        run.result(PATIENCE)
     assert failure.value.error is not None
     assert [cause.message for cause in failure.value.error.causes] == ["b", "c"]
 
@@ -119,9 +120,9 @@ def test_items_whose_failure_is_tolerated_leave_the_results_of_the_others_in_ord
         )
         lab.register(workflow)
 
-        assert lab.start(name, [0, 1, 2, 3, 4]).result(10) == [[0, 20, 40], ["each:1", "each:3"]]
+        assert lab.start(name, [0, 1, 2, 3, 4]).result(PATIENCE) == [[0, 20, 40], ["each:1", "each:3"]]
         with pytest.raises(WorkflowFailed):
-            lab.start(name, [1, 3, 5, 2]).result(10)
+            lab.start(name, [1, 3, 5, 2]).result(PATIENCE)
 
 
 def test_no_item_begins_once_too_many_have_failed(lab: Engine) -> None:
@@ -144,7 +145,7 @@ def test_fewer_items_than_must_succeed_fail_the_run_before_any_begins(lab: Engin
         )
         lab.register(workflow)
         with pytest.raises(WorkflowFailed) as failure:
-            lab.start(workflow, [1] * (options.get("min_successful", 1) - 1)).result(10)
+            lab.start(workflow, [1] * (options.get("min_successful", 1) - 1)).result(PATIENCE)
         assert failure.value.error is not None
         assert failure.value.error.type == "perdure.NotEnoughItems"
 
@@ -169,8 +170,8 @@ def test_the_first_strand_to_succeed_wins_the_race_and_what_the_others_wait_for_
 
     lab.advance(seconds=60)
 
-    assert run.result(10) == {"steps": {"awake": "awake"}, "errors": {}}
-    steps = run.wait(1).steps
+    assert run.result(PATIENCE) == {"steps": {"awake": "awake"}, "errors": {}}
+    steps = run.wait(PATIENCE).steps
     assert {name: steps[name].status for name in ("__waitFor:go", "nap", "flaky")} == {
         "__waitFor:go": "cancelled",
         "nap": "completed",
@@ -193,12 +194,14 @@ def test_an_asynchronous_loser_of_a_race_is_cancelled_where_it_awaits(lab: Engin
             cancelled.append(True)
             raise
 
-    workflow = Workflow("w").parallel(lambda w: w.step("slow", slow).step("quick", lambda: began.wait(10)), race=True)
+    workflow = Workflow("w").parallel(
+        lambda w: w.step("slow", slow).step("quick", lambda: began.wait(PATIENCE)), race=True
+    )
     run = lab.register(workflow).start("w")
 
-    assert run.result(10) == {"quick": True}
+    assert run.result(PATIENCE) == {"quick": True}
     assert cancelled == [True]
-    assert run.wait(1).steps["slow"].status == "cancelled"
+    assert run.wait(PATIENCE).steps["slow"].status == "cancelled"
 
 
 def test_a_loser_that_cannot_be_stopped_is_waited_for_and_what_it_did_is_recorded_but_counts_no_more(
@@ -222,8 +225,8 @@ def test_a_loser_that_cannot_be_stopped_is_waited_for_and_what_it_did_is_recorde
     )
     run = lab.register(workflow).start("w")
 
-    assert run.result(10) == {"steps": {"slow": "done all the same", "quick": 1}, "errors": {}}
-    assert "never" not in run.wait(1).steps
+    assert run.result(PATIENCE) == {"steps": {"slow": "done all the same", "quick": 1}, "errors": {}}
+    assert "never" not in run.wait(PATIENCE).steps
 
 
 def test_a_child_that_loses_a_race_is_cancelled_and_undoes_what_it_did(lab: Engine) -> None:
@@ -240,7 +243,7 @@ def test_a_child_that_loses_a_race_is_cancelled_and_undoes_what_it_did(lab: Engi
 
     lab.advance(seconds=60)
 
-    assert run.result(10) == {"steps": {}, "errors": {}}
+    assert run.result(PATIENCE) == {"steps": {}, "errors": {}}
     assert undone == ["booked"]
     assert [one.state for one in lab.list_executions(workflow="child")] == [State.CANCELLED]
 
@@ -261,7 +264,7 @@ def test_a_race_may_want_more_than_one_winner(lab: Engine) -> None:
 
     lab.advance(seconds=20)
 
-    assert run.result(10) == [10, 20]
+    assert run.result(PATIENCE) == [10, 20]
 
 
 def test_a_race_that_all_lose_fails_with_every_failure(lab: Engine) -> None:
@@ -271,7 +274,7 @@ def test_a_race_that_all_lose_fails_with_every_failure(lab: Engine) -> None:
     run = lab.register(workflow).start("w")
 
     with pytest.raises(WorkflowFailed) as failure:
-        run.result(10)
+        run.result(PATIENCE)
     assert failure.value.error is not None
     assert [cause.message for cause in failure.value.error.causes] == ["a", "b"]
 
@@ -292,7 +295,7 @@ def test_a_group_that_fails_fast_stops_the_others_and_undoes_the_completed(lab: 
     lab.advance(seconds=60)
 
     with pytest.raises(WorkflowFailed, match="b") as failure:
-        run.result(10)
+        run.result(PATIENCE)
     assert failure.value.step == "b"
     assert failure.value.rollback == "complete"
     assert undone == ["charge"]
@@ -310,7 +313,7 @@ def test_a_loser_that_was_cut_short_is_undone_if_it_asks_to_be(lab: Engine) -> N
         Workflow("w")
         .parallel(
             lambda w: w.step("slow", slow, compensate=lambda: undone.append("slow"), compensate_on_failure=True),
-            lambda w: w.step("quick", lambda: has_begun.wait(10), compensate=lambda: undone.append("quick")),
+            lambda w: w.step("quick", lambda: has_begun.wait(PATIENCE), compensate=lambda: undone.append("quick")),
             race=True,
         )
         .step("fails", fails(), retry=1)
@@ -318,7 +321,7 @@ def test_a_loser_that_was_cut_short_is_undone_if_it_asks_to_be(lab: Engine) -> N
     run = lab.register(workflow).start("w")
 
     with pytest.raises(WorkflowFailed):
-        run.result(10)
+        run.result(PATIENCE)
     assert undone == ["quick", "slow"]
 
 
@@ -339,7 +342,7 @@ def test_what_was_decided_stays_so_after_a_restart_though_the_losers_facts_are_t
     run = lab.register(workflow).start("w", id="run")
     lab.settle()
     lab.advance(seconds=60)
-    assert [wait.event for wait in run.wait(1, until="waiting").waiting_for] == ["on"]
+    assert [wait.event for wait in run.wait(PATIENCE, until="waiting").waiting_for] == ["on"]
 
     with restart(lab) as again:
         again.settle()
@@ -357,11 +360,11 @@ def test_a_run_can_be_cancelled_while_its_group_waits_for_a_loser(lab: Engine) -
 
     def slow() -> str:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
         return "slow"
 
     def quick() -> str:
-        begun.wait(10)
+        begun.wait(PATIENCE)
         return "quick"
 
     workflow = (
@@ -376,12 +379,12 @@ def test_a_run_can_be_cancelled_while_its_group_waits_for_a_loser(lab: Engine) -
     decided = threading.Event()
     lab.on("step:completed", lambda event: decided.set() if event.step == "quick" else None)
     run = lab.register(workflow).start("w")
-    assert decided.wait(10)
+    assert decided.wait(PATIENCE)
 
     run.cancel()
     go_on.set()
 
-    shown = run.wait(10)
+    shown = run.wait(PATIENCE)
     assert shown.state is State.CANCELLED
     assert undone == ["quick", "slow"]
     assert "never" not in shown.steps

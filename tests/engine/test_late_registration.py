@@ -13,6 +13,7 @@ from perdure.actors import core as mail
 from perdure.actors import supervisor as letters
 from perdure.actors.starting import ToRun
 from perdure.dsl import messages
+from tests.patience import PATIENCE
 
 
 def gated() -> Workflow[Any, Any]:
@@ -24,7 +25,7 @@ def test_a_signal_that_came_before_the_workflow_was_registered_opens_its_gate(
     tmp_path: Path, *, restarted: bool
 ) -> None:
     with Engine(tmp_path / "runs.db", gated()) as engine:
-        engine.start("gated", id="run").wait(timeout=10, until="waiting")
+        engine.start("gated", id="run").wait(timeout=PATIENCE, until="waiting")
     engine = Engine(tmp_path / "runs.db")
     engine.signal("run", "go", "payload")
     if restarted:
@@ -32,7 +33,7 @@ def test_a_signal_that_came_before_the_workflow_was_registered_opens_its_gate(
         engine = Engine(tmp_path / "runs.db")
 
     with engine.register(gated()):
-        assert engine.run("run").result(timeout=10) == "payload"
+        assert engine.run("run").result(timeout=PATIENCE) == "payload"
 
 
 def test_a_run_that_was_woken_just_before_its_workflow_was_registered_goes_on(tmp_path: Path) -> None:
@@ -47,7 +48,7 @@ def test_a_run_that_was_woken_just_before_its_workflow_was_registered_goes_on(tm
 
     engine = Engine(tmp_path / "runs.db", flow(die))
     engine.start("flow", id="run")
-    assert dead.wait(timeout=10)
+    assert dead.wait(timeout=PATIENCE)
     with Engine(tmp_path / "runs.db") as heir:
         core, supervisor = heir._machine.core, heir._machine.supervisor
 
@@ -57,4 +58,4 @@ def test_a_run_that_was_woken_just_before_its_workflow_was_registered_goes_on(tm
 
         heir._machine.exclusively(both_at_once)
         heir.register(flow(lambda: 1))
-        assert heir.run("run").result(timeout=10) == "payload"
+        assert heir.run("run").result(timeout=PATIENCE) == "payload"

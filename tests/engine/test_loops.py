@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from perdure import Context, Engine, Workflow
+from tests.patience import PATIENCE
 
 
 def turn(ctx: Context[Any]) -> int | None:
@@ -35,9 +36,9 @@ def beside_a_gate(kind: str) -> Workflow[Any, Any]:
 def test_a_loop_that_has_ended_keeps_its_value_while_its_run_rests(kind: str) -> None:
     with Engine(None, beside_a_gate(kind)) as engine:
         run = engine.start("w")
-        run.wait(timeout=10, until="waiting")
+        run.wait(timeout=PATIENCE, until="waiting")
         run.signal("go", "on")
-        assert run.result(timeout=10) == {"loop": 2, "__waitFor:go": "on"}
+        assert run.result(timeout=PATIENCE) == {"loop": 2, "__waitFor:go": "on"}
 
 
 @pytest.mark.parametrize("kind", ["do_until", "do_while"])
@@ -87,4 +88,4 @@ def test_the_items_of_a_list_may_be_given_a_fragment_in_place_of_a_handler(lab: 
     )
     workflow = Workflow("w").for_each(lambda: [1, 2], "it", fragment)
 
-    assert lab.register(workflow).start("w").result(10) == [3, 5]
+    assert lab.register(workflow).start("w").result(PATIENCE) == [3, 5]

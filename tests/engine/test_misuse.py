@@ -30,6 +30,7 @@ from perdure import (
     Workflow,
     WorkflowFailed,
 )
+from tests.patience import PATIENCE
 
 from .wrongs import PAST_A_YEAR, act, check, flow, wrong
 
@@ -67,9 +68,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("misuse")
     with Engine(folder / "runs.db", order(), gated(), durability="normal") as engine:
         done = engine.start("order", Order(1), id="done", key="the-key")
-        done.result(timeout=10)
+        done.result(timeout=PATIENCE)
         waiting = engine.start("gated", id="waiting")
-        waiting.wait(10, until="waiting")
+        waiting.wait(PATIENCE, until="waiting")
         yield Stage(engine, done, waiting, folder)
 
 
@@ -376,8 +377,8 @@ CLOSED: dict[str, Callable[[Engine], Any]] = {
     "settle": lambda engine: engine.settle(),
     "next_deadline": lambda engine: engine.next_deadline(),
     "run.state": lambda engine: Run(engine, "done", "order").state,
-    "run.result": lambda engine: Run(engine, "done", "order").result(1),
-    "run.wait": lambda engine: Run(engine, "done", "order").wait(1),
+    "run.result": lambda engine: Run(engine, "done", "order").result(PATIENCE),
+    "run.wait": lambda engine: Run(engine, "done", "order").wait(PATIENCE),
     "run.signal": lambda engine: Run(engine, "done", "order").signal("approval", 1),
     "run.cancel": lambda engine: Run(engine, "done", "order").cancel(),
     "run.events": lambda engine: Run(engine, "done", "order").events(),
@@ -478,7 +479,7 @@ def test_an_engine_whose_workflows_are_wrong_is_closed_again(tmp_path: Path) -> 
 
     assert [path.name for path in tmp_path.iterdir() if "engine" in path.name] == []
     with Engine(tmp_path / "runs.db", order()) as engine:
-        assert engine.start("order", Order(1)).result(10) == 1
+        assert engine.start("order", Order(1)).result(PATIENCE) == 1
 
 
 BADLY_ASKED: dict[str, tuple[Callable[[Engine], Workflow[Any, Any]], str]] = {
@@ -515,7 +516,7 @@ def test_a_run_that_fails_for_a_wrong_use_says_what_it_was(what: str, tmp_path: 
     with Engine(tmp_path / "runs.db", durability="normal") as engine:
         run = engine.register(build(engine)).start("w")
         with pytest.raises(WorkflowFailed) as failure:
-            run.result(10)
+            run.result(PATIENCE)
 
     assert says in str(failure.value)
     assert " at 0x" not in str(failure.value), "an address tells nobody anything"
@@ -534,7 +535,7 @@ def test_what_is_not_there_may_be_asked_for_with_a_default(tmp_path: Path) -> No
 
     flow = Workflow("w").step("a", look)
     with Engine(tmp_path / "runs.db", flow, durability="normal") as engine:
-        assert engine.start("w").result(10) == [7, False, False]
+        assert engine.start("w").result(PATIENCE) == [7, False, False]
 
 
 def test_an_engine_without_a_file_says_so_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from perdure import Engine, Workflow
+from tests.patience import PATIENCE
 
 formatters = pytest.importorskip("IPython.core.formatters")
 
@@ -34,7 +35,7 @@ def test_a_workflow_without_nodes_is_shown_as_text() -> None:
 def test_a_run_is_drawn_with_what_it_has_done() -> None:
     order = Workflow("order").step("reserve", lambda: 1, compensate=lambda: None).step("fail", lambda: 1 / 0, retry=1)
     with Engine(None, order) as engine:
-        shown = displayed(engine.start(order).wait(timeout=10))
+        shown = displayed(engine.start(order).wait(timeout=PATIENCE))
 
     assert ET.fromstring(shown["image/svg+xml"]).tag == SVG  # noqa: S314 - it is ours
     assert "perdure-undone" in shown["text/html"]
@@ -43,7 +44,7 @@ def test_a_run_is_drawn_with_what_it_has_done() -> None:
 def test_a_run_whose_workflow_is_not_known_is_shown_as_text(tmp_path: Any) -> None:
     order = Workflow("order").step("reserve", lambda: 1)
     with Engine(tmp_path / "runs.db", order) as engine:
-        engine.start(order, id="o-1").wait(timeout=10)
+        engine.start(order, id="o-1").wait(timeout=PATIENCE)
     with Engine(tmp_path / "runs.db") as engine:
         shown = displayed(engine.get_execution("o-1"))
 

@@ -13,6 +13,7 @@ from perdure import Context, Engine, Retry, State, Workflow, WorkflowFailed
 from perdure.events import StepProgress
 from perdure.testing import restart, run_step
 from perdure.testing.freezing import START
+from tests.patience import PATIENCE
 
 
 def progress_of(engine: Engine, step: str) -> tuple[Any, ...] | None:
@@ -28,7 +29,7 @@ def test_progress_is_shown_while_the_handler_runs_and_after_it_and_told_by_an_ev
 
     def work(ctx: Context[Any]) -> None:
         ctx.progress(1, 3, "reading")
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
         ctx.progress(3, 3)
 
     def hear(event: StepProgress) -> None:
@@ -37,10 +38,10 @@ def test_progress_is_shown_while_the_handler_runs_and_after_it_and_told_by_an_ev
 
     lab.on(StepProgress, hear)
     run = lab.register(Workflow("w").step("work", work)).start("w", id="run")
-    assert told.wait(10)
+    assert told.wait(PATIENCE)
     assert progress_of(lab, "work") == (1, 3, "reading")
     go_on.set()
-    run.result(10)
+    run.result(PATIENCE)
 
     assert progress_of(lab, "work") == (3, 3, None)
     assert [(event.step, event.attempt, event.done, event.total, event.note) for event in events] == [
@@ -58,7 +59,7 @@ def test_a_handler_that_tells_a_hundred_thousand_times_is_written_down_a_few_tim
         for number in range(100_001):
             ctx.progress(number)
 
-    lab.register(Workflow("w").step("work", work)).start("w", id="run").result(30)
+    lab.register(Workflow("w").step("work", work)).start("w", id="run").result(PATIENCE)
 
     assert progress_of(lab, "work") == (100_000, None, None)
     assert 2 <= len(heard) < 10, "time stands still: the first, the last with the outcome, and what was on its way"
@@ -70,7 +71,7 @@ def test_a_coroutine_may_tell_from_a_thread_of_its_own(lab: Engine) -> None:
         await asyncio.to_thread(ctx.progress, 2, 2)
         await asyncio.to_thread(ctx.checkpoint, "half")
 
-    lab.register(Workflow("w").step("work", work)).start("w", id="run").result(10)
+    lab.register(Workflow("w").step("work", work)).start("w", id="run").result(PATIENCE)
 
     assert progress_of(lab, "work") == (2, 2, None)
 
@@ -91,7 +92,7 @@ def test_the_next_attempt_begins_with_the_last_checkpoint(lab: Engine) -> None:
     run = lab.register(workflow).start("w")
     lab.advance(minutes=5)
 
-    assert run.result(10) == 5
+    assert run.result(PATIENCE) == 5
     assert seen == [None, 2, 4]
 
 
@@ -138,11 +139,11 @@ def test_an_attempt_that_timed_out_leaves_its_checkpoint_and_sees_that_it_is_can
         return "late"
 
     run = lab.register(Workflow("w").step("work", work, timeout=5, retry=Retry(initial=0))).start("w")
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     frozen.move_to(START + timedelta(seconds=5))
 
-    assert run.result(20) == "done"
-    assert over.wait(10)
+    assert run.result(PATIENCE) == "done"
+    assert over.wait(PATIENCE)
     assert seen == [None, "half"]
 
 
@@ -156,10 +157,10 @@ def test_a_cancelled_run_is_seen_by_its_handlers(lab: Engine) -> None:
         return "noticed"
 
     run = lab.register(Workflow("w").step("work", work)).start("w")
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     run.cancel()
 
-    shown = run.wait(10)
+    shown = run.wait(PATIENCE)
     assert (shown.state, shown.steps["work"].result) == (State.CANCELLED, "noticed")
 
 
@@ -196,7 +197,7 @@ def test_what_cannot_be_told_fails_where_it_is_told(lab: Engine, tell: Any, kind
     run = lab.register(Workflow("w").step("work", tell, retry=1)).start("w")
 
     with pytest.raises(WorkflowFailed, match=said) as failure:
-        run.result(10)
+        run.result(PATIENCE)
     assert failure.value.error is not None
     assert failure.value.error.type == kind
 
@@ -206,7 +207,7 @@ def test_a_selector_has_nothing_to_tell(lab: Engine) -> None:
     run = lab.register(workflow).start("w")
 
     with pytest.raises(WorkflowFailed, match="is no handler"):
-        run.result(10)
+        run.result(PATIENCE)
 
 
 def test_a_handler_that_is_run_alone_may_tell_too() -> None:

@@ -11,6 +11,7 @@ import pytest
 from freezegun import freeze_time
 
 from perdure import Engine, Run, State, WorkflowFailed
+from tests.patience import PATIENCE
 
 from .drive import Clock, completed_keys, drive, files_of, photographs_of
 from .pairs import KINDS, Ledger, Scene
@@ -108,7 +109,7 @@ def test_a_pair_of_nodes_is_undone_in_reverse_order_though_the_process_dies_at_a
 
 def check_undone(scene: Scene, run: Run[object]) -> None:
     with pytest.raises(WorkflowFailed) as failure:
-        run.result(timeout=5)
+        run.result(timeout=PATIENCE)
     assert failure.value.step == "last"
     owed = scene.is_undone()
     assert failure.value.rollback == ("complete" if owed else "none")

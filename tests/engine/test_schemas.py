@@ -13,6 +13,7 @@ import pydantic
 import pytest
 
 from perdure import Context, Engine, Workflow
+from tests.patience import PATIENCE
 
 from .flaky import NO_JITTER, failed
 
@@ -82,7 +83,7 @@ def test_an_input_schema_decides_what_the_handler_sees(kind: str, lab: Engine) -
 
     workflow = Workflow("w").step("look", look, input_schema=schema, retry=5)
 
-    lab.register(workflow).start("w", given).result(10)
+    lab.register(workflow).start("w", given).result(PATIENCE)
     failure = failed(lab, workflow, wrong)
 
     assert inputs == [seen]
@@ -108,7 +109,7 @@ def test_an_output_schema_decides_what_is_stored_and_a_misfit_is_a_failed_attemp
     run = lab.register(workflow).start("w")
     lab.advance(seconds=5)
 
-    execution = run.wait(10)
+    execution = run.wait(PATIENCE)
     assert execution.error is None
     assert execution.steps["answer"].attempts == 2
     assert execution.steps["answer"].result == seen

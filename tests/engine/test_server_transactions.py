@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from perdure import Context, Engine, State, UsageError, Workflow
+from tests.patience import PATIENCE
 
 order = Workflow("order", input=str).step("pack", lambda ctx: f"packed {ctx.input}")
 
@@ -40,7 +41,7 @@ def test_a_run_begins_once_the_caller_commits(shop: Engine, own: psycopg.Connect
     run = shop.start(order, "o-1", id="o-1", tx=own)
     assert shop.get_execution("o-1") is None, "nobody sees it yet"
     own.commit()
-    assert (run.result(timeout=30), rows(shop)) == ("packed o-1", ["o-1"])
+    assert (run.result(timeout=PATIENCE), rows(shop)) == ("packed o-1", ["o-1"])
 
 
 def test_a_run_is_never_there_if_the_caller_rolls_back(shop: Engine, own: psycopg.Connection[Any]) -> None:
@@ -74,7 +75,7 @@ def test_a_steps_rows_are_committed_with_its_result_or_not_at_all(shop: Engine) 
 
     shop.register(Workflow("book").step("book", book, transactional=True, retry=2))
     run = shop.start("book", id="b")
-    assert (run.result(timeout=30), rows(shop)) == ("booked", ["b-1"])
+    assert (run.result(timeout=PATIENCE), rows(shop)) == ("booked", ["b-1"])
 
 
 def test_a_handler_that_ends_the_transaction_itself_is_told(shop: Engine) -> None:
@@ -82,7 +83,7 @@ def test_a_handler_that_ends_the_transaction_itself_is_told(shop: Engine) -> Non
         ctx.transaction.connection.commit()
 
     shop.register(Workflow("book").step("book", book, transactional=True, retry=1))
-    shown = shop.start("book").wait(timeout=30)
+    shown = shop.start("book").wait(timeout=PATIENCE)
     assert shown.state is State.FAILED
     assert "leave commit and rollback to the engine" in str(shown.steps["book"].error)
 
@@ -99,5 +100,5 @@ def test_many_threads_start_runs_in_transactions_of_their_own(shop: Engine) -> N
         thread.start()
     for thread in threads:
         thread.join()
-    assert [shop.run(name).result(timeout=30) for name in names] == [f"packed {name}" for name in names]
+    assert [shop.run(name).result(timeout=PATIENCE) for name in names] == [f"packed {name}" for name in names]
     assert rows(shop) == names

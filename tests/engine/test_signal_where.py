@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from perdure import Engine, InvalidPayload, Signal, State, UnknownSignal, UsageError, Workflow
+from tests.patience import PATIENCE
 
 paid = Signal("paid", int)
 
@@ -40,7 +41,7 @@ def test_a_signal_by_business_key_reaches_every_run_of_the_matter_that_waits_for
         State.WAITING,
         State.WAITING,
     ]
-    assert desk.run("o-1").result(1) == 7
+    assert desk.run("o-1").result(PATIENCE) == 7
     assert desk.signal_where(paid, 7, business_key="A", workflow="order") == [], "they have ended"
 
 
@@ -49,7 +50,7 @@ def test_a_signal_by_tags_reaches_those_that_have_them_and_a_key_makes_it_harmle
         assert desk.signal_where("paid", 1, key="p-1", tags={"region": "south"}) in (["o-2"], [])
         desk.settle()
 
-    assert desk.run("o-2").result(1) == 1
+    assert desk.run("o-2").result(PATIENCE) == 1
 
 
 def test_more_runs_than_fit_a_page_are_all_reached(lab: Engine) -> None:

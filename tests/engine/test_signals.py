@@ -26,6 +26,7 @@ from perdure.dsl.messages import Signalled
 from perdure.persistence.codec import encode
 from perdure.testing import assert_events, record, restart
 from perdure.testing.freezing import START
+from tests.patience import PATIENCE
 
 
 def gate(**options: Any) -> Workflow[Any, Any]:
@@ -47,8 +48,8 @@ def test_a_gate_opens_with_the_signal_of_its_name_and_the_payload_is_seen_from_t
 
     run.signal("go", {"by": "anna"})
 
-    assert run.result(10) == {"go": {"by": "anna"}}
-    assert run.wait(1).signals == {"go": {"by": "anna"}}
+    assert run.result(PATIENCE) == {"go": {"by": "anna"}}
+    assert run.wait(PATIENCE).signals == {"go": {"by": "anna"}}
 
 
 def test_a_signal_that_comes_early_is_kept_for_its_gate(lab: Engine) -> None:
@@ -56,16 +57,16 @@ def test_a_signal_that_comes_early_is_kept_for_its_gate(lab: Engine) -> None:
 
     def slow() -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
 
     workflow = Workflow("w").step("slow", slow).wait_for("go").step("look", lambda ctx: ctx.signals["go"])
     run = lab.register(workflow).start("w")
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
 
     run.signal("go", "early")
     go_on.set()
 
-    assert run.result(10) == "early"
+    assert run.result(PATIENCE) == "early"
 
 
 def test_a_signal_to_a_run_whose_start_is_put_off_is_kept(lab: Engine) -> None:
@@ -74,7 +75,7 @@ def test_a_signal_to_a_run_whose_start_is_put_off_is_kept(lab: Engine) -> None:
 
     lab.advance(minutes=1)
 
-    assert run.result(10) == {"go": "early"}
+    assert run.result(PATIENCE) == {"go": "early"}
 
 
 def test_two_gates_of_one_name_take_two_signals_in_the_order_they_came(lab: Engine) -> None:
@@ -96,8 +97,8 @@ def test_two_gates_of_one_name_take_two_signals_in_the_order_they_came(lab: Engi
     assert run_two.state is State.WAITING
     run_two.signal("go", 4)
 
-    assert run.result(10) == [1, 2]
-    assert run_two.result(10) == [3, 4]
+    assert run.result(PATIENCE) == [1, 2]
+    assert run_two.result(PATIENCE) == [3, 4]
 
 
 def test_gates_in_strands_take_one_signal_each(lab: Engine) -> None:
@@ -112,7 +113,7 @@ def test_gates_in_strands_take_one_signal_each(lab: Engine) -> None:
     assert run.state is State.WAITING
     run.signal("go", 2)
 
-    steps = run.wait(10).steps
+    steps = run.wait(PATIENCE).steps
     assert sorted([steps["left"].result, steps["right"].result]) == [1, 2]
 
 
@@ -121,10 +122,10 @@ def test_a_signal_for_one_gate_does_not_open_another(lab: Engine) -> None:
 
     run.signal("stop")
     lab.settle()
-    assert [wait.event for wait in run.wait(1, until="waiting").waiting_for] == ["go"]
+    assert [wait.event for wait in run.wait(PATIENCE, until="waiting").waiting_for] == ["go"]
     run.signal("go")
 
-    assert run.wait(10).state is State.COMPLETED
+    assert run.wait(PATIENCE).state is State.COMPLETED
 
 
 def test_a_missing_payload_is_none_and_opens_the_gate(lab: Engine) -> None:
@@ -132,7 +133,7 @@ def test_a_missing_payload_is_none_and_opens_the_gate(lab: Engine) -> None:
 
     run.signal("go")
 
-    assert run.result(10) == {"go": None}
+    assert run.result(PATIENCE) == {"go": None}
 
 
 def test_signals_survive_a_restart_in_their_order(lab: Engine) -> None:
@@ -162,7 +163,7 @@ def test_a_signal_wakes_a_run_whose_engine_was_restarted(lab: Engine) -> None:
     engine = restart(lab)
     engine.signal("run", "go", 1)
 
-    assert engine.run("run").result(10) == {"go": 1}
+    assert engine.run("run").result(PATIENCE) == {"go": 1}
 
 
 def test_a_signal_to_a_run_whose_workflow_is_not_registered_is_kept_for_it(lab: Engine, tmp_path: Any) -> None:
@@ -173,7 +174,7 @@ def test_a_signal_to_a_run_whose_workflow_is_not_registered_is_kept_for_it(lab: 
         engine.signal("run", "go", 1)
         assert engine.run("run").state is State.RUNNING  # it has something to do, once somebody can do it
         engine.register(gate())
-        assert engine.run("run").result(10) == {"go": 1}
+        assert engine.run("run").result(PATIENCE) == {"go": 1}
 
 
 def test_a_storm_of_signals_loses_none(lab: Engine) -> None:
@@ -190,9 +191,9 @@ def test_a_storm_of_signals_loses_none(lab: Engine) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
 
-    assert run.wait(10).state is State.COMPLETED
+    assert run.wait(PATIENCE).state is State.COMPLETED
 
 
 # ---- keys
@@ -207,7 +208,7 @@ def test_a_signal_with_a_key_counts_once(lab: Engine) -> None:
     assert run.state is State.WAITING
     run.signal("go", 3, key="b")
 
-    assert run.result(10) == 3
+    assert run.result(PATIENCE) == 3
 
 
 def test_a_key_is_remembered_across_a_restart_and_after_its_signal_was_taken(lab: Engine) -> None:
@@ -224,7 +225,7 @@ def test_a_key_is_remembered_across_a_restart_and_after_its_signal_was_taken(lab
 def test_a_repeated_key_is_dropped_without_an_error_even_after_the_run_has_ended(lab: Engine) -> None:
     run = waiting(lab, gate())
     run.signal("go", 1, key="a")
-    run.result(10)
+    run.result(PATIENCE)
 
     run.signal("go", 1, key="a")
 
@@ -239,7 +240,7 @@ def test_one_key_may_be_used_for_signals_to_different_runs(lab: Engine) -> None:
     for run in runs:
         run.signal("go", 1, key="a")
 
-    assert [run.result(10) for run in runs] == [{"go": 1}, {"go": 1}]
+    assert [run.result(PATIENCE) for run in runs] == [{"go": 1}, {"go": 1}]
 
 
 # ---- what is refused
@@ -256,13 +257,13 @@ def test_a_finished_run_takes_no_signal_and_is_not_brought_back_to_life(end: str
         run.cancel()
     else:
         run.signal("go")
-    assert run.wait(10).state == end
+    assert run.wait(PATIENCE).state == end
 
     with pytest.raises(ExecutionFinished, match=f"'run' is {end}"):
         run.signal("go")
 
     assert run.state == end
-    assert len(run.wait(1).signals) == (0 if end == "cancelled" else 1)
+    assert len(run.wait(PATIENCE).signals) == (0 if end == "cancelled" else 1)
 
 
 def test_a_run_that_is_being_undone_takes_no_signal(lab: Engine) -> None:
@@ -270,18 +271,18 @@ def test_a_run_that_is_being_undone_takes_no_signal(lab: Engine) -> None:
 
     def undo() -> None:
         undoing.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
 
     workflow = Workflow("w").step("act", lambda: 1, compensate=undo).wait_for("go")
     run = waiting(lab, workflow)
     run.cancel()
-    assert undoing.wait(10)
+    assert undoing.wait(PATIENCE)
 
     with pytest.raises(ExecutionFinished, match="'run' is compensating"):
         run.signal("go")
 
     go_on.set()
-    assert run.wait(10).state is State.CANCELLED
+    assert run.wait(PATIENCE).state is State.CANCELLED
 
 
 def test_a_name_that_no_gate_waits_for_is_refused_unless_told_to_be_lenient(lab: Engine) -> None:
@@ -315,7 +316,7 @@ def test_a_typed_signal_is_given_to_handlers_as_its_type(lab: Engine) -> None:
 
     run.signal(APPROVAL, Approval("anna", START))
 
-    assert run.result(10) == "Approval by anna"
+    assert run.result(PATIENCE) == "Approval by anna"
 
 
 def test_a_payload_of_plain_values_is_turned_into_the_declared_type(lab: Engine) -> None:
@@ -323,7 +324,7 @@ def test_a_payload_of_plain_values_is_turned_into_the_declared_type(lab: Engine)
 
     run.signal("go", {"by": "anna", "at": "2026-03-01T10:00:00+00:00"})
 
-    assert run.result(10) == "2026-03-01T10:00:00+00:00"
+    assert run.result(PATIENCE) == "2026-03-01T10:00:00+00:00"
 
 
 def test_a_payload_is_checked_by_the_version_that_the_run_began_with(lab: Engine) -> None:
@@ -336,8 +337,8 @@ def test_a_payload_is_checked_by_the_version_that_the_run_began_with(lab: Engine
         run.signal("go", "text")
     run.signal("go", 3)
 
-    assert run.result(10) == 3
-    assert lab.signal_with_start(old, None, "go", 4, id="other").result(10) == 4
+    assert run.result(PATIENCE) == 3
+    assert lab.signal_with_start(old, None, "go", 4, id="other").result(PATIENCE) == 4
 
 
 @pytest.mark.parametrize("payload", [{"by": "anna"}, {"by": 5, "at": START}, "anna", None])
@@ -348,7 +349,7 @@ def test_a_payload_that_does_not_fit_is_refused_and_the_gate_stays_shut(payload:
         run.signal("go", payload)
 
     assert run.state is State.WAITING
-    assert run.wait(1, until="waiting").signals == {}
+    assert run.wait(PATIENCE, until="waiting").signals == {}
 
 
 def test_a_name_with_two_types_is_checked_by_the_type_of_its_own_workflow(lab: Engine) -> None:
@@ -362,7 +363,7 @@ def test_a_name_with_two_types_is_checked_by_the_type_of_its_own_workflow(lab: E
     numbers.signal("go", 5)
     texts.signal("go", "a text")
 
-    assert (numbers.wait(10).state, texts.wait(10).state) == (State.COMPLETED, State.COMPLETED)
+    assert (numbers.wait(PATIENCE).state, texts.wait(PATIENCE).state) == (State.COMPLETED, State.COMPLETED)
 
 
 # ---- deadlines
@@ -373,14 +374,14 @@ def test_a_gate_whose_deadline_passes_fails_the_run_and_says_so(lab: Engine) -> 
     undone: list[str] = []
     workflow = Workflow("w").step("act", lambda: 1, compensate=lambda: undone.append("act")).wait_for("go", timeout=60)
     run = waiting(lab, workflow)
-    assert run.wait(1, until="waiting").waiting_for[0].deadline == START + timedelta(seconds=60)
+    assert run.wait(PATIENCE, until="waiting").waiting_for[0].deadline == START + timedelta(seconds=60)
 
     lab.advance(minutes=1)
 
     with pytest.raises(WorkflowFailed, match=r"SignalTimeout: signal 'go' timed out after 60 s"):
-        run.result(10)
+        run.result(PATIENCE)
     assert undone == ["act"]
-    error = run.wait(1).steps["__waitFor:go"].error
+    error = run.wait(PATIENCE).steps["__waitFor:go"].error
     assert error is not None
     assert error.type == "perdure.SignalTimeout"
     assert_events(run, ..., "signal:timeout go", "workflow:compensating", ..., "workflow:failed")
@@ -397,8 +398,8 @@ def test_on_timeout_is_taken_instead_of_failing(lab: Engine) -> None:
 
     lab.advance(minutes=1)
 
-    assert late.result(10) == [{"remind": "reminded"}, {}]
-    assert early.result(10) == [{}, {"go": 1}]
+    assert late.result(PATIENCE) == [{"remind": "reminded"}, {}]
+    assert early.result(PATIENCE) == [{}, {"go": 1}]
 
 
 def test_on_timeout_may_name_a_path_of_the_branch_that_follows(lab: Engine) -> None:
@@ -422,8 +423,8 @@ def test_on_timeout_may_name_a_path_of_the_branch_that_follows(lab: Engine) -> N
     engine = restart(lab)
     engine.signal(late.id, "sorry")
 
-    assert engine.run(late.id).result(10) == "excused"
-    assert engine.run(early.id).result(10) == "done"
+    assert engine.run(late.id).result(PATIENCE) == "excused"
+    assert engine.run(early.id).result(PATIENCE) == "done"
     assert asked == [early.id], "a selector is not asked where the gate has led the way"
     engine.close()
 
@@ -433,7 +434,7 @@ def test_an_empty_on_timeout_just_goes_on(lab: Engine) -> None:
 
     lab.advance(minutes=1)
 
-    assert run.result(10) == {}
+    assert run.result(PATIENCE) == {}
 
 
 def test_a_deadline_of_zero_has_passed_already_but_for_a_signal_that_is_there(lab: Engine) -> None:
@@ -443,9 +444,9 @@ def test_a_deadline_of_zero_has_passed_already_but_for_a_signal_that_is_there(la
     for run in (late, early):
         run.signal("hold")
 
-    assert early.result(10) == "there"
+    assert early.result(PATIENCE) == "there"
     with pytest.raises(WorkflowFailed, match="timed out after 0 s"):
-        late.result(10)
+        late.result(PATIENCE)
 
 
 def test_a_gate_without_a_deadline_waits_for_ever(lab: Engine) -> None:
@@ -463,7 +464,7 @@ def test_a_signal_at_the_very_deadline_wins(lab: Engine, frozen: Any, unnoticed:
         frozen.tick(60)
         run.signal("go", "just in time")
 
-    assert run.result(10) == {"go": "just in time"}
+    assert run.result(PATIENCE) == {"go": "just in time"}
 
 
 def test_a_signal_from_elsewhere_that_came_in_time_wins_though_the_alarm_rings_before_the_inbox_is_read(
@@ -483,7 +484,7 @@ def test_a_signal_from_elsewhere_that_came_in_time_wins_though_the_alarm_rings_b
 
         machine.exclusively(ring_and_look)
 
-    assert run.result(10) == {"go": "in time"}
+    assert run.result(PATIENCE) == {"go": "in time"}
 
 
 def test_a_signal_after_the_deadline_loses_though_the_deadline_was_not_noticed_yet(
@@ -496,9 +497,9 @@ def test_a_signal_after_the_deadline_loses_though_the_deadline_was_not_noticed_y
         run.signal("go", "too late")
 
     with pytest.raises(WorkflowFailed, match="timed out"):
-        run.result(10)
+        run.result(PATIENCE)
     assert recorder.lines(run).count("signal:timeout go") == 1
-    assert run.wait(1).signals == {}
+    assert run.wait(PATIENCE).signals == {}
 
 
 def test_a_late_signal_is_kept_for_the_next_gate_of_its_name(lab: Engine, frozen: Any, unnoticed: Any) -> None:
@@ -513,7 +514,7 @@ def test_a_late_signal_is_kept_for_the_next_gate_of_its_name(lab: Engine, frozen
         frozen.tick(61)
         run.signal("go", "for the second")
 
-    assert run.result(10) == "for the second"
+    assert run.result(PATIENCE) == "for the second"
 
 
 def test_the_time_an_engine_is_down_counts(lab: Engine, frozen: Any) -> None:
@@ -539,7 +540,7 @@ def test_a_signal_sent_before_the_deadline_opens_the_gate_though_the_engine_died
     engine = restart(lab)
     frozen.tick(10)
 
-    assert engine.run("run").result(10) == {"go": 1}
+    assert engine.run("run").result(PATIENCE) == {"go": 1}
 
 
 def test_a_run_shows_what_it_waits_for(lab: Engine) -> None:
@@ -550,8 +551,8 @@ def test_a_run_shows_what_it_waits_for(lab: Engine) -> None:
     )
     told: list[Any] = []
     lab.on("workflow:waiting", lambda event: told.append(event.waiting_for))
-    before = waiting(lab, workflow).wait(1, until="waiting").waiting_for
-    after = restart(lab).run("run").wait(1, until="waiting").waiting_for
+    before = waiting(lab, workflow).wait(PATIENCE, until="waiting").waiting_for
+    after = restart(lab).run("run").wait(PATIENCE, until="waiting").waiting_for
 
     for waits in (before, after, *told):
         assert {(wait.name, wait.event, wait.deadline) for wait in waits} == {
@@ -567,7 +568,7 @@ def test_signals_are_told_of_in_order_with_what_follows(lab: Engine) -> None:
     run = waiting(lab, gate())
 
     run.signal("go", {"by": "anna"})
-    run.result(10)
+    run.result(PATIENCE)
 
     assert_events(
         run,

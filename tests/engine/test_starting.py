@@ -22,6 +22,7 @@ from perdure import (
     look_at,
 )
 from tests.engine.drive import photographs_of
+from tests.patience import PATIENCE
 
 go = Signal("go", int)
 gated = Workflow("gated", input=int).step("note", lambda ctx: ctx.input).wait_for(go).step("end", lambda ctx: ctx[go])
@@ -226,5 +227,5 @@ def test_a_database_may_be_named_by_bytes(tmp_path: Path) -> None:
     path: Any = os.fsencode(tmp_path / "runs.db")
 
     with Engine(path, Workflow("w").step("a", lambda: 1)) as engine:
-        assert engine.start("w").result(10) == 1
+        assert engine.start("w").result(PATIENCE) == 1
         assert engine.path == str(tmp_path / "runs.db")

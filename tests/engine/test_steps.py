@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from perdure import Context, Engine, NonRetryable, RetryAfter, Workflow
+from tests.patience import PATIENCE
 
 from .flaky import failed
 
@@ -44,7 +45,7 @@ def test_a_handler_may_be_anything_that_can_be_called(lab: Engine) -> None:
         workflow.step(name, handler)
     run = lab.register(workflow).start("w")
 
-    steps = run.wait(10).steps
+    steps = run.wait(PATIENCE).steps
 
     assert {name: step.result for name, step in steps.items()} == {
         "instance": "instance",
@@ -72,9 +73,9 @@ def test_what_a_handler_does_to_its_input_or_to_results_reaches_nobody_else(lab:
 
     run = lab.register(workflow).start("w", given)
 
-    assert run.result(10) == [{"list": ["clean"]}, ["clean"]]
+    assert run.result(PATIENCE) == [{"list": ["clean"]}, ["clean"]]
     assert given == {"list": ["clean"]}
-    assert run.wait(1).input == {"list": ["clean"]}
+    assert run.wait(PATIENCE).input == {"list": ["clean"]}
 
 
 def test_none_is_a_result(lab: Engine) -> None:
@@ -82,8 +83,8 @@ def test_none_is_a_result(lab: Engine) -> None:
 
     run = lab.register(workflow).start("w")
 
-    assert run.result(10) is True
-    assert run.wait(1).steps["nothing"].status == "completed"
+    assert run.result(PATIENCE) is True
+    assert run.wait(PATIENCE).steps["nothing"].status == "completed"
 
 
 @dataclass
@@ -97,7 +98,7 @@ def test_a_result_is_seen_as_it_was_stored(lab: Engine) -> None:
 
     workflow = Workflow("w").step("price", price).step("look", lambda ctx: type(ctx.steps["price"]).__name__)
 
-    assert lab.register(workflow).start("w").result(10) == "Price"
+    assert lab.register(workflow).start("w").result(PATIENCE) == "Price"
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,7 @@ from perdure.actors.supervisor import Tick
 from perdure.dsl.messages import Message, Signalled
 from perdure.machine import Machine
 from perdure.testing import assert_events, record
-
-PATIENCE = 10
+from tests.patience import PATIENCE
 
 
 def after_the_timer(lab: Engine, frozen: Any, ring: Callable[[Machine], object], answer: Callable[[], None]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from perdure import Context, Engine, Retry, State, Workflow, WorkflowFailed
 from perdure.testing import assert_events, record
+from tests.patience import PATIENCE
 
 
 def test_a_handler_that_takes_too_long_has_failed_its_attempt(lab: Engine, frozen: Any) -> None:
@@ -20,25 +21,25 @@ def test_a_handler_that_takes_too_long_has_failed_its_attempt(lab: Engine, froze
     def slow(ctx: Context[Any]) -> str:
         if ctx.attempt == 1:
             begun.set()
-            release.wait(10)
+            release.wait(PATIENCE)
             return "late"
         return "in time"
 
     run = lab.register(Workflow("w").step("slow", slow, timeout=5, retry=Retry(initial=0))).start("w")
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
 
     frozen.tick(5)
 
-    assert run.result(10) == "in time"
+    assert run.result(PATIENCE) == "in time"
     release.set()
-    assert came_late.wait(10)
+    assert came_late.wait(PATIENCE)
     assert_events(
         run,
         *("workflow:started", "step:started slow", "step:timeout slow", "step:retry slow", "step:started slow"),
         *("step:completed slow", "workflow:completed", "step:late slow"),
     )
     assert [event.sequence for event in recorder.events(run)] == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert run.wait(1).steps["slow"].result == "in time"
+    assert run.wait(PATIENCE).steps["slow"].result == "in time"
 
 
 def test_a_time_limit_cancels_a_coroutine(lab: Engine, frozen: Any) -> None:
@@ -57,11 +58,11 @@ def test_a_time_limit_cancels_a_coroutine(lab: Engine, frozen: Any) -> None:
         raise AssertionError
 
     run = lab.register(Workflow("w").step("slow", slow, timeout=5, retry=Retry(initial=0))).start("w")
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
 
     frozen.tick(5)
 
-    assert run.result(10) == "in time"
+    assert run.result(PATIENCE) == "in time"
     assert cancelled == [1]
 
 
@@ -82,11 +83,11 @@ def test_a_cancelled_coroutine_that_tidies_up_for_long_does_not_harm_the_next_at
         return "second"
 
     run = lab.register(Workflow("w").step("slow", slow, timeout=5, retry=Retry(initial=0))).start("w")
-    assert first.wait(10)
+    assert first.wait(PATIENCE)
 
     frozen.tick(5)
 
-    assert run.result(10) == "second"
+    assert run.result(PATIENCE) == "second"
 
 
 def test_the_error_of_the_last_attempt_that_took_too_long_says_so(lab: Engine, frozen: Any) -> None:
@@ -94,21 +95,21 @@ def test_the_error_of_the_last_attempt_that_took_too_long_says_so(lab: Engine, f
 
     def slow() -> None:
         begun.set()
-        release.wait(10)
+        release.wait(PATIENCE)
 
     run = lab.register(Workflow("w").step("slow", slow, timeout=5, retry=1)).start("w")
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     frozen.tick(5)
 
     with pytest.raises(WorkflowFailed, match=r"perdure.StepTimeout: .*'slow'.* 5 s"):
-        run.result(10)
+        run.result(PATIENCE)
     release.set()
 
 
 def test_a_time_limit_of_zero_or_none_is_no_limit(lab: Engine) -> None:
     workflow = Workflow("w").step("zero", lambda: 0, timeout=0).step("none", lambda: 1, timeout=None)
 
-    assert lab.register(workflow).start("w").result(10) == 1
+    assert lab.register(workflow).start("w").result(PATIENCE) == 1
     assert lab.next_deadline() is None
 
 
@@ -119,26 +120,26 @@ def test_a_late_result_of_one_turn_is_not_taken_for_that_of_the_next(lab: Engine
     def slow(ctx: Context[Any]) -> str:
         if (ctx.turn, ctx.attempt) == (1, 1):
             first.set()
-            late.wait(10)
+            late.wait(PATIENCE)
             return "late, of turn 1"
         if (ctx.turn, ctx.attempt) == (2, 1):
             second.set()
-            finish.wait(10)
+            finish.wait(PATIENCE)
         return f"turn {ctx.turn}"
 
     workflow = Workflow("w").do_until(
         lambda ctx, turn: turn == 2, lambda body: body.step("slow", slow, timeout=5, retry=Retry(initial=0))
     )
     run = lab.register(workflow).start("w")
-    assert first.wait(10)
+    assert first.wait(PATIENCE)
     frozen.tick(5)
-    assert second.wait(10)
+    assert second.wait(PATIENCE)
 
     late.set()
-    assert came_late.wait(10)
+    assert came_late.wait(PATIENCE)
     finish.set()
 
-    assert run.result(10) == "turn 2"
+    assert run.result(PATIENCE) == "turn 2"
 
 
 def test_a_context_says_when_its_answer_is_no_longer_wanted(lab: Engine, frozen: Any) -> None:
@@ -148,15 +149,15 @@ def test_a_context_says_when_its_answer_is_no_longer_wanted(lab: Engine, frozen:
     def slow(ctx: Context[Any]) -> None:
         seen.append(ctx.cancelled)
         begun.set()
-        release.wait(10)
+        release.wait(PATIENCE)
         seen.append(ctx.cancelled)
         done.set()
 
     run = lab.register(Workflow("w").step("slow", slow, timeout=5, retry=1)).start("w")
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     frozen.tick(5)
-    assert run.wait(10).state is State.FAILED
+    assert run.wait(PATIENCE).state is State.FAILED
     release.set()
-    assert done.wait(10)
+    assert done.wait(PATIENCE)
 
     assert seen == [False, True]

@@ -22,6 +22,7 @@ from perdure import (
     Workflow,
 )
 from perdure.actors import joining
+from tests.patience import PATIENCE
 
 ship = Workflow("ship", input=int).step("ship", lambda ctx: f"shipped {ctx.input}")
 
@@ -58,7 +59,7 @@ def test_a_run_begins_once_the_caller_commits(shop: Engine, connection: sqlite3.
         _ = run.state
     connection.commit()
 
-    assert run.result(timeout=30) == "shipped 1"
+    assert run.result(timeout=PATIENCE) == "shipped 1"
     assert orders(shop) == [1]
     assert [found.id for found in shop.list_executions(tags={"a": 1}, business_key="b")] == ["o-1"]
 
@@ -112,7 +113,7 @@ def test_the_run_may_be_the_first_thing_in_the_transaction(
     connection.execute("INSERT INTO orders VALUES (1)")
     connection.commit()
 
-    assert run.result(timeout=30) == "shipped 1"
+    assert run.result(timeout=PATIENCE) == "shipped 1"
     assert connection.execute("SELECT number FROM orders").fetchall() == [{"it": (1,)}]
 
 
@@ -122,12 +123,12 @@ def test_a_key_means_one_run_within_a_transaction_as_well(shop: Engine, connecti
     with pytest.raises(DuplicateExecution):
         shop.start(ship, 2, key="k", if_exists="reject", tx=connection)
     connection.commit()
-    first.result(timeout=30)
+    first.result(timeout=PATIENCE)
     shop.settle()
     second = shop.start(ship, 3, key="k", if_exists="replace_if_finished", tx=connection)
     connection.commit()
 
-    assert second.result(timeout=30) == "shipped 3"
+    assert second.result(timeout=PATIENCE) == "shipped 3"
     assert shop.start(ship, 4, key="k").id == second.id
     assert shop.count_executions() == 2
 
@@ -241,7 +242,7 @@ def test_whoever_waits_for_a_commit_does_not_hurry_while_the_database_is_away(
     monkeypatch.setattr(sqlite3, "connect", connect)
     shop.start(ship, 1, tx=connection)
 
-    first, second = tried.get(timeout=30), tried.get(timeout=30)
+    first, second = tried.get(timeout=PATIENCE), tried.get(timeout=PATIENCE)
     assert second - first >= patience
     monkeypatch.undo()
     connection.rollback()

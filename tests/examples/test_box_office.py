@@ -18,6 +18,7 @@ import pytest
 from perdure import Engine
 from perdure.testing import kill_at
 from perdure.testing.forks import run_in_fork
+from tests.patience import PATIENCE
 
 PATH = Path(__file__).parents[2] / "examples" / "applications" / "box_office.py"
 
@@ -77,7 +78,7 @@ def die_at_each(office: Any, folder: Path, death: Any) -> int:
     """Kill one process after the other, each a little later, until one lives to its end; return how many died."""
     for deaths in itertools.count():
         path = str(folder / f"{deaths}.db")
-        end = run_in_fork(lambda path=path, count=deaths + 1: live(office, path, death(count=count)), timeout=30)  # type: ignore[misc]
+        end = run_in_fork(lambda path=path, count=deaths + 1: live(office, path, death(count=count)), timeout=PATIENCE)  # type: ignore[misc]
         assert not end.trouble
         check_the_books(office, path)
         if not end.killed:

@@ -36,6 +36,7 @@ from perdure.dsl.facts import FactStatus
 from perdure.events import Event
 from perdure.persistence.records import Batch
 from perdure.persistence.store import Store
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples"
@@ -310,7 +311,7 @@ def test_an_example_goes_on_after_sigkill(name: str, tmp_path: Path) -> None:
     world = World(example.services)
     calm, _ = undisturbed(example, world, tmp_path / "calm.db")
 
-    assert killer.wait(timeout=50) == 0
+    assert killer.wait(timeout=PATIENCE) == 0
     for commit in COMMITS_TO_DIE_AFTER:
         picture = Picture(*pickle.loads((tmp_path / f"left-{commit}").read_bytes()))  # noqa: S301 - our own bytes
         world.restore(picture.world)

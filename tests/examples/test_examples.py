@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 
@@ -28,7 +30,7 @@ def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run an example as a reader would, but with warnings as errors, and also where the package is not installed."""
     command = [sys.executable, "-W", "error", os.fspath(path), *arguments]
     environment = {**os.environ, "PYTHONPATH": os.fspath(ROOT)}
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=50, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE, env=environment)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -17,6 +17,8 @@ from typing import Any
 
 from freezegun import freeze_time
 
+from tests.patience import PATIENCE
+
 from .player import Player
 from .recording import Recording, labels_of
 from .stage import Clock, VirtualStage
@@ -55,7 +57,7 @@ def _in_a_process(spec: dict[str, Any], folder: Path, recording: Recording, now:
     orders = {"spec": spec, "phase": recording.phase, "now": now.isoformat(), "labels": labels, "place": place}
     (folder / ORDERS).write_text(json.dumps(orders), encoding="utf-8")
     command = [sys.executable, "-m", "tests.golden.performance", str(folder)]
-    ended = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False, timeout=50)
+    ended = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False, timeout=PATIENCE)
     assert ended.returncode < 0, ended.stderr
     recording.extend(_entries(folder, recording.phase))
     return ended.returncode

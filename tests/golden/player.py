@@ -18,6 +18,7 @@ from typing import Any
 from perdure import Engine, Execution, Workflow
 from perdure.actors.supervisor import FireNext
 from perdure.errors import EngineError
+from tests.patience import PATIENCE
 
 from .language import Error, Translator
 from .recording import Recording, labels_of
@@ -28,7 +29,6 @@ __all__ = ["Player"]
 FINAL = ("completed", "failed", "cancelled", "quarantined")
 # Real seconds: between two looks at the engine, and after which something is stuck.
 GLANCE = 0.001
-PATIENCE = 30.0
 _ENGINE = {"concurrency": "concurrency", "queueName": "queue_name"}
 # Frozen time that passes between two actions.
 MOMENT = timedelta(milliseconds=0.1)

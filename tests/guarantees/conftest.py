@@ -15,6 +15,7 @@ import pytest
 from perdure import Engine, Workflow
 from perdure.testing import close_cleanly, freeze
 from perdure.testing.leaks import unique_name
+from tests.patience import PATIENCE
 
 PRELUDE = """
 import os, signal, sys, threading
@@ -108,9 +109,9 @@ class Process:
     def send(self, number: int) -> None:
         self._process.send_signal(number)
 
-    def end(self, patience: float = 20) -> tuple[int, str, str]:
+    def end(self) -> tuple[int, str, str]:
         """Wait for its end; return its code, and the rest of what it wrote to both streams."""
-        out, errors = self._process.communicate(timeout=patience)
+        out, errors = self._process.communicate(timeout=PATIENCE)
         return self._process.returncode, out, errors
 
     def kill(self) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from perdure import Context, Engine, EngineBusy, Workflow
 from perdure.actors.execution import ExecutionActor
+from tests.patience import PATIENCE
 
-PATIENCE = 60
 ROOM = 20
 
 

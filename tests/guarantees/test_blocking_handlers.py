@@ -14,8 +14,7 @@ import pytest
 from perdure import Engine, Workflow
 from perdure.testing import freeze
 from perdure.testing.leaks import close_cleanly, unique_name
-
-PATIENCE = 20
+from tests.patience import PATIENCE
 
 
 class Heard(logging.Handler):

@@ -10,8 +10,7 @@ from freezegun import freeze_time
 
 from perdure import Workflow
 from perdure.testing.freezing import START
-
-PATIENCE = 20
+from tests.patience import PATIENCE
 
 
 def naps(heard: list[str]) -> Workflow[float, Any]:

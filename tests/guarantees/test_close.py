@@ -12,8 +12,7 @@ import pytest
 
 from perdure import Context, Engine, EngineClosed, Workflow, WouldDeadlock
 from perdure.testing import Moment, watch_points
-
-PATIENCE = 20
+from tests.patience import PATIENCE
 
 
 def slow(began: threading.Event, go: threading.Event) -> Workflow[Any, Any]:

@@ -13,8 +13,7 @@ import pytest
 from perdure import Engine, WaitTimeout, Workflow, WorkflowFailed, WouldDeadlock
 from perdure.testing import freeze
 from perdure.testing.leaks import close_cleanly, unique_name
-
-PATIENCE = 20
+from tests.patience import PATIENCE
 
 leaf: Workflow[int, int] = Workflow("leaf", input=int).step("double", lambda ctx: ctx.input * 2)
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from perdure import Engine, Event, Workflow, WouldDeadlock
-
-PATIENCE = 20
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -170,14 +169,14 @@ def test_a_result_is_there_once_the_listeners_have_been_given_the_last_event(eng
 def test_a_listener_hears_nothing_of_what_was_before_it_came(engine: Engine) -> None:
     told: list[str] = []
     may_go_on = threading.Event()
-    engine.on("workflow:started", lambda event: may_go_on.wait(10))  # holds up what comes behind it
+    engine.on("workflow:started", lambda event: may_go_on.wait(PATIENCE))  # holds up what comes behind it
     run = engine.register(Workflow("gated").wait_for("go")).start("gated")
-    run.wait(until="waiting", timeout=10)
+    run.wait(until="waiting", timeout=PATIENCE)
 
     engine.on_any(lambda event: told.append(event.type))
     may_go_on.set()
     run.signal("go")
-    run.result(10)
+    run.result(PATIENCE)
     engine.settle()
 
     assert told == ["signal:received", "workflow:completed"]

@@ -15,8 +15,7 @@ import pytest
 
 from perdure import Workflow
 from perdure.actors import clock
-
-PATIENCE = 60
+from tests.patience import PATIENCE
 
 
 def test_thousands_of_starts_are_all_kept_and_none_begins_out_of_turn(open_engine: Any) -> None:

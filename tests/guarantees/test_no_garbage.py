@@ -15,6 +15,7 @@ import pytest
 
 from perdure import Context, Engine, Retry, Run, Workflow
 from perdure.actors.execution import ExecutionActor
+from tests.patience import PATIENCE
 
 RUNS = 20
 
@@ -93,7 +94,7 @@ def garbage(engine: Engine, flow: Workflow[Any, Any], do: Callable[[Run[Any]], N
         for run in runs:
             do(run)
         for run in runs:
-            run.wait(timeout=30)
+            run.wait(timeout=PATIENCE)
         engine.settle()
 
     drive()  # what is made once, and kept, is made here

@@ -18,8 +18,7 @@ from perdure.dsl.graph import Body, Node
 from perdure.dsl.scope import Scope
 from perdure.persistence.store import _FIRST_TIMER
 from perdure.testing import Moment, watch_points
-
-PATIENCE = 20
+from tests.patience import PATIENCE
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,23 +13,25 @@ import pytest
 from perdure import Context, Workflow
 from perdure.actors.interrupts import next_of
 from perdure.testing import watch_points
-
-PATIENCE = 20
+from tests.patience import PATIENCE
 
 WORK = """
-began = threading.Event()
+import atexit
+began, ending = threading.Event(), threading.Event()
 def work(ctx):
     began.set()
-    threading.Event().wait(0.2)
+    ending.wait()
+    threading.Event().wait(0.1)  # the end goes on meanwhile
     return f"attempt {ctx.attempt}"
 async def wait(ctx):
     import asyncio
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.1)
 engine = Engine(path, Workflow("gate").wait_for("go"), Workflow("work").step("wait", wait).step("work", work))
+atexit.register(ending.set)
 engine.on_any(lambda event: None)
 engine.start("gate", id="gate").wait(until="waiting")
 engine.start("work", id="work")
-assert began.wait(10)
+began.wait()
 """
 
 
@@ -93,7 +95,7 @@ def hang(ctx):
     threading.Event().wait()
 engine = Engine(path, Workflow("work").step("wait", hang))
 engine.start("work", id="work")
-began.wait(10)
+began.wait()
 """)
     assert child.end() == (0, "", "")
     engine = open_engine(Workflow("work").step("wait", work))
@@ -180,7 +182,7 @@ class Listening(logging.Handler):
         failed.set()
 logging.getLogger("perdure").addHandler(Listening())
 run = engine.start("first", id="run")  # begins the event loop, which needs files
-assert failed.wait(10)
+failed.wait()
 resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 say(run.result())
 engine.close(timeout=600)

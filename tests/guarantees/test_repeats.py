@@ -11,8 +11,8 @@ import pytest
 
 from perdure import DuplicateExecution, ExecutionFinished, Workflow
 from perdure.testing.freezing import START
+from tests.patience import PATIENCE
 
-PATIENCE = 60
 STORM = 10_000
 
 

@@ -14,8 +14,8 @@ import pytest
 from perdure import ExecutionNotFound, Workflow
 from perdure.dsl.errors import StoreUnavailable
 from perdure.testing.freezing import START
+from tests.patience import PATIENCE
 
-PATIENCE = 20
 TABLES = ("workflow_executions", "workflow_steps", "workflow_signals")
 
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from perdure import DefinitionError, Engine, InvalidPayload, UsageError, Workflow
 from perdure.testing.leaks import close_cleanly, unique_name
+from tests.patience import PATIENCE
 
-PATIENCE = 20
 FORBIDDEN = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve", "jsonpickle"}
 TO_EXECUTORS = {"sending.py", "elsewhere.py"}
 """What executors' workers are sent is pickled, as `concurrent.futures` has it: by the engine that waits for them,
@@ -196,5 +196,5 @@ def test_a_payload_of_twenty_megabytes_comes_back_whole(shared: Engine) -> None:
     big = {"text": "\N{SNOWMAN}x" * 4_500_000, "bytes": bytes(2_000_000)}
     run = shared.start("echo")
     run.signal("go", big)
-    assert run.result(50) == big
+    assert run.result(PATIENCE) == big
     shared.cleanup()

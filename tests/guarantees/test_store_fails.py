@@ -14,8 +14,7 @@ import pytest
 from perdure import Engine, StoreError, Workflow
 from perdure.dsl.errors import StoreUnavailable
 from perdure.persistence.database import Database
-
-PATIENCE = 20
+from tests.patience import PATIENCE
 
 
 def option(request: pytest.FixtureRequest) -> float:

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from perdure import Workflow
-
-PATIENCE = 20
+from tests.patience import PATIENCE
 
 Flow = Workflow[Any, Any]
 

@@ -10,6 +10,7 @@ import pytest
 
 from perdure import Engine, Workflow, WorkflowFailed
 from perdure.persistence import classes
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -38,18 +39,18 @@ def send(ctx: Any) -> str:
 
 def test_an_instance_of_a_class_beside_the_handler_comes_back_after_a_restart(tmp_path: Path, new_process: Any) -> None:
     with Engine(tmp_path / "runs.db", with_a_class_of_its_own(), durability="normal") as engine:
-        engine.start("parcel", id="x").wait(10, until="waiting")
+        engine.start("parcel", id="x").wait(PATIENCE, until="waiting")
     new_process()
     with Engine(tmp_path / "runs.db", with_a_class_of_its_own(), durability="normal") as engine:
         engine.signal("x", "go")
-        assert engine.run("x").result(10) == "Parcel of 3"
+        assert engine.run("x").result(PATIENCE) == "Parcel of 3"
 
 
 def test_an_output_schema_tells_which_class_comes_back(tmp_path: Path, new_process: Any) -> None:
     schema = dataclasses.make_dataclass("Weighed", [("kilos", int)])
     workflow = Workflow("w").step("weigh", lambda: {"kilos": 3}, output_schema=schema).map("kilos", kilos)
     with Engine(tmp_path / "runs.db", workflow, durability="normal") as engine:
-        assert engine.start("w").result(10) == 3
+        assert engine.start("w").result(PATIENCE) == 3
 
 
 def kilos(ctx: Any) -> int:
@@ -63,7 +64,7 @@ def test_an_instance_of_a_class_that_nobody_could_find_again_fails_the_step_and_
     with Engine(None, Workflow("w").step("weigh", weigh)) as engine:
         run = engine.start("w")
         with pytest.raises(WorkflowFailed) as failed:
-            run.result(10)
+            run.result(PATIENCE)
         assert failed.value.error is not None
         assert failed.value.error.type == "perdure.NotStorable"
         for part in ("'weigh'", "$.parcels[0]", "Hidden", "perdure.register_type"):

@@ -9,6 +9,7 @@ from typing import Any
 
 from perdure import Context, Engine, Retry, Workflow
 from perdure.otel import names
+from tests.patience import PATIENCE
 
 from .conftest import Backend
 
@@ -32,8 +33,8 @@ def test_every_metric_is_told_with_what_it_is_about(opened: Opened, backend: Bac
     engine = opened(order, parked)
     run = engine.start(order)
     run.signal("approval")
-    run.wait(timeout=10)
-    engine.start(parked).wait(until="waiting", timeout=10)
+    run.wait(timeout=PATIENCE)
+    engine.start(parked).wait(until="waiting", timeout=PATIENCE)
     engine.settle()
 
     figures = backend.figures()

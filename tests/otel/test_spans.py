@@ -17,6 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from perdure import Client, Context, Engine, Retry, Workflow, WorkflowFailed
 from perdure.otel import names
+from tests.patience import PATIENCE
 
 from .conftest import Backend
 
@@ -36,7 +37,7 @@ def test_a_run_is_one_trace_from_its_starter_to_what_its_handlers_do(opened: Ope
 
     order = Workflow("order").step("charge", charge, retry=Retry(initial=0.001, jitter=0)).step("ship", lambda: None)
     with backend.tracer.start_as_current_span("POST /orders"):
-        opened(order).start(order, id="o-1").result(timeout=10)
+        opened(order).start(order, id="o-1").result(timeout=PATIENCE)
 
     assert backend.tree() == [
         "POST /orders",
@@ -73,7 +74,7 @@ def test_a_coroutine_and_what_a_function_returns_to_be_awaited_see_their_attempt
     flow = Workflow("flow").parallel(
         lambda branch: branch.step("one", one).step("two", lambda: work("two")).step("three", lambda: work("three"))
     )
-    opened(flow).start(flow).result(timeout=10)
+    opened(flow).start(flow).result(timeout=PATIENCE)
 
     for name in ("one", "two", "three"):
         inside, attempt = backend.span(f"in {name}"), backend.span(f"attempt {name}")
@@ -89,7 +90,7 @@ def test_a_handler_that_fails_says_so_on_its_attempt_its_step_and_its_run(opened
 
     order = Workflow("order").step("reserve", lambda: 1, compensate=lambda: None).step("ship", ship, retry=1)
     with pytest.raises(WorkflowFailed):
-        opened(order).start(order).result(timeout=10)
+        opened(order).start(order).result(timeout=PATIENCE)
 
     for name in ("attempt ship", "step ship", "run order"):
         span = backend.span(name)
@@ -107,7 +108,7 @@ def test_what_an_executor_runs_fails_under_its_own_name(path: Path, backend: Bac
         ThreadPoolExecutor(1) as pool,
         Engine(path, flow, executors={"pool": pool}, extensions=[backend.telemetry()]) as engine,
     ):
-        engine.start(flow).wait(timeout=10)
+        engine.start(flow).wait(timeout=PATIENCE)
 
     attempt = backend.span("attempt divide")
     assert (attempt.attributes or {})[names.ERROR] == "ZeroDivisionError"
@@ -121,7 +122,7 @@ def test_an_undo_is_a_span_with_its_attempts(opened: Opened, backend: Backend) -
     run = engine.start(order)
     engine.settle()
     run.cancel()
-    run.wait(timeout=10)
+    run.wait(timeout=PATIENCE)
 
     assert backend.tree() == [
         "start order",
@@ -145,7 +146,7 @@ def test_a_wait_is_no_span_and_what_follows_is_in_the_same_trace(opened: Opened,
     engine.settle()
     assert backend.tree() == ["start order", "  run order"]
     run.signal("approval")
-    run.result(timeout=10)
+    run.result(timeout=PATIENCE)
 
     assert backend.tree() == ["start order", "  run order", "  run order", "    step ship", "      attempt ship"]
     runs = [span for span in backend.spans if span.name == "run order"]
@@ -170,7 +171,7 @@ def test_a_run_goes_on_in_its_trace_after_its_engine_has_died(opened: Opened, ba
     dead.set()
     later = opened(order)
 
-    assert later.run("o-1").result(timeout=10) == 2
+    assert later.run("o-1").result(timeout=PATIENCE) == 2
     # The first stretch was never told: who was to tell it has died. Its reserve was told before that.
     [reserve, charge_again] = [span for span in backend.spans if span.name.startswith("step ")]
     assert (reserve.name, charge_again.name) == ("step reserve", "step charge")
@@ -210,7 +211,7 @@ def test_a_run_goes_on_in_its_trace_after_kill_9(opened: Opened, backend: Backen
     )
     told = [json.loads(line) for line in killed.stdout.splitlines()]
     order = Workflow("order").step("reserve", lambda: 1).step("charge", lambda: "charged")
-    assert opened(order).run("o-1").result(timeout=10) == "charged"
+    assert opened(order).run("o-1").result(timeout=PATIENCE) == "charged"
 
     assert killed.returncode == -9
     begun = next(span for span in told if span["name"] == "start order")
@@ -228,7 +229,7 @@ def test_a_run_that_another_process_starts_is_in_its_trace(opened: Opened, backe
         Client(path, extensions=[backend.telemetry()]) as client,
         backend.tracer.start_as_current_span("POST /orders"),
     ):
-        client.start("order", id="o-1").wait(timeout=10)
+        client.start("order", id="o-1").wait(timeout=PATIENCE)
     engine.settle()  # a span is told when its end is heard of
 
     assert backend.tree()[:3] == ["POST /orders", "  start order", "    run order"]
@@ -240,7 +241,7 @@ def test_a_part_of_a_run_is_below_the_step_that_asked_for_it(opened: Opened, bac
     child = Workflow("child").step("inner", lambda: 1)
     parent = Workflow("parent").sub_workflow("child", lambda ctx: None).step("last", lambda: 2)
     engine = opened(child, parent)
-    engine.start(parent).result(timeout=10)
+    engine.start(parent).result(timeout=PATIENCE)
     engine.settle()
 
     assert backend.tree() == [
@@ -261,8 +262,8 @@ def test_a_part_is_below_its_step_though_its_handler_is_called_before_any_event_
     called = threading.Event()
     child = Workflow("child").step("inner", called.set)
     engine = opened(child, Workflow("parent").sub_workflow("child", lambda ctx: None))
-    engine.on("workflow:started", lambda event: called.wait(10))
-    engine.start("parent").result(timeout=10)
+    engine.on("workflow:started", lambda event: called.wait(PATIENCE))
+    engine.start("parent").result(timeout=PATIENCE)
     engine.settle()
 
     assert backend.tree() == [
@@ -281,7 +282,7 @@ def test_turns_and_items_are_spans_of_their_own_under_few_names(opened: Opened, 
         .do_until(lambda ctx, turn: turn == 3, lambda body: body.step("poll", lambda: 1))
         .for_each(lambda ctx: ["a", "b"], "notify", lambda: None)
     )
-    opened(flow).start(flow).result(timeout=10)
+    opened(flow).start(flow).result(timeout=PATIENCE)
 
     polls = [span for span in backend.spans if span.name == "step poll"]
     attempts = [span for span in backend.spans if span.name == "attempt poll"]
@@ -301,7 +302,7 @@ def test_baggage_of_the_starter_reaches_the_handlers(opened: Opened, backend: Ba
     run = engine.start(order)
     context.detach(token)
     run.signal("go")
-    run.result(timeout=10)
+    run.result(timeout=PATIENCE)
 
     assert seen == ["rome"]
 
@@ -335,7 +336,7 @@ def test_no_value_of_a_run_gets_into_a_span(opened: Opened, backend: Backend) ->
     engine = opened(order)
     run = engine.start(order, "SECRET", tags={"mine": "kept"})
     run.signal("approval", "SECRET")
-    run.result(timeout=10)
+    run.result(timeout=PATIENCE)
 
     assert all("SECRET" not in span.to_json() for span in backend.spans)
     tags = engine.get_execution(run.id).tags  # type: ignore[union-attr]
@@ -345,7 +346,7 @@ def test_no_value_of_a_run_gets_into_a_span(opened: Opened, backend: Backend) ->
 
 def test_only_what_the_page_lists_is_on_a_span(opened: Opened, backend: Backend) -> None:
     order = Workflow("order").step("a", lambda: 1, compensate=lambda: None).step("b", lambda: 1 / 0, retry=1)
-    opened(order).start(order).wait(timeout=10)
+    opened(order).start(order).wait(timeout=PATIENCE)
 
     found = {name for span in backend.spans for name in span.attributes or {}}
     assert found <= names.ATTRIBUTES.keys()

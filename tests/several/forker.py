@@ -66,18 +66,18 @@ def outcome(call: Callable[..., Any]) -> str:
 def main() -> None:
     gate = Workflow("gate").wait_for("go").step("after", os.getpid)
     with Engine(sys.argv[1], gate) as engine, Client(sys.argv[1]) as client:
-        engine.start("gate", id="g").wait(until="waiting", timeout=30)
+        engine.start("gate", id="g").wait(until="waiting")
         child = os.fork()
         if child == 0:
             for line in (*outcomes(engine), *(f"client.{line}" for line in outcomes(client))):
                 say(line)
             with Engine(sys.argv[1], gate) as own:  # what the error says to do
-                say("own", own.start("gate", id="h").wait(until="waiting", timeout=30).state)
+                say("own", own.start("gate", id="h").wait(until="waiting").state)
             os._exit(0)
         os.waitpid(child, 0)
         for run in ("g", "h"):  # the child's exit has harmed nobody, and left its run to the parent
             client.signal(run, "go")
-            say(run, client.run(run).result(timeout=30) == os.getpid())
+            say(run, client.run(run).result() == os.getpid())
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ from perdure.persistence.records import InboxRow
 from perdure.persistence.store import Store
 from perdure.testing import close_cleanly
 from perdure.testing.leaks import unique_name
+from tests.patience import PATIENCE
 
 GO = Signal("go", int)
 
@@ -110,17 +111,17 @@ def rows(path: Path, table: str) -> list[Any]:
 class TestBesideALiveEngine:
     def test_what_it_starts_and_signals_runs_there(self, live: Client, engine: Engine) -> None:
         run = live.start("gate", id="g")
-        assert run.wait(until="waiting", timeout=30).state == State.WAITING
+        assert run.wait(until="waiting", timeout=PATIENCE).state == State.WAITING
         run.signal("go", 7)
-        assert run.result(timeout=30) == 7
-        assert engine.run("g").result(timeout=30) == 7
+        assert run.result(timeout=PATIENCE) == 7
+        assert engine.run("g").result(timeout=PATIENCE) == 7
 
     def test_texts_of_classes_of_their_own_are_texts(self, live: Client) -> None:
         run = live.start(Text("gate"), id=Text("g"), key=Text("k"), business_key=Text("b"))
         run.signal(Text("go"), 7, key=Text("once"))
-        assert run.result(timeout=30) == 7
+        assert run.result(timeout=PATIENCE) == 7
         assert [each.id for each in live.list_executions(business_key=Text("b"))] == ["g"]
-        live.fork(Text("g"), at=Text("answer"), by=Text("me"), reason=Text("why not")).result(timeout=30)
+        live.fork(Text("g"), at=Text("answer"), by=Text("me"), reason=Text("why not")).result(timeout=PATIENCE)
 
     def test_a_start_is_answered_with_the_run_that_the_engine_has_begun(self, live: Client, engine: Engine) -> None:
         run = live.start("gate", tags={"who": "me"})
@@ -135,7 +136,7 @@ class TestBesideALiveEngine:
         with pytest.raises(UnknownSignal, match="never waits for 'gi'"):
             run.signal("gi", 1)
         run.signal("go", 1)
-        run.wait(timeout=30)
+        run.wait(timeout=PATIENCE)
         with pytest.raises(ExecutionFinished) as finished:
             run.signal("go", 1)
         assert (finished.value.execution_id, finished.value.state) == ("g", "completed")
@@ -150,16 +151,16 @@ class TestBesideALiveEngine:
         live.start("gate", id="g").signal("go", 1)
         with pytest.raises(UnknownSignal):
             live.start("gate").signal("gi", 1)
-        live.run("g").wait(timeout=30)
+        live.run("g").wait(timeout=PATIENCE)
         assert rows(path, "workflow_inbox") == []
 
     def test_a_run_that_fails_or_is_cancelled_is_told_as_such(self, live: Client) -> None:
         with pytest.raises(WorkflowFailed, match="no such street"):
-            live.start("failing").result(timeout=30)
+            live.start("failing").result(timeout=PATIENCE)
         run = live.start("gate")
         run.cancel()
         with pytest.raises(WorkflowCancelled):
-            run.result(timeout=30)
+            run.result(timeout=PATIENCE)
 
     def test_a_run_can_be_awaited(self, live: Client) -> None:
         async def wait() -> Any:
@@ -185,7 +186,7 @@ class TestBesideALiveEngine:
             live.start("failing", id=first.id)
 
     def test_a_workflow_object_is_for_types_only(self, live: Client) -> None:
-        assert live.start(typed(), Order(1)).result(timeout=30) == Order(2)
+        assert live.start(typed(), Order(1)).result(timeout=PATIENCE) == Order(2)
         with pytest.raises(InvalidPayload):
             live.start(typed(), "one")  # type: ignore[misc]
         with pytest.raises(InvalidPayload):
@@ -193,7 +194,7 @@ class TestBesideALiveEngine:
 
     def test_a_start_can_be_put_off(self, live: Client, engine: Engine) -> None:
         run = live.start("gate", delay=timedelta(days=1))
-        assert run.wait(until="waiting", timeout=30).waiting_for[0].event is None
+        assert run.wait(until="waiting", timeout=PATIENCE).waiting_for[0].event is None
         due = engine.next_deadline()
         assert due is not None
 
@@ -203,10 +204,10 @@ class TestBesideALiveEngine:
                 live.run(ctx.execution_id).result()
             other = live.start("gate")
             other.signal("go", 9)
-            return other.result(timeout=30)
+            return other.result(timeout=PATIENCE)
 
         engine.register(Workflow("caller").step("call", call))
-        assert live.start("caller").result(timeout=30) == 9
+        assert live.start("caller").result(timeout=PATIENCE) == 9
 
     def test_many_threads_may_share_one(self, live: Client) -> None:
         results: list[Any] = []
@@ -214,7 +215,7 @@ class TestBesideALiveEngine:
         def use(number: int) -> None:
             run = live.start("gate", id=f"g{number}")
             run.signal("go", number)
-            results.append(run.result(timeout=30))
+            results.append(run.result(timeout=PATIENCE))
 
         threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
         for thread in threads:
@@ -267,7 +268,8 @@ class TestBesideALiveEngine:
             run = live.start("collect")
             for number in range(5):
                 run.signal("go", number)
-            assert [step.result for name, step in run.wait(timeout=30).steps.items() if name[0] == "s"] == [*range(5)]
+            steps = run.wait(timeout=PATIENCE).steps
+            assert [step.result for name, step in steps.items() if name[0] == "s"] == [*range(5)]
 
 
 class TestWithNobodyThere:
@@ -280,8 +282,8 @@ class TestWithNobodyThere:
         assert (execution.state, execution.input, dict(execution.tags)) == (State.RUNNING, {"n": 1}, {"a": 1})
         assert alone.list_executions() == []
         with Engine(path, gate(), durability="normal") as engine:
-            assert engine.run("g").result(timeout=30) == 5
-        assert run.result(timeout=30) == 5
+            assert engine.run("g").result(timeout=PATIENCE) == 5
+        assert run.result(timeout=PATIENCE) == 5
         assert rows(path, "workflow_inbox") == []
 
     @pytest.mark.on_a_file
@@ -291,7 +293,7 @@ class TestWithNobodyThere:
         with Engine(path, failing(), durability="normal") as engine:
             assert len(rows(path, "workflow_inbox")) == 2
             engine.register(gate())
-            assert run.result(timeout=30) == 5
+            assert run.result(timeout=PATIENCE) == 5
 
     def test_a_signal_that_came_in_time_opens_its_gate_however_late_it_is_seen(
         self, alone: Client, path: Path, freezer: Any
@@ -308,8 +310,8 @@ class TestWithNobodyThere:
         freezer.tick(3600)
         with Engine(path, timed, durability="normal") as engine:
             engine.settle()
-            assert engine.run("in-time").result(timeout=30) == "yes"
-            assert engine.run("late").wait(timeout=30).state == State.FAILED
+            assert engine.run("in-time").result(timeout=PATIENCE) == "yes"
+            assert engine.run("late").wait(timeout=PATIENCE).state == State.FAILED
 
     def test_the_same_id_or_key_is_one_run(self, alone: Client) -> None:
         first = alone.start("gate", key="k")
@@ -323,7 +325,7 @@ class TestWithNobodyThere:
         with Engine(path, gate(), durability="normal") as engine:
             engine.start("gate", id="g")
             engine.signal("g", "go", 1, key="once")
-            engine.run("g").result(timeout=30)
+            engine.run("g").result(timeout=PATIENCE)
         with pytest.raises(ExecutionFinished):
             alone.signal("g", "go", 1)
         alone.signal("g", "go", 1, key="once")  # it was sent before
@@ -457,9 +459,9 @@ class TestMisuse:
 
         thread = threading.Thread(target=wait)
         thread.start()
-        assert waiting.wait(30)
+        assert waiting.wait(PATIENCE)
         live.close()
-        thread.join(30)
+        thread.join(PATIENCE)
         assert [type(error) for error in caught] == [EngineClosed]
 
 
@@ -476,5 +478,5 @@ def test_a_path_too_long_for_a_socket_is_no_obstacle(tmp_path: Path) -> None:
     with Engine(path, gate(), durability="normal"), Client(path) as client:
         run = client.start("gate")
         run.signal("go", 1)
-        assert run.result(timeout=30) == 1
+        assert run.result(timeout=PATIENCE) == 1
         assert rows(path, "workflow_inbox") == []

@@ -29,6 +29,7 @@ from perdure.actors.neighbours import Neighbour
 from perdure.dsl.errors import ExecutionNotFound, StoreUnavailable
 from perdure.testing import Moment, close_cleanly, watch_points
 from perdure.testing.leaks import unique_name
+from tests.patience import PATIENCE
 
 
 def gate() -> Workflow[Any, Any]:
@@ -50,15 +51,15 @@ def test_a_signal_reaches_it(pair: tuple[Engine, Engine]) -> None:
     owner, other = pair
     run = owner.start("gate", id="g")
     other.signal("g", "go", 6)
-    assert run.result(timeout=30) == 6
-    assert other.run("g").result(timeout=30) == 6
+    assert run.result(timeout=PATIENCE) == 6
+    assert other.run("g").result(timeout=PATIENCE) == 6
 
 
 def test_a_cancel_reaches_it(pair: tuple[Engine, Engine]) -> None:
     owner, other = pair
     run = owner.start("gate", id="g")
     other.cancel("g", reason="changed our mind")
-    execution = run.wait(timeout=30)
+    execution = run.wait(timeout=PATIENCE)
     assert execution.state == State.CANCELLED
     assert execution.error is not None
     assert execution.error.message == "changed our mind"
@@ -72,7 +73,7 @@ def test_a_refusal_comes_back_as_what_it_is(pair: tuple[Engine, Engine]) -> None
     with pytest.raises(IllegalTransition, match="cannot resume"):
         other.resume("g")
     other.signal("g", "go", 1)
-    owner.run("g").wait(timeout=30)
+    owner.run("g").wait(timeout=PATIENCE)
     with pytest.raises(ExecutionFinished):
         other.signal("g", "go", 1)
     with pytest.raises(ExecutionNotFound):
@@ -84,42 +85,42 @@ def test_who_is_closed_while_it_waits_for_an_answer_does_not_take_the_silence_fo
 ) -> None:
     owner, other = pair
     run = owner.start("gate", id="g")
-    run.wait(timeout=30, until="waiting")
+    run.wait(timeout=PATIENCE, until="waiting")
 
     def close_and_fail(moment: Moment) -> None:
         if moment.point == "commit.before" and not other.closed:
             closing = Thread(target=other.close, kwargs={"force": True})
             closing.start()
-            closing.join(30)
+            closing.join(PATIENCE)
             raise StoreUnavailable("the disk is full")
 
     with watch_points(close_and_fail), pytest.raises(EngineClosed):
         other.cancel("g")
 
-    assert run.wait(timeout=30).state == State.CANCELLED, "what was asked for was on disk"
+    assert run.wait(timeout=PATIENCE).state == State.CANCELLED, "what was asked for was on disk"
 
 
 def test_who_is_closed_after_a_signal_was_heeded_is_told_that_it_was(pair: tuple[Engine, Engine]) -> None:
     owner, other = pair
     run = owner.start("gate", id="g")
-    run.wait(timeout=30, until="waiting")
+    run.wait(timeout=PATIENCE, until="waiting")
 
     def close(moment: Moment) -> None:
         if moment.point == "commit.after" and not other.closed:
             closing = Thread(target=other.close, kwargs={"force": True})
             closing.start()
-            closing.join(30)
+            closing.join(PATIENCE)
 
     with watch_points(close):
         other.signal("g", "go", 1)
 
-    assert run.wait(timeout=30).state == State.COMPLETED
+    assert run.wait(timeout=PATIENCE).state == State.COMPLETED
 
 
 def test_a_wait_for_a_state_sees_it(pair: tuple[Engine, Engine]) -> None:
     owner, other = pair
     owner.start("gate", id="g")
-    assert other.run("g").wait(until="waiting", timeout=30).state == State.WAITING
+    assert other.run("g").wait(until="waiting", timeout=PATIENCE).state == State.WAITING
 
 
 def test_a_start_of_its_id_or_key_gives_that_run(pair: tuple[Engine, Engine]) -> None:
@@ -127,7 +128,7 @@ def test_a_start_of_its_id_or_key_gives_that_run(pair: tuple[Engine, Engine]) ->
     run = owner.start("gate", id="g", key="k")
     assert other.start("gate", id="g").id == other.start("gate", key="k").id == run.id
     other.signal("g", "go", 2)
-    assert other.start("gate", key="k").result(timeout=30) == 2
+    assert other.start("gate", key="k").result(timeout=PATIENCE) == 2
 
 
 def test_a_schedule_made_at_one_is_learned_by_the_other(path: Path, freezer: Any) -> None:
@@ -183,7 +184,7 @@ def test_two_that_close_at_once_while_each_waits_for_the_other_close_without_a_w
 ) -> None:
     def wait(engine: Engine, run: str) -> None:
         with suppress(EngineError):
-            engine.run(run).result(timeout=20)
+            engine.run(run).result(timeout=PATIENCE)
 
     for _ in range(10):
         engines = [Engine(path, gate(), durability="normal") for _ in range(2)]

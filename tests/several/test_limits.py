@@ -13,6 +13,7 @@ import pytest
 from perdure import Client, Context, Engine, Rate, State, Workflow
 from perdure.testing import close_cleanly, freeze
 from perdure.testing.leaks import unique_name
+from tests.patience import PATIENCE
 
 
 def gated(**limits: Any) -> Workflow[str, Any]:
@@ -50,7 +51,7 @@ def test_a_slot_that_one_engine_frees_is_given_to_a_run_of_another(opened: Calla
     assert second.state is State.WAITING
     first.signal("go")
 
-    assert second.result(timeout=30) == "b"
+    assert second.result(timeout=PATIENCE) == "b"
 
 
 def test_runs_of_several_engines_take_their_turns_in_order(opened: Callable[..., Engine]) -> None:
@@ -62,7 +63,7 @@ def test_runs_of_several_engines_take_their_turns_in_order(opened: Callable[...,
         engine.settle()
     for run in runs:
         run.signal("go")
-    results = [run.result(timeout=30) for run in runs]
+    results = [run.result(timeout=PATIENCE) for run in runs]
     ends = sorted(engines[0].list_executions(), key=lambda run: (run.finished_at, run.created_at))
 
     assert results == [str(number) for number in range(9)]
@@ -81,7 +82,7 @@ def test_the_slot_of_an_engine_that_dies_goes_on_with_its_run(opened: Callable[.
     assert other.run(second.id).state is State.WAITING
     other.signal(first.id, "go")
 
-    assert second.result(timeout=30) == "b"
+    assert second.result(timeout=PATIENCE) == "b"
 
 
 @pytest.mark.parametrize("leave", [Engine.close, Engine.abandon])
@@ -98,7 +99,7 @@ def test_those_in_line_of_an_engine_that_leaves_keep_their_places(
     for run in (second, third):
         other.signal(run.id, "go")
     other.signal(first.id, "go")
-    results = [other.run(run.id).result(timeout=30) for run in (first, second, third)]
+    results = [other.run(run.id).result(timeout=PATIENCE) for run in (first, second, third)]
     ends = sorted(other.list_executions(), key=lambda run: (run.finished_at, run.created_at))
 
     assert [run.input for run in ends] == results == ["a", "b", "c"]

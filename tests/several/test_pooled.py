@@ -18,6 +18,7 @@ from perdure.persistence.postgres.footing import SILENCE, channel, now
 from perdure.persistence.postgres.server import Server
 from perdure.testing.pooler import Pooler
 from perdure.testing.postgres_server import PostgresServer
+from tests.patience import PATIENCE
 
 
 def test_those_behind_a_pooler_and_those_that_are_not_share_one_database(
@@ -29,8 +30,8 @@ def test_those_behind_a_pooler_and_those_that_are_not_share_one_database(
         pooled.ask("start", "gate", "p", answer="started")
         one.signal("p", "go", "1")
         other.signal("d", "go", "2")
-        assert [other.run("p").result(timeout=30), one.run("d").result(timeout=30)] == ["1", "2"]
-        assert other.start("quick", id="q").wait(timeout=30).state is State.COMPLETED
+        assert [other.run("p").result(timeout=PATIENCE), one.run("d").result(timeout=PATIENCE)] == ["1", "2"]
+        assert other.start("quick", id="q").wait(timeout=PATIENCE).state is State.COMPLETED
     assert [direct.close(), pooled.close()] == [0, 0]
     with psycopg.connect(postgres_url) as connection:
         assert connection.execute("SELECT count(*) FROM workflow_presence").fetchone() == (0,), "all have left"
@@ -48,7 +49,7 @@ def test_an_engine_that_cannot_renew_its_lease_writes_nothing_until_it_can(poole
             with pytest.raises(StoreError, match="may take it for dead; nothing was written"):
                 engine.start("quick", id="refused")
         assert presence.is_held(30)
-        assert engine.start("quick", id="taken").result(timeout=30) == 1
+        assert engine.start("quick", id="taken").result(timeout=PATIENCE) == 1
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_holder_thinks_that_its_lease_has_lapsed_before_anybody_else_does(foot
             time.sleep(0.01)
         time.sleep(0.1)  # the server takes so long to answer
         connection.commit()
-        renewed.result(30)
+        renewed.result(PATIENCE)
         left = connection.execute("SELECT extract(epoch FROM until - clock_timestamp()) FROM workflow_presence")
         assert footing.lapses_at - now() <= float(next(iter(left))[0]) <= SILENCE
 
@@ -109,17 +110,17 @@ def test_a_pooler_that_is_restarted_pauses_runs_and_loses_nothing(
     gate = Workflow("gate").wait_for("go").step("after", lambda ctx: ctx.signals["go"])
     with Engine(pooled_url, gate) as one, Engine(pooled_url, gate) as other:
         run = one.start("gate")
-        run.wait(until="waiting", timeout=30)
+        run.wait(until="waiting", timeout=PATIENCE)
         pooler.stop()
         pooler.start()
         signal_when_it_can_be(other, run.id)
-        assert run.result(timeout=30) == "now"
+        assert run.result(timeout=PATIENCE) == "now"
         assert {one._machine.store.engine_id, other._machine.store.engine_id} == {1, 2}, "nobody was taken for dead"
 
 
 def signal_when_it_can_be(engine: Engine, run: str) -> None:
     """Signal as a caller should who was told that the database could not be had: the key makes it count once."""
-    until = now() + 20
+    until = now() + PATIENCE
     while True:
         try:
             engine.signal(run, "go", "now", key="once")

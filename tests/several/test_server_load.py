@@ -19,6 +19,7 @@ import pytest
 
 from perdure import Client, ExecutionFinished, StoreError
 from perdure.testing.postgres_server import PostgresServer
+from tests.patience import PATIENCE
 
 from .test_load import check
 from .test_server import server
@@ -28,8 +29,6 @@ __all__ = ["server"]
 ENGINES = 4
 BETWEEN_ATTACKS = 10
 """Acknowledged requests from one attack to the next."""
-
-PATIENCE = 60.0
 
 
 def now() -> float:

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from perdure import Client, Engine, IllegalTransition, StepNotOpen, Workflow
-
-PATIENCE = 20
+from tests.patience import PATIENCE
 
 
 def flow() -> Workflow[Any, Any]:

@@ -64,7 +64,7 @@ def main() -> None:
                     except Exception as error:  # noqa: BLE001 - its name is what the test wants
                         say("refused", type(error).__name__)
                 case ["result", id]:
-                    say("result", engine.run(id).result(timeout=30))
+                    say("result", engine.run(id).result())
                 case ["every", name, seconds]:
                     engine.schedule(name, "quick", every=float(seconds))
                     say("scheduled", name)

@@ -14,6 +14,7 @@ import pytest
 
 from perdure import Workflow, WorkflowFailed
 from tests.engine import heavy
+from tests.patience import PATIENCE
 
 from .conftest import MakeEngine
 
@@ -74,9 +75,9 @@ def test_a_handler_whose_worker_was_killed_runs_again_elsewhere_unless_it_must_n
 
     if on_interrupted == "fail":
         with pytest.raises(WorkflowFailed, match="'wait' was interrupted: its worker gave no more sign of life"):
-            run.result(40)
+            run.result(PATIENCE)
         return
     assert (tmp_path / "news").read_text() == "began\n"
     (tmp_path / "gate").write_text("open")
-    assert run.result(40) == os.getpid()
-    assert run.wait(40).steps["wait"].attempts == 2
+    assert run.result(PATIENCE) == os.getpid()
+    assert run.wait(PATIENCE).steps["wait"].attempts == 2

@@ -15,6 +15,7 @@ import pytest
 from perdure import Context, Engine, State, UsageError, WaitTimeout, Workflow
 from perdure.testing import POINTS, Moment, freeze, kill_at, restart, stop_at, watch_points
 from perdure.testing.crash_points import _seams
+from tests.patience import PATIENCE
 
 
 def two_steps() -> Workflow[Any, Any]:
@@ -58,7 +59,7 @@ def test_a_point_of_user_code_says_whose_it_is(tmp_path: Path) -> None:
 
     flow = Workflow("undone").step("charge", lambda: 1, compensate=lambda ctx: None).step("ship", fail, retry=1)
     with watch_points(moments.append), Engine(tmp_path / "runs.db", flow) as engine:
-        engine.start("undone", id="order").wait(timeout=10)
+        engine.start("undone", id="order").wait(timeout=PATIENCE)
 
     begun = [(moment.run, moment.step) for moment in moments if moment.point == "handler.before"]
     ended = [(moment.run, moment.step) for moment in moments if moment.point == "handler.after"]
@@ -76,7 +77,7 @@ def test_what_is_written_is_not_there_before_the_commit_and_is_after(tmp_path: P
                 [found[moment.point]] = connection.execute("SELECT count(*) FROM workflow_executions").fetchone()
 
     with watch_points(count), Engine(path, two_steps()) as engine:
-        engine.start("two").wait(timeout=10)
+        engine.start("two").wait(timeout=PATIENCE)
 
     assert found == {"commit.before": 0, "commit.begun": 0, "commit.written": 0, "commit.after": 1}
 
@@ -92,7 +93,7 @@ def test_a_run_stands_at_a_point_until_it_may_go_on(engine: Engine) -> None:
 
         stop.go_on()
 
-        assert run.result(timeout=10) == 2
+        assert run.result(timeout=PATIENCE) == 2
 
 
 def test_a_stop_that_nothing_reaches_says_so(engine: Engine) -> None:
@@ -109,7 +110,7 @@ def test_a_process_is_killed_at_the_point_and_nowhere_else(tmp_path: Path) -> No
     path = tmp_path / "runs.db"
     if (child := os.fork()) == 0:
         with kill_at("commit.after", count=2), Engine(path, two_steps()) as engine:
-            engine.start("two", id="it").wait(timeout=10)
+            engine.start("two", id="it").wait(timeout=PATIENCE)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 

@@ -23,6 +23,7 @@ from perdure.testing import (
     stub,
     with_stubs,
 )
+from tests.patience import PATIENCE
 
 
 def buy() -> Workflow[Any, Any]:
@@ -97,8 +98,8 @@ class TestStubs:
 
         frozen_engine.advance(minutes=1)
 
-        assert run.result(timeout=5) == "parcel"
-        assert run.wait(timeout=5).steps["charge"].attempts == 2
+        assert run.result(timeout=PATIENCE) == "parcel"
+        assert run.wait(timeout=PATIENCE).steps["charge"].attempts == 2
 
     def test_compensations_and_branches_are_replaced_too(self, frozen_engine: Engine) -> None:
         undone = stub()
@@ -169,18 +170,18 @@ class TestRestart:
         def handler(ctx: Context[Any]) -> int:
             began.set()
             if ctx.attempt == 1:
-                go.wait(20)
+                go.wait(PATIENCE)
             return ctx.attempt
 
         flow = Workflow("flow").step("step", handler)
         run = engine.register(flow).start(flow)
-        assert began.wait(20)
+        assert began.wait(PATIENCE)
 
         fresh = restart(engine)
 
-        assert fresh.run(run.id).result(timeout=5) == 2
+        assert fresh.run(run.id).result(timeout=PATIENCE) == 2
         go.set()
-        assert fresh.run(run.id).wait(timeout=5).steps["step"].interruptions == 1
+        assert fresh.run(run.id).wait(timeout=PATIENCE).steps["step"].interruptions == 1
 
     def test_a_recorder_goes_along(self, frozen_engine: Engine, tmp_path: Path) -> None:
         recorder = record(frozen_engine)
@@ -201,12 +202,12 @@ def test_a_handler_that_never_returns_is_a_leak() -> None:
 
     def hang() -> None:
         began.set()
-        go.wait(20)
+        go.wait(PATIENCE)
 
     flow = Workflow("flow").step("hang", hang)
     engine = Engine(None, flow, queue_name="leaky")
     engine.start(flow)
-    began.wait(20)
+    began.wait(PATIENCE)
 
     with pytest.raises(LeakError, match=r"leaky-crew-1 is still alive .* in:"):
         close_cleanly(engine, timeout=0.01)

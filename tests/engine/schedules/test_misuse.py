@@ -13,6 +13,7 @@ import pytest
 from perdure import Engine, InvalidPayload, UnknownWorkflow, UsageError, Workflow
 from perdure.actors import recurrence
 from perdure.errors import EngineClosed, MissingExtra, UnknownSchedule
+from tests.patience import PATIENCE
 
 from ..drive import Clock
 from .almanac import HOUR, ROME, hello, hours, started
@@ -127,4 +128,4 @@ def test_where_cronsim_is_missing_a_kept_expression_does_not_tick_and_a_warning_
             engine.resume_schedule("c")
         with pytest.raises(MissingExtra):
             engine.schedules()[0].upcoming()
-        assert engine.trigger("c").result(timeout=10) == "hello, Ada"
+        assert engine.trigger("c").result(timeout=PATIENCE) == "hello, Ada"
