@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from perdure import Engine
 from perdure.dashboard import create_app
+from tests.patience import PATIENCE
 
 from .shop import HOSTILE, SECRET, Decision, Order, bank, hostile, orders, parked, shaky
 
@@ -30,7 +31,7 @@ def test_a_waiting_approval_is_found_and_answered_in_the_inbox(page: Any, addres
     form.get_by_label("note").fill("looks good")
     form.get_by_role("button", name="Send approval").click()
 
-    assert engine.run("o-1").result(timeout=10) == "shipped, looks good"
+    assert engine.run("o-1").result(timeout=PATIENCE) == "shipped, looks good"
     assert engine.get_execution("o-1").signals["approval"] == Decision(approved=True, level="high", note="looks good")  # type: ignore[union-attr]
     page.get_by_text("Nobody waits for a person.").wait_for()
 
@@ -52,7 +53,7 @@ def test_why_a_run_failed_and_what_was_undone_is_on_its_page(page: Any, address:
 
 def test_a_run_that_failed_is_repaired_by_a_button(page: Any, address: str, engine: Engine) -> None:
     bank.broken = True
-    engine.start(shaky, id="s-1").wait(timeout=10)
+    engine.start(shaky, id="s-1").wait(timeout=PATIENCE)
     page.goto(f"{address}#/run/s-1")
     page.get_by_role("heading", name="Why it failed").wait_for()
     bank.broken = False
@@ -61,20 +62,20 @@ def test_a_run_that_failed_is_repaired_by_a_button(page: Any, address: str, engi
     page.get_by_role("dialog").get_by_role("button", name="Retry").click()
 
     page.locator("h1").get_by_text("completed").wait_for()
-    assert engine.run("s-1").result(timeout=10) == "paid"
+    assert engine.run("s-1").result(timeout=PATIENCE) == "paid"
     assert "the bank is back" in page.get_by_role("table", name="Audit trail").inner_text()
 
 
 def test_an_incident_is_resolved_in_the_inbox(page: Any, address: str, engine: Engine) -> None:
     bank.broken = True
-    engine.start(parked, id="p-1").wait(until="waiting", timeout=10)
+    engine.start(parked, id="p-1").wait(until="waiting", timeout=PATIENCE)
     page.goto(f"{address}#/inbox")
     bank.broken = False
     page.get_by_role("button", name="Resolve").click()
     page.get_by_role("dialog").get_by_label("How").select_option("retry")
     page.get_by_role("dialog").get_by_role("button", name="Resolve").click()
 
-    assert engine.run("p-1").result(timeout=10) == "paid"
+    assert engine.run("p-1").result(timeout=PATIENCE) == "paid"
 
 
 def test_a_run_is_held_up_let_go_on_and_ended_by_buttons(page: Any, address: str, engine: Engine) -> None:
@@ -94,14 +95,14 @@ def test_a_run_is_held_up_let_go_on_and_ended_by_buttons(page: Any, address: str
 
 def test_a_step_that_was_done_elsewhere_is_completed_by_a_button(page: Any, address: str, engine: Engine) -> None:
     bank.broken = True
-    engine.start(parked, id="p-1").wait(until="waiting", timeout=10)
+    engine.start(parked, id="p-1").wait(until="waiting", timeout=PATIENCE)
     page.goto(f"{address}#/run/p-1")
     page.get_by_role("button", name="Complete step").click()
     page.get_by_role("dialog").get_by_label("Result it had").fill('"paid by cheque"')
     page.get_by_role("dialog").get_by_role("button", name="Complete step").click()
 
     page.locator("h1").get_by_text("completed").wait_for()
-    assert engine.run("p-1").result(timeout=10) == "paid by cheque"
+    assert engine.run("p-1").result(timeout=PATIENCE) == "paid by cheque"
 
 
 def test_a_schedule_is_paused_run_and_forgotten_by_buttons(page: Any, address: str, engine: Engine) -> None:
@@ -130,6 +131,21 @@ def test_what_happens_appears_by_itself(page: Any, address: str, engine: Engine)
     page.get_by_role("link", name="o-3").wait_for()
 
 
+def test_a_click_counts_though_news_arrives_between_press_and_release(page: Any, address: str, engine: Engine) -> None:
+    page.goto(address)
+    page.get_by_text("live", exact=True).wait_for()
+    page.get_by_role("navigation").get_by_role("link", name="Inbox").hover()
+    page.mouse.down()
+    with page.expect_response(lambda answer: "api/runs" in answer.url) as answer:
+        engine.start(orders, Order("chair", 5), id="o-3")
+    answer.value.finished()
+    page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    page.mouse.up()
+
+    page.get_by_role("heading", name="Inbox", exact=True).wait_for()
+    page.get_by_role("link", name="o-3").wait_for()
+
+
 def test_a_run_is_cancelled_by_a_button_after_a_question(page: Any, address: str, engine: Engine) -> None:
     page.goto(f"{address}#/run/o-1")
     page.get_by_role("button", name="Cancel").click()
@@ -140,7 +156,7 @@ def test_a_run_is_cancelled_by_a_button_after_a_question(page: Any, address: str
     page.get_by_label("Reason, optional").fill("a mistake")
     page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
 
-    assert engine.run("o-1").wait(timeout=10).state == "cancelled"
+    assert engine.run("o-1").wait(timeout=PATIENCE).state == "cancelled"
     page.locator("h1").get_by_text("cancelled").wait_for()
 
 
@@ -212,7 +228,9 @@ FITS = """() => [...document.querySelectorAll("main *")].every((node) => {
 
 
 def test_hostile_text_is_shown_as_text_on_every_screen(page: Any, address: str, engine: Engine) -> None:
-    engine.start(hostile, {HOSTILE: HOSTILE}, id=HOSTILE, tags={HOSTILE: HOSTILE}).wait(until="waiting", timeout=10)
+    engine.start(hostile, {HOSTILE: HOSTILE}, id=HOSTILE, tags={HOSTILE: HOSTILE}).wait(
+        until="waiting", timeout=PATIENCE
+    )
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(address)
@@ -277,7 +295,7 @@ def test_what_is_being_typed_survives_what_happens_meanwhile(page: Any, address:
     page.goto(f"{address}#/inbox")
     note = page.get_by_label("note")
     note.fill("half a sen")
-    engine.start(orders, Order("chair", 5), id="o-3").wait(until="waiting", timeout=10)
+    engine.start(orders, Order("chair", 5), id="o-3").wait(until="waiting", timeout=PATIENCE)
 
     page.locator("nav .count").get_by_text("2").wait_for()
     assert note.input_value() == "half a sen"

@@ -399,10 +399,19 @@ function route() {
 }
 
 function drawNav(current) {
-  const pages = [["runs"], ["inbox", overview.inbox], ["workflows"], ["schedules"], ["figures"]];
-  document.getElementById("nav").replaceChildren(...pages.map(([name, count]) => el("a", { href: `#/${name}`, "aria-current": name === current && "page" },
-    views[name].title, count && el("span", { class: "count" }, count))));
+  const nav = document.getElementById("nav");
+  for (const [name, count] of [["runs"], ["inbox", overview.inbox], ["workflows"], ["schedules"], ["figures"]]) {
+    const link = nav.querySelector(`[href="#/${name}"]`) ?? nav.appendChild(el("a", { href: `#/${name}` }));  // one may have the focus
+    link.ariaCurrent = name === current ? "page" : null;
+    link.replaceChildren(views[name].title, count ? el("span", { class: "count" }, count) : "");
+  }
 }
+
+let released = Promise.resolve();  // nothing is drawn while something is pressed: what is put in its place would not be clicked
+addEventListener("pointerdown", (event) => {
+  if (event.button !== 0) return;
+  released = new Promise((go) => ["pointerup", "pointercancel", "blur"].forEach((end) => addEventListener(end, () => setTimeout(go), { once: true })));
+});
 
 function isBusy() {  // somebody is filling something in: a redraw would take it away
   return main.querySelector("form.fields :is(input, textarea, select):focus") !== null || document.querySelector("dialog[open]") !== null ||
@@ -427,6 +436,7 @@ async function refresh(always = false) {
   owed ||= always;  // the refresh that draws may be a later one than the one that was asked for
   try {
     const [head, found] = await Promise.all([ask("overview"), views[name].load(argument, query)]);
+    await released;
     if (number !== drawn) return;
     overview = head;
     drawNav(name);
