@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
 import threading
 import weakref
@@ -62,7 +63,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger("perdure")
 
-_PATIENCE = 0.5
+_PATIENCE = 2.0
 """Real seconds after which a handler in flight counts as one that waits for something."""
 
 GRACE = 5.0
@@ -241,7 +242,7 @@ class Machine:
         if not clock.is_frozen() or running_attempt() is not None or self.lanes.on_bus():
             return
         with self.lanes.alarm_paused():
-            while self.lanes.wait_idle(clock.monotonic() + 4 * _PATIENCE) and self.passing.fire_next():
+            while self.passing.comes_to_rest(math.inf, _PATIENCE) and self.passing.fire_next():
                 pass
 
     def exclusively(self, action: Callable[[], Any]) -> Any:

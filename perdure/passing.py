@@ -23,6 +23,9 @@ __all__ = ["Passing"]
 _AT_WORK: Final = 0.02
 """Share of the time for which a process computes that is doing something, on a machine that many share."""
 
+_LOOKS: Final = 10
+"""Looks that make up the patience: if the machine stands still, that is one look, however long it lasts."""
+
 
 class Passing:
     """Moves one engine's time."""
@@ -46,7 +49,7 @@ class Passing:
         deadline = clock.monotonic() + timeout
         while True:
             computed = clock.computed()
-            if self._lanes.wait_idle(min(deadline, clock.monotonic() + patience)):
+            if self.comes_to_rest(deadline, patience):
                 if not self._joining.look() and not self.fire_next():
                     return
                 continue
@@ -65,6 +68,11 @@ class Passing:
         """Tell whether nothing is under way, and nothing due."""
         due = self.next_due()
         return (due is None or due > clock.micros()) and not self._lanes.in_flight
+
+    def comes_to_rest(self, deadline: float, patience: float) -> bool:
+        """Wait until nothing is in flight, for as long as a machine that never stands still needs for the patience."""
+        look = patience / _LOOKS
+        return any(self._lanes.wait_idle(min(deadline, clock.monotonic() + look)) for _ in range(_LOOKS))
 
     def fire_next(self) -> bool:
         """Fire the first timer that is due; tell whether there was one, or anything else is under way by now."""

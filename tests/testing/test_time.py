@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 from freezegun import freeze_time
 
 from perdure import Context, Engine, Retry, State, UsageError, WaitTimeout, Workflow, WouldDeadlock
+from perdure.actors import clock
 from perdure.events import TimerFired
 from perdure.testing import assert_events, freeze, record, restart
+from tests.patience import PATIENCE
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -47,7 +50,7 @@ def test_a_timer_armed_while_settling_fires_in_the_same_settle(frozen_engine: En
 
     frozen_engine.settle()
 
-    assert run.result(timeout=5) == "up"
+    assert run.result(timeout=PATIENCE) == "up"
 
 
 def test_retries_happen_at_their_own_moments(frozen_engine: Engine) -> None:
@@ -105,7 +108,7 @@ def test_a_jump_back_fires_nothing_twice(frozen_engine: Engine, freezer: Any) ->
 
 def test_a_handler_that_hangs_is_given_up_at_its_time_limit(frozen_engine: Engine) -> None:
     go = threading.Event()
-    slow = Workflow("slow").step("hang", lambda: go.wait(20), retry=1, timeout=15)
+    slow = Workflow("slow").step("hang", lambda: go.wait(PATIENCE), retry=1, timeout=15)
     recorder = record(frozen_engine)
     run = frozen_engine.register(slow).start(slow)
 
@@ -118,9 +121,33 @@ def test_a_handler_that_hangs_is_given_up_at_its_time_limit(frozen_engine: Engin
     assert recorder.lines(run)[-1] in ("workflow:failed", "step:late hang")
 
 
+def test_a_machine_that_stands_still_is_not_taken_for_a_handler_that_hangs(
+    frozen_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = threading.Event(), threading.Event()
+    monotonic, looks = clock.monotonic, itertools.count()
+
+    def standing_still() -> float:
+        """Tell the time; during the first look at what is in flight, ten seconds pass in which nothing runs."""
+        if threading.current_thread() is threading.main_thread() and next(looks) == 2:
+            go.set()
+        return monotonic() + 10 * go.is_set()
+
+    def work() -> bool:
+        begun.set()
+        return go.wait(PATIENCE)
+
+    run = frozen_engine.register(Workflow("w").step("work", work, timeout=15)).start("w")
+    assert begun.wait(PATIENCE)
+    monkeypatch.setattr(clock, "monotonic", standing_still)
+    frozen_engine.advance(seconds=15, patience=5)
+
+    assert (run.state, run.wait(0).steps["work"].attempts) == (State.COMPLETED, 1)
+
+
 def test_a_handler_without_a_limit_that_blocks_is_told_of(engine: Engine) -> None:
     go = threading.Event()
-    slow = Workflow("slow").step("hang", lambda: go.wait(20))
+    slow = Workflow("slow").step("hang", lambda: go.wait(PATIENCE))
     engine.register(slow).start(slow)
 
     with pytest.raises(WaitTimeout, match="still in flight"):
@@ -139,7 +166,7 @@ def test_time_is_moved_from_outside_only(frozen_engine: Engine) -> None:
 
     flow = Workflow("flow").step("step", handler)
 
-    assert frozen_engine.register(flow).start(flow).result(timeout=5) == "refused"
+    assert frozen_engine.register(flow).start(flow).result(timeout=PATIENCE) == "refused"
 
 
 @pytest.mark.parametrize(
