@@ -40,9 +40,33 @@ def _work_in_memory() -> None:
 
 _work_in_memory()
 
+
+def _keep_what_is_compiled() -> None:
+    """Have all processes write bytecode, whatever the environment says: some hundreds would compile everything anew."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+
+
+_keep_what_is_compiled()
+
 # A shell that starts the tests in the background has their children ignore Ctrl-C; some are to be ended by it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Have `-n auto` keep all cores at work: tests wait for processes, servers and time for a third of their time.
+
+    Each worker is given neighbours, and takes from others when it has none left: so what a module's tests share is made
+    once or twice, not on every worker.
+    """
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    if config.option.dist == "no":
+        config.option.dist = "worksteal"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + cores // 2
 
 
 class Figures(NamedTuple):
@@ -113,10 +137,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is not to be run on a server this time."""
     stores = config.getoption("stores")
-    left = [item for item in items if (place := _place_of(item)) in SAMPLED and not _is_chosen(item, place, stores)]
+    left = {item for item in items if (place := _place_of(item)) in SAMPLED and not _is_chosen(item, place, stores)}
     if left:
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if item not in set(left)]
+        config.hook.pytest_deselected(items=[item for item in items if item in left])
+        items[:] = [item for item in items if item not in left]
 
 
 def _place_of(item: pytest.Item) -> str:

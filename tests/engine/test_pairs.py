@@ -17,7 +17,7 @@ from .drive import Clock, completed_keys, drive, files_of, photographs_of
 from .pairs import KINDS, Ledger, Scene
 
 PAIRS = [(outer, inner) for outer in KINDS for inner in KINDS]
-STRIDE = int(os.environ.get("PERDURE_CRASH_STRIDE", "4"))
+STRIDE = int(os.environ.get("PERDURE_CRASH_STRIDE", "8"))
 """Of the commits after which a pair's process may die, one in so many is tried, others for each pair; 1 tries all."""
 
 CONCURRENT = {"parallel", "for_each, concurrent"}
