@@ -38,7 +38,7 @@ __all__ = ["Draft"]
 Handler = Callable[..., Any]
 
 DEEPEST: Final = 100
-"""How many bodies may stand in each other: every one of them takes some of Python's stack, wherever the graph is read."""
+"""How many bodies may stand in each other: each takes some of Python's stack wherever the graph is read."""
 
 
 class Draft:

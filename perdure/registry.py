@@ -59,6 +59,10 @@ class Registry:
             raise UnknownWorkflow(name, self._latest, version=version)
         return definition
 
+    def known(self, name: str, version: str | None) -> Definition | None:
+        """Return the definition of this name and version, if there is one."""
+        return self._versions.get((name, version))
+
     def named(self, workflow: Workflow[Any, Any] | str | tuple[str, str | None]) -> Definition:
         """Return a workflow's definition, or the registered one of a name, or of a name and version.
 

@@ -65,30 +65,43 @@ class IncidentVerbs(SteeringVerbs, Generic[Counted_co]):
         Raises:
             IllegalTransition: the one run that was named has no incidents.
             StepNotOpen: it has none at this step.
+            InvalidPayload: the result does not fit the step's output schema, or cannot be stored.
             UsageError: an argument is wrong.
         """
         self._check_open("resolve")
         if how not in get_args(How):
             msg = f"an incident ends by one of {get_args(How)}, not {how!r}"
             raise UsageError(msg)
-        value = arguments.encode(result, None, "the result given for an incident")
+        wish = Resolve(how, step, "null", reason, by)
         if isinstance(what, (str, Incident)):
-            return self._ended([self._resolve(what, Resolve(how, step, value, reason, by))])
+            return self._ended([self._resolve(what, wish, result)])
         if not isinstance(what, Iterable):
             msg = f"resolve takes the id of a run, an incident, or several of them, not {what!r}"
             raise UsageError(msg)
         answers = []
         for one in list(what):
             with suppress(IllegalTransition, StepNotOpen, ExecutionNotFound):
-                answers.append(self._resolve(one, Resolve(how, step, value, reason, by)))
+                answers.append(self._resolve(one, wish, result))
         return self._ended(answers)
 
-    def _resolve(self, what: str | Incident, wish: Resolve) -> int | None:
+    def _resolve(self, what: str | Incident, wish: Resolve, result: Any) -> int | None:
         if isinstance(what, Incident):
             wish = structs.replace(wish, step=what.step)
         run = what.execution_id if isinstance(what, Incident) else what
+        wish = structs.replace(wish, value=self._result_for_incidents(run, wish, result))
         answer: int | None = self._ask(run, wish, Verb.RESOLVE)
         return answer
+
+    def _result_for_incidents(self, id: str, wish: Resolve, result: Any) -> str:
+        """Return the result for those of a run's incidents that are meant; it has to fit them all."""
+        arguments.check_text(id, "the id of a run")
+        run = self.get_execution(id) if wish.how in ("skip", "complete") else None
+        steps = {wish.step or incident.step for incident in run.incidents} if run is not None else set()
+        values = {self._result_for(run, step, result, skips=wish.how == "skip") for step in steps}
+        if len(values) > 1:
+            msg = f"the result becomes another one for each of {', '.join(sorted(steps))}: name the step"
+            raise UsageError(msg)
+        return values.pop() if values else arguments.encode(result, None, "the result given for an incident")
 
     @abstractmethod
     def _ended(self, answers: Sequence[int | None]) -> Counted_co:

@@ -9,6 +9,9 @@ from .. import arguments
 from ..dsl import messages as msg
 from ..dsl.errors import ExecutionNotFound, UsageError
 from ..dsl.legality import Verb
+from ..dsl.states import State
+from ..execution import Execution
+from ..given import encode_result
 from ..steering import SAME
 from .looking import LookingVerbs
 
@@ -93,7 +96,8 @@ class SteeringVerbs(LookingVerbs):
         Raises:
             IllegalTransition: the run has ended otherwise than by failing, is being stopped, or is quarantined.
             StepNotOpen: the run does not stand at the step.
-            InvalidPayload: the result cannot be stored, or is no answer to what a branch or loop asks.
+            InvalidPayload: the result does not fit the step's output schema or the type of the gate's signal, cannot
+                be stored, or is no answer to what a branch or loop asks. What the schema returns is what is stored.
             UsageError: the step is a sub-workflow that lives.
             UnknownWorkflow: its workflow is not registered.
         """
@@ -103,6 +107,8 @@ class SteeringVerbs(LookingVerbs):
         self, id: str, step: str, *, result: Any = None, reason: str | None = None, by: str | None = None
     ) -> None:
         """Take a step as done, as it was elsewhere: unlike a skipped one it is undone if the run fails later.
+
+        A skipped step may leave None whatever its schema says; one that is done may not.
 
         The arguments and errors are those of `skip`. Of a run that is being undone, the step's compensation is done.
         """
@@ -144,7 +150,7 @@ class SteeringVerbs(LookingVerbs):
         Raises:
             UsageError: the run has not come to the step, has completed and no step is named, or the step is in a loop.
             DuplicateExecution: there is a run of the new id.
-            InvalidPayload: the input does not fit its type, or a value cannot be stored.
+            InvalidPayload: the input does not fit its type, a result not its step, or a value cannot be stored.
             UnknownWorkflow: its workflow is not registered.
         """
         self._check_open("fork")
@@ -159,14 +165,25 @@ class SteeringVerbs(LookingVerbs):
         encoded = None
         if input is not SAME:
             encoded = arguments.encode(input, self._input_type(name, source.version), f"the input of workflow {name!r}")
-        self._ask(run, msg.Fork(forked, at, encoded, _given(steps), reason, by), Verb.FORK)
+        given = {step: self._result_for(source, step, result, skips=False) for step, result in _mapping(steps).items()}
+        self._ask(run, msg.Fork(forked, at, encoded, given, reason, by), Verb.FORK)
         return self._handle(forked, name)
 
     def _settle(self, id: str, step: str, result: Any, reason: str | None, by: str | None, *, verb: Verb) -> None:
         self._check_open(verb)
         arguments.check_text(step, "step")
-        value = arguments.encode(result, None, f"the result given for step {step!r}")
-        self._ask(id, msg.Settle(step, verb is Verb.SKIP, value, reason, by), verb)
+        skips = verb is Verb.SKIP
+        value = self._result_for(self.get_execution(id), step, result, skips=skips)
+        self._ask(id, msg.Settle(step, skips, value, reason, by), verb)
+
+    def _result_for(self, run: Execution | None, step: str, result: Any, *, skips: bool) -> str:
+        """Return a result given by hand, checked as the step's own would be, where its workflow is known.
+
+        A skipped step may leave nothing, and what a compensation leaves counts for nothing.
+        """
+        if run is None or run.state is State.COMPENSATING or (skips and result is None):
+            return encode_result(None, step, result)
+        return encode_result(self._registry.known(run.workflow_name, run.version), step, result)
 
     def _ask(self, id: str, message: msg.Message, verb: Verb) -> Any:
         """Bring a wish to a run; return the answer once all that it causes at once is on disk."""
@@ -179,12 +196,11 @@ class SteeringVerbs(LookingVerbs):
         return self._tell(run, message, verb)
 
 
-def _given(steps: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return the results that a fork is to begin with, encoded."""
+def _mapping(steps: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the results that a fork is to begin with, once they are what they should be."""
     if steps is not None and not isinstance(steps, Mapping):
         msg_ = f"steps must be a mapping of steps to results, got {steps!r}"
         raise UsageError(msg_)
-    return {
-        arguments.check_text(step, "the name of a step"): arguments.encode(value, None, f"the result of {step!r}")
-        for step, value in (steps or {}).items()
-    }
+    for step in steps or {}:
+        arguments.check_text(step, "the name of a step")
+    return steps or {}

@@ -1,4 +1,4 @@
-"""How deep a graph may be nested: as deep as the limit says it works, and one level more is refused where it is said."""
+"""How deep a graph may be nested: at the limit everything works, and one level more is refused where it is said."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_graph_as_deep_as_may_be_runs_goes_on_after_a_restart_is_undone_and_dr
 @pytest.mark.parametrize("kind", AROUND)
 @pytest.mark.parametrize("levels", [DEEPEST + 1, 5000])
 def test_a_builder_function_too_deep_is_refused_with_the_limit(kind: str, levels: int) -> None:
-    with pytest.raises(DefinitionError, match="'deep' is nested more than 100 levels deep.*sub_workflow"):
+    with pytest.raises(DefinitionError, match=r"'deep' is nested more than 100 levels deep.*sub_workflow"):
         nested(AROUND[kind], levels)(Workflow("deep"))
 
 
