@@ -10,6 +10,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from .actors.clock import from_micros
+from .actors.course import PARDON
 from .dsl.facts import UNDO, ErrorRecord, Fact, FactKind, FactStatus
 from .persistence import codec
 from .persistence.records import AttemptRow
@@ -62,21 +63,29 @@ def history_of(facts: Iterable[Fact], attempts: Sequence[AttemptRow]) -> list[At
 
     Facts tell how each node stands; the rows tell of attempts that did not succeed, also in a loop's earlier turns.
     """
+    facts = list(facts)
     shown = {fact.order: fact for fact in facts if fact.kind in _SHOWN}
+    pardons = {fact.order: fact for fact in facts if fact.key.startswith(PARDON)}
     rows: dict[int, list[AttemptRow]] = {order: [] for order in shown}
     for row in attempts:
         rows.setdefault(row.position, []).append(row)
-    found = [record for order in rows for record in _of_one(shown.get(order), rows[order])]
+    found = [record for order in rows for record in _of_one(shown.get(order), rows[order], pardons.get(order))]
     return sorted(found, key=lambda record: record.started_at)
 
 
-def _of_one(fact: Fact | None, rows: list[AttemptRow]) -> list[AttemptRecord]:
-    """Return the attempts of one node in one turn; its fact is gone once a later turn's has taken its place."""
+def _of_one(fact: Fact | None, rows: list[AttemptRow], pardon: Fact | None) -> list[AttemptRecord]:
+    """Return the attempts of one node in one turn; its fact is gone once a later turn's has taken its place.
+
+    The attempt behind those that an operator has pardoned began with the pardon.
+    """
     begins = fact.started_at if fact is not None else rows[0].started_at or rows[0].ended_at
     records = []
     for row in rows:
         records.append(_ended(row, row.started_at or begins, fact))
-        begins = row.next_at or row.ended_at
+        if pardon is not None and (pardon.turn, pardon.attempts) == (row.turn, row.attempt):
+            begins = pardon.started_at
+        else:
+            begins = row.next_at or row.ended_at
     if fact is not None and _tells_more(fact, rows):
         records.append(_standing(fact, begins))
     return records

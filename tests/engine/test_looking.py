@@ -253,6 +253,31 @@ def test_a_history_tells_what_went_wrong_in_each_turn_of_a_loop_and_each_item(la
     assert told([one for one in history if one.step == "each:1"]) == ["each:1 1 failed", "each:1 2 completed"]
 
 
+@pytest.mark.parametrize("how", ["resolve", "retry"])
+def test_a_history_tells_when_an_attempt_began_that_an_operator_has_asked_for(
+    lab: Engine, frozen: Any, how: str
+) -> None:
+    def flaky(ctx: Context[None]) -> None:
+        if ctx.attempt == 1:
+            raise ValueError
+
+    parked: Any = "park" if how == "resolve" else "fail"
+    lab.register(Workflow("flaky").step("pay", flaky, retry=1, on_exhausted=parked))
+    run = lab.start("flaky")
+    lab.settle()
+    frozen.tick(600)
+
+    if how == "resolve":
+        lab.resolve(run.id, "retry")
+    else:
+        lab.retry(run.id)
+
+    lab.settle()
+    history = lab.history(run.id)
+    assert told(history) == ["pay 1 failed", "pay 2 completed"]
+    assert [(each.started_at, each.ended_at) for each in history] == [(START, START), (at(10), at(10))]
+
+
 def test_attempts_that_succeed_write_no_row(lab: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Any] = []
     commit = Store.commit
