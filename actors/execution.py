@@ -207,6 +207,8 @@ class ExecutionActor(RunEnds):
             self._begin()
             return
         self._course.keep_armed(self._course.journal.facts.get(LIMIT))
+        if self.is_limited and self.definition.pool is None:
+            self.slot.forgo()
         if self._course.is_behind:
             if not self._office.backlog.has_room_for(self.row):
                 self._stay_behind()

@@ -148,6 +148,13 @@ class Slot:
             self._course.turn.slots += (SlotGivenBack(wanted.limit, self._course.run_id),)
             self._course.turn.acts.append(self._office.doorkeeper.look)
 
+    def forgo(self) -> None:
+        """Leave the line, since the limit was taken away; if there is one again some day, stand in line anew."""
+        fact = self._course.journal.facts[SLOT]
+        if fact.status in (FactStatus.RUNNING, FactStatus.WAITING):
+            self.leave()
+            self._course.record(fact, status=FactStatus.RETRYING, value=None)
+
     def again(self) -> None:
         """Have a run that had given its slot back ask for one before it goes on."""
         course = self._course

@@ -603,6 +603,24 @@ def test_a_limit_that_is_taken_away_lets_those_in_line_go_on(lab: Engine) -> Non
 
 
 @pytest.mark.on_a_file
+def test_a_run_whose_limit_was_taken_away_leaves_the_line_when_it_goes_on(lab: Engine) -> None:
+    lab.register(gated(concurrency=1).wait_for("end"))
+    for name in "abc":
+        lab.start("gated", name)
+    lab.settle()
+    with restarted(lab, gated().wait_for("end")) as fresh:
+        fresh.settle()
+        [second] = [run.id for run in fresh.list_executions() if run.input == "b"]
+        fresh.signal(second, "go")
+        fresh.settle()
+
+        assert [wait.event for wait in seen(fresh, fresh.run(second)).waiting_for] == ["end"]
+        assert in_line(fresh) == ["c"]
+        [limit] = fresh.stats().limits
+        assert (limit.held, limit.waiting) == (1, 1)
+
+
+@pytest.mark.on_a_file
 def test_a_run_that_began_without_a_limit_goes_on_without(lab: Engine) -> None:
     lab.register(gated())
     for name in "ab":
