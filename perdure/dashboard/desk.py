@@ -91,7 +91,7 @@ class Desk:
         shown = self._show.whole(execution, self._source.history(id))
         shown["gates"] = [self._gate(execution, event) for event in self._events(execution)]
         shown["verbs"] = self._verbs(execution)
-        shown["has_graph"] = execution.workflow_name in self._workflows()
+        shown["has_graph"] = (execution.workflow_name, execution.version) in self._versions()
         shown["audit"] = [self._audited(entry) for entry in self._source.audit(id)]
         shown["incidents"] = [one for one in self._incidents() if one["run"] == execution.id]
         return shown
@@ -139,11 +139,12 @@ class Desk:
         ]
 
     def definitions(self) -> list[dict[str, Any]]:
-        """Return the workflows that are known here."""
+        """Return the workflows that are known here, every version of each, and which one a start takes if none is said."""
         counts = self._source.count_executions(by="workflow")
+        latest = self._workflows()
         return [
-            {**self._definition(workflow), "runs": counts.get(name, 0)}
-            for name, workflow in sorted(self._workflows().items())
+            {**self._definition(workflow), "runs": counts.get(name, 0), "latest": workflow is latest[name]}
+            for (name, _), workflow in sorted(self._versions().items(), key=lambda item: item[0][0])
         ]
 
     def _definition(self, workflow: Workflow[Any, Any]) -> dict[str, Any]:
@@ -157,9 +158,14 @@ class Desk:
             }
         return self._defined[workflow]
 
-    def definition_graph(self, name: str) -> str:
-        """Return the drawing of a workflow."""
-        return self._workflow(name).to_svg()
+    def definition_graph(self, name: str, version: str | None) -> str:
+        """Return the drawing of a workflow: of a version, or of the one that has none if that is empty, or of the last."""
+        if version is None:
+            return self._latest(name).to_svg()
+        known = self._versions()
+        if (name, version or None) not in known:
+            raise UnknownWorkflow(name, self._workflows(), version=version or None)
+        return known[name, version or None].to_svg()
 
     def schedules(self) -> list[dict[str, Any]]:
         """Return the schedules."""
@@ -205,7 +211,8 @@ class Desk:
         return {"done": verb}
 
     def _start(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        run = self._source.start(asked.get("workflow", ""), asked.get("input"), id=asked.get("id") or None)
+        options = {name: asked.get(name) or None for name in ("id", "version")}
+        run = self._source.start(asked.get("workflow", ""), asked.get("input"), **options)
         return {"done": "start", "run": run.id}
 
     def _steer(self, verb: str, id: str, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,9 +237,13 @@ class Desk:
     # ---- what there is
 
     def _workflows(self) -> dict[str, Workflow[Any, Any]]:
+        """Return the last version of each workflow: the one that a start takes if none is said."""
         return {workflow.name: workflow for workflow in self._source.workflows}
 
-    def _workflow(self, name: str) -> Workflow[Any, Any]:
+    def _versions(self) -> dict[tuple[str, str | None], Workflow[Any, Any]]:
+        return {(workflow.name, workflow.version): workflow for workflow in self._source.workflows}
+
+    def _latest(self, name: str) -> Workflow[Any, Any]:
         known = self._workflows()
         if name not in known:
             raise UnknownWorkflow(name, known)
@@ -249,9 +260,8 @@ class Desk:
         return list(dict.fromkeys(gate.event for gate in execution.waiting_for if gate.event is not None))
 
     def _gate(self, execution: Execution, event: str) -> dict[str, Any]:
-        of_run = (execution.workflow_name, execution.version)
-        known = (each.definition() for each in self._source.workflows if (each.name, each.version) == of_run)
-        signals = (signal for definition in known for signal in definition.signals)
+        workflow = self._versions().get((execution.workflow_name, execution.version))
+        signals = () if workflow is None else workflow.definition().signals
         payload = next((signal.payload for signal in signals if signal.name == event), None)
         return {"event": event, "form": form_of(payload)}
 

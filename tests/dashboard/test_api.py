@@ -194,6 +194,44 @@ def test_workflows_are_shown_with_their_graph_and_a_form_for_their_input(client:
     assert client.get("/api/definition/graph?name=nobody").status_code == 409
 
 
+def test_every_registered_version_of_a_workflow_is_shown_and_can_be_started(tmp_path: Path) -> None:
+    old = Workflow("quotes", version="1").step("ask", lambda: "one").wait_for("go")
+    new = (
+        Workflow("quotes", version="2")
+        .step("ask twice", lambda: "two")
+        .do_until(lambda: False, lambda w: w.wait_for("a"))
+    )
+    bare = Workflow("quotes").step("ask nobody", lambda: "none")
+    with Engine(tmp_path / "versions.db", bare, old, new, durability="normal") as engine:
+        client = Visitor(create_app(engine))
+
+        shown = client.get("/api/definitions").json()
+        assert [(one["version"], one["latest"]) for one in shown] == [(None, False), ("1", False), ("2", True)]
+        assert [bool(one["findings"]) for one in shown] == [False, True, True]
+        assert shown[1]["findings"] != shown[2]["findings"]
+        graphs = {version: f"/api/definition/graph?name=quotes{version}" for version in ("", "&version=", "&version=1")}
+        assert "ask twice" in client.get(graphs[""]).text
+        assert "ask nobody" in client.get(graphs["&version="]).text
+        assert "ask twice" not in client.get(graphs["&version=1"]).text
+        assert "'3'" in client.get("/api/definition/graph?name=quotes&version=3").json()["error"]["message"]
+
+        run = client.act(verb="start", workflow="quotes", version="1").json()["run"]
+
+        assert engine.run(run).wait(timeout=10, until="waiting").version == "1"
+        assert client.get(f"/api/run?id={run}").json()["has_graph"]
+
+
+def test_a_run_whose_version_is_not_registered_has_no_graph(tmp_path: Path) -> None:
+    with Engine(
+        tmp_path / "versions.db", Workflow("quotes", version="1").wait_for("go"), durability="normal"
+    ) as engine:
+        run = engine.start("quotes").id
+    with Engine(
+        tmp_path / "versions.db", Workflow("quotes", version="2").wait_for("go"), durability="normal"
+    ) as engine:
+        assert not Visitor(create_app(engine)).get(f"/api/run?id={run}").json()["has_graph"]
+
+
 def test_schedules_are_shown_and_steered(client: Visitor, engine: Engine) -> None:
     engine.schedule("hourly", orders, every=3600, input=Order("lamp", 1))
 

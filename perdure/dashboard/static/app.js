@@ -353,6 +353,8 @@ function drawInbox(found) {
     gates.length || found.incidents.length ? gates : empty("Nobody waits for a person.")];
 }
 
+const titled = (one) => one.name + (one.version ? ` (${one.version})` : "");
+
 function drawWorkflows(found) {
   if (!found.length) return [el("h1", {}, "Workflows"), empty("No workflow is known here: start the page with the modules that define them.")];
   const start = (one) => {
@@ -360,14 +362,14 @@ function drawWorkflows(found) {
     const id = el("input", { spellcheck: "false" });
     const submit = (event) => {
       event.preventDefault();
-      try { act({ verb: "start", workflow: one.name, input: read(), id: id.value }, `${one.name} was started`); } catch (error) { say(error.message, true); }
+      try { act({ verb: "start", workflow: one.name, version: one.version, input: read(), id: id.value }, `${one.name} was started`); } catch (error) { say(error.message, true); }
     };
-    return el("details", {}, el("summary", {}, "Start a run"), el("form", { class: "fields", onsubmit: submit, "aria-label": `Start ${one.name}` }, labels, el("label", {}, "Id, optional", id), el("div", {}, el("button", { class: "main" }, "Start"))));
+    return el("details", {}, el("summary", {}, "Start a run"), el("form", { class: "fields", onsubmit: submit, "aria-label": `Start ${titled(one)}` }, labels, el("label", {}, "Id, optional", id), el("div", {}, el("button", { class: "main" }, "Start"))));
   };
-  return [el("h1", {}, "Workflows"), found.map((one) => card(one.name + (one.version ? ` (${one.version})` : ""),
+  return [el("h1", {}, "Workflows"), found.map((one) => card(titled(one),
     el("p", {}, el("a", { href: `#/runs?workflow=${encodeURIComponent(one.name)}` }, `${one.runs} runs`)),
-    overview.read_only ? null : start(one), one.findings.map((text) => el("p", { class: "quiet" }, text)),
-    el("img", { class: "graph", loading: "lazy", src: `api/definition/graph?name=${encodeURIComponent(one.name)}`, alt: `Graph of ${one.name}` })))];
+    overview.read_only || !(one.latest || one.version) ? null : start(one), one.findings.map((text) => el("p", { class: "quiet" }, text)),
+    el("img", { class: "graph", loading: "lazy", src: `api/definition/graph?name=${encodeURIComponent(one.name)}&version=${encodeURIComponent(one.version ?? "")}`, alt: `Graph of ${titled(one)}` })))];
 }
 
 function drawSchedules(found) {
