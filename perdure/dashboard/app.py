@@ -81,10 +81,7 @@ class _Page:
             Route("/api/run/graph", _drawing(lambda asked: desk.graph(asked.get("id", "")))),
             Route("/api/inbox", _answer(lambda _: desk.inbox())),
             Route("/api/definitions", _answer(lambda _: desk.definitions())),
-            Route(
-                "/api/definition/graph",
-                _drawing(lambda asked: desk.definition_graph(asked.get("name", ""), asked.get("version"))),
-            ),
+            Route("/api/definition/graph", _drawing(desk.definition_graph)),
             Route("/api/schedules", _answer(lambda _: desk.schedules())),
             Route("/api/figures", _answer(lambda _: _figures(desk.figures()))),
             Route("/api/act", self._act, methods=["POST"]),

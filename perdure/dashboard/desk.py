@@ -139,7 +139,7 @@ class Desk:
         ]
 
     def definitions(self) -> list[dict[str, Any]]:
-        """Return the workflows that are known here, every version of each, and which one a start takes if none is said."""
+        """Return every version of the workflows that are known here; a start takes the latest if it names none."""
         counts = self._source.count_executions(by="workflow")
         latest = self._workflows()
         return [
@@ -158,14 +158,14 @@ class Desk:
             }
         return self._defined[workflow]
 
-    def definition_graph(self, name: str, version: str | None) -> str:
-        """Return the drawing of a workflow: of a version, or of the one that has none if that is empty, or of the last."""
-        if version is None:
+    def definition_graph(self, asked: Mapping[str, str]) -> str:
+        """Return the drawing of a workflow: of its last version, or of the one that is named; empty for without one."""
+        name, version = asked.get("name", ""), asked.get("version") or None
+        if "version" not in asked:
             return self._latest(name).to_svg()
-        known = self._versions()
-        if (name, version or None) not in known:
-            raise UnknownWorkflow(name, self._workflows(), version=version or None)
-        return known[name, version or None].to_svg()
+        if (name, version) not in (known := self._versions()):
+            raise UnknownWorkflow(name, self._workflows(), version=version)
+        return known[name, version].to_svg()
 
     def schedules(self) -> list[dict[str, Any]]:
         """Return the schedules."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -222,13 +223,10 @@ def test_every_registered_version_of_a_workflow_is_shown_and_can_be_started(tmp_
 
 
 def test_a_run_whose_version_is_not_registered_has_no_graph(tmp_path: Path) -> None:
-    with Engine(
-        tmp_path / "versions.db", Workflow("quotes", version="1").wait_for("go"), durability="normal"
-    ) as engine:
+    old, new = (Workflow("quotes", version=version).wait_for("go") for version in "12")
+    with Engine(tmp_path / "versions.db", old, durability="normal") as engine:
         run = engine.start("quotes").id
-    with Engine(
-        tmp_path / "versions.db", Workflow("quotes", version="2").wait_for("go"), durability="normal"
-    ) as engine:
+    with Engine(tmp_path / "versions.db", new, durability="normal") as engine:
         assert not Visitor(create_app(engine)).get(f"/api/run?id={run}").json()["has_graph"]
 
 
