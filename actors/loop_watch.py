@@ -12,14 +12,17 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from .event_loop import EngineLoop
 
 __all__ = ["LoopWatch"]
 
-_NOT_THE_USERS = ("asyncio", __name__.rpartition(".")[0])
+_CALLERS = ("asyncio", __name__.rpartition(".")[0])
 """Modules that call the user's code, and those of their names that begin so."""
+
+_OURS = (*_CALLERS, f"{__name__.partition('.')[0]}.")
 
 logger = logging.getLogger("perdure")
 
@@ -68,21 +71,30 @@ class LoopWatch:
             pass  # once is enough
 
     def _report(self) -> None:
-        task = asyncio.current_task(self._loop)
-        if task is None:  # the machine is slow, and nobody is to blame
+        task, line = asyncio.current_task(self._loop), self._where()
+        if task is None or line is None:  # the machine or the database is slow, and nobody is to blame
             return
         logger.warning(
             "%s has blocked the engine's event loop for more than %g s, so no other coroutine goes on: it should await,"
             " or be a def handler, which gets a thread. It stands at: %s",
             self._describe(task),
             self.patience,
-            self._where(),
+            line,
         )
 
-    def _where(self) -> str:
-        """Return the line of the user's function at which the loop's thread stands, whatever it has called there."""
+    def _where(self) -> str | None:
+        """Return the line of the user's function at which the loop's thread stands, whatever it has called there.
+
+        None if there is no such function: the thread does the engine's own work, such as to commit a result.
+        """
         frame = sys._current_frames().get(self._loop.thread)  # noqa: SLF001 - the documented way to ask
         found = None
-        while frame is not None and not frame.f_globals.get("__name__", "").startswith(_NOT_THE_USERS):
-            frame, found = frame.f_back, frame
-        return "?" if found is None else traceback.format_stack(found, limit=1)[0].strip()
+        while frame is not None:
+            if frame.f_back is not None and not _is_of(frame, _OURS) and _is_of(frame.f_back, _CALLERS):
+                found = frame
+            frame = frame.f_back
+        return None if found is None else traceback.format_stack(found, limit=1)[0].strip()
+
+
+def _is_of(frame: FrameType, modules: tuple[str, ...]) -> bool:
+    return str(frame.f_globals.get("__name__", "")).startswith(modules)

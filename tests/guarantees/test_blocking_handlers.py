@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from perdure import Engine, Workflow
-from perdure.testing import freeze
+from perdure.actors.loop_watch import LoopWatch
+from perdure.testing import Moment, freeze, watch_points
 from perdure.testing.leaks import close_cleanly, unique_name
 from tests.patience import PATIENCE
 
@@ -39,9 +40,9 @@ def heard() -> Iterator[Heard]:
 
 
 @pytest.fixture
-def watchful() -> Iterator[Engine]:
+def watchful(location: str) -> Iterator[Engine]:
     """An engine that warns of a blocked event loop after a moment already."""
-    engine = Engine(None, queue_name=unique_name())
+    engine = Engine(location, queue_name=unique_name())
     engine._machine.lanes.loop_patience = 0.02
     yield engine
     close_cleanly(engine)
@@ -97,23 +98,48 @@ def test_coroutines_that_await_are_not_warned_of(watchful: Engine, heard: Heard)
     assert heard.messages == []
 
 
-def test_a_handler_that_works_for_long_on_a_slow_machine_is_not_taken_for_one_that_hangs() -> None:
+def test_a_commit_that_takes_long_on_the_event_loop_is_no_handlers_fault(
+    location: str, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = threading.Event()
+    report = LoopWatch._report
+
+    def look(watch: LoopWatch) -> None:
+        report(watch)
+        looked.set()
+
+    def take_long(moment: Moment) -> None:
+        if moment.point == "commit.written" and asyncio._get_running_loop() is not None:
+            looked.wait(PATIENCE)
+
+    async def work() -> str:
+        return "done"
+
+    monkeypatch.setattr(LoopWatch, "_report", look)
+    with watch_points(take_long), Engine(location, Workflow("w").step("work", work)) as engine:
+        engine._machine.lanes.loop_patience = 0.02
+        while not looked.is_set():  # whose thread commits is up to who finds the core idle
+            assert engine.start("w").result(PATIENCE) == "done"
+    assert heard.messages == []
+
+
+def test_a_handler_that_works_for_long_on_a_slow_machine_is_not_taken_for_one_that_hangs(location: str) -> None:
     def work() -> str:
         end = time.thread_time() + 0.5
         while time.thread_time() < end:
             pass
         return "done"
 
-    with freeze(), Engine(None, Workflow("w").step("work", work, timeout=5)) as engine:
+    with freeze(), Engine(location, Workflow("w").step("work", work, timeout=5)) as engine:
         run = engine.start("w")
         engine.advance(hours=1, patience=0.2)
         assert (run.result(0), run.wait(0).steps["work"].attempts) == ("done", 1)
 
 
-def test_a_handler_that_hangs_is_given_up_at_its_time_limit_though_others_work() -> None:
+def test_a_handler_that_hangs_is_given_up_at_its_time_limit_though_others_work(location: str) -> None:
     go = threading.Event()
     workflow = Workflow("w").step("hang", lambda: go.wait(PATIENCE), timeout=5, retry=1)
-    with freeze(), Engine(None, workflow) as engine:
+    with freeze(), Engine(location, workflow) as engine:
         run = engine.start("w")
         engine.advance(seconds=5, patience=0.05)
         assert run.state == "failed"
