@@ -221,7 +221,8 @@ class Machine:
         silence = object()
         answer = self._courier.deliver(number, message.execution_id, here=self.store.engine_id, silence=silence)
         if answer is silence:
-            self.check_open(verb)  # nobody answers an engine that has been closed meanwhile: that is no yes
+            # Nobody answers an engine that has been closed meanwhile: that is no yes, and no no either.
+            self.check_open(f"tell what has come of the {verb}, which is on disk")
             return None
         return answer
 
