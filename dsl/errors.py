@@ -17,7 +17,7 @@
     │   ├── ParallelFailed, SignalTimeout, ChildFailed, UnknownPath, NotIterable, NonRetryable, RetryAfter
     │   ├── WorkflowTimeout, NotEnoughItems, WorkerLost
     ├── StoreError                 the disk
-    │   ├── StoreUnavailable, StoreCorrupt, SchemaTooNew, SchemaTooOld, OwnershipLost, DuplicateRow
+    │   ├── StoreUnavailable, StoreCorrupt, StoreMoved, SchemaTooNew, SchemaTooOld, OwnershipLost, DuplicateRow
     └── InternalError              us: please report
 
 A message says what happened, to which execution and step, and what to do next. This file must never import anything of
@@ -70,6 +70,7 @@ __all__ = [
     "StepTimeout",
     "StoreCorrupt",
     "StoreError",
+    "StoreMoved",
     "StoreUnavailable",
     "UnknownExecutor",
     "UnknownPath",
@@ -465,6 +466,10 @@ class StoreUnavailable(StoreError):
 
 class StoreCorrupt(StoreError):
     """The file is not a sound database of ours."""
+
+
+class StoreMoved(StoreError):
+    """What is in the database was moved to another one, or is on its way: nothing was written; looking still works."""
 
 
 class SchemaTooNew(StoreError):

@@ -19,6 +19,7 @@ from ..dsl.errors import DuplicateRow
 from .connection import Connection
 from .kind import Kind
 from .models import InboxModel, columns
+from .moves import ask_if_moved
 from .records import InboxRow
 from .rows import listed
 
@@ -88,14 +89,18 @@ class Inbox:
                 asked while the start of that run is in the inbox itself.
 
         Raises:
+            StoreMoved: What is in the database was moved to another one.
             StoreError: As for `Store.commit`.
         """
 
         def write(connection: Connection) -> int:
+            still_here = ask_if_moved(connection, self._database.name)
             if check is not None and not _is_pending(connection, row.execution_id):
                 found = connection.execute(_STATE, (row.execution_id,)).fetchone()
                 check(None if found is None else found[0])
-            return _put(connection, row)
+            number = _put(connection, row)
+            still_here()
+            return number
 
         return self._database.write(write)
 
@@ -107,13 +112,17 @@ class Inbox:
             replace: Whether a run that has ended makes way.
 
         Raises:
+            StoreMoved: What is in the database was moved to another one.
             StoreError: As for `Store.commit`.
         """
         wanted = (row.execution_id, row.workflow, row.idempotency_key, replace, row.accepted_at)
 
         def write(connection: Connection) -> int | Begun:
+            still_here = ask_if_moved(connection, self._database.name)
             found = connection.execute(_BEGUN, wanted).fetchone()
-            return _put(connection, row) if found is None else Begun(*found)
+            begun = _put(connection, row) if found is None else Begun(*found)
+            still_here()
+            return begun
 
         return self._database.write(write)
 

@@ -32,6 +32,7 @@ __all__ = [
     "ExecutionModel",
     "InboxModel",
     "MigrationModel",
+    "MoveModel",
     "PoolKeyModel",
     "PoolModel",
     "ScheduleModel",
@@ -316,6 +317,18 @@ class BucketModel(_Table):
         primary_key = CompositeKey("name", "key")
 
 
+class MoveModel(_Table):
+    """A move to another database, or from one: the columns are the fields of `moves.Move`, in their order."""
+
+    id = BigIntegerField(primary_key=True)
+    place = TextField()
+    state = TextField()
+    moved = BigIntegerField()
+
+    class Meta:
+        table_name = "workflow_moves"
+
+
 MODELS: Final = (
     MigrationModel,
     EngineModel,
@@ -332,6 +345,7 @@ MODELS: Final = (
     PoolKeyModel,
     SlotModel,
     BucketModel,
+    MoveModel,
 )
 
 

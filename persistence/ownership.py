@@ -20,6 +20,7 @@ import msgspec
 from ..dsl.errors import OwnershipLost
 from .connection import Connection
 from .kind import Hold, Kind
+from .moves import ask_if_moved
 
 __all__ = ["Membership"]
 
@@ -92,9 +93,14 @@ class Membership:
         self.drivers: dict[int, int] = {}
 
     def join(self, connection: Connection) -> None:
-        """Add this engine's row, with its hold taken before anybody can see the row. Brings its own transaction."""
+        """Add this engine's row, with its hold taken before anybody can see the row. Brings its own transaction.
+
+        Raises:
+            StoreMoved: What is in the database was moved to another one.
+        """
         connection.execute("BEGIN IMMEDIATE")
         try:
+            ask_if_moved(connection, self._database.name)()
             engine_id = connection.execute(_REGISTER, (os.getpid(), socket.gethostname())).lastrowid or 0
             connection.execute(_TAKE, (engine_id, engine_id, engine_id))
             self._hold = self._database.hold(engine_id)

@@ -24,6 +24,7 @@ from .inbox import Inbox, consume
 from .kind import Durability
 from .limits import GIVEN, change_slots, take_tokens
 from .models import AttemptModel, ExecutionModel, SignalModel, StepModel, TagModel
+from .moves import ask_if_moved
 from .oversight import write_oversight
 from .ownership import Membership
 from .reader import RUN, RUN_BY_NAME, Reader
@@ -93,6 +94,7 @@ class Store(Reader):
             StoreUnavailable: It cannot be written, or another program keeps it locked.
             StoreCorrupt: It is not a database, or damaged; nothing was touched.
             SchemaTooNew: A newer release wrote it; nothing was touched.
+            StoreMoved: What is in it was moved to another database.
         """
         self._database.open(self._membership.join)
         self._drive()
@@ -425,9 +427,16 @@ class Store(Reader):
 
         Raises:
             DuplicateRow: It has been changed since it was read; nothing was written.
+            StoreMoved: What is in the database was moved to another one.
             StoreError: As for `commit`.
         """
-        self._database.write(lambda connection: write_schedules(connection, {name: change}))
+
+        def write(connection: Connection) -> None:
+            still_here = ask_if_moved(connection, self._database.name)
+            write_schedules(connection, {name: change})
+            still_here()
+
+        self._database.write(write)
 
     def schedules(self) -> list[ScheduleRow]:
         """Return all schedules, by name."""

@@ -41,6 +41,7 @@ def _rule(pattern: str, replacement: str | Callable[[re.Match[str]], str]) -> _R
 _STATEMENTS: Final[tuple[_Rule, ...]] = (
     _rule(r"BEGIN IMMEDIATE", "BEGIN"),
     _rule(r"/\*lock (FOR [A-Z ]+)\*/", r"\1"),
+    _rule(r"SELECT 1 /\*lock TABLE (\w+)\*/", r"LOCK TABLE \1 IN EXCLUSIVE MODE"),
     _rule(r" INDEXED BY \w+", ""),  # the planner has statistics
     _rule(r"CROSS JOIN (\w+ AS \w+)\s+ON", r"JOIN \1 ON"),
     _rule(r"(\S+) IN \(SELECT value FROM json_each\((\?\d*)\)\)", _listed),

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from perdure import Engine, State, Workflow, look_at
+from perdure import Client, Engine, State, Workflow, look_at
 from perdure.cli.commands import perdure
+from perdure.dsl.errors import StoreMoved
 from tests.patience import PATIENCE
 
 GATE = (
@@ -97,14 +98,24 @@ def test_unfinished_runs_go_on_where_they_were_moved_to(
         assert fresh.result(timeout=PATIENCE) == "new", "its number was given to nobody before"
 
 
-def test_what_was_moved_is_driven_by_nobody_where_it_came_from(move: Moved, tmp_path: Path) -> None:
+def test_what_was_moved_can_only_be_looked_at_where_it_came_from(move: Moved, tmp_path: Path) -> None:
     source, target = str(tmp_path / "old.db"), str(tmp_path / "new.db")
     fill(source)
-    assert move(source, target).exit_code == 0
-    with engine_on(source) as engine:
-        assert engine._machine.store.take_over() == []
-        assert engine._machine.store.unfinished(["waiting"]) == []
-    assert "moved to another database already" in move(source, str(tmp_path / "third.db")).output
+    with Client(source) as client:
+        assert move(source, target).exit_code == 0
+        for call in (
+            lambda: engine_on(source),
+            lambda: client.start("gate"),
+            lambda: client.signal("waits", "go"),
+            lambda: client.cancel("waits"),
+            lambda: client.pause_schedule("nightly"),
+        ):
+            with pytest.raises(StoreMoved, match=r"new\.db': use that \(nothing was written\)"):
+                call()
+        assert client.get_execution("waits") is not None
+    assert seen(source) == seen(target)
+    assert "was moved to" in move(source, str(tmp_path / "third.db")).output
+    assert "too late" in CliRunner().invoke(perdure, ["move", "--stay", "-d", source]).output
 
 
 def test_nothing_is_moved_while_an_engine_has_it_open_or_over_something_else(move: Moved, tmp_path: Path) -> None:
