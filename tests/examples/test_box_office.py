@@ -20,6 +20,7 @@ from perdure.testing import kill_at
 from perdure.testing.forks import run_in_fork
 from tests.patience import PATIENCE
 
+pytestmark = pytest.mark.on_a_file  # its own rows are in the same file
 PATH = Path(__file__).parents[2] / "examples" / "applications" / "box_office.py"
 
 

@@ -1,7 +1,7 @@
-"""Crash after every single commit of each example, restored from the file: same end, same events, nothing done twice.
+"""Crash after every single commit of each example, restored from what is left: same end, same events, nothing twice.
 
-An undisturbed run of an example leaves a picture after each of its commits: the bytes of the database and of its log,
-taken before the engine could act on the commit, and the state of the outside world at that instant. This is what a
+An undisturbed run of an example leaves a picture after each of its commits: what is in the database, taken before the
+engine could act on the commit, and the state of the outside world at that instant. This is what a
 process killed right there would leave. Each picture is then opened by a new engine, and the example is driven to its
 end once more. Some pictures of each example are made by a child process that does kill itself, to show that the others
 are true.
@@ -25,7 +25,7 @@ from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from freezegun import freeze_time
@@ -37,6 +37,9 @@ from perdure.events import Event
 from perdure.persistence.records import Batch
 from perdure.persistence.store import Store
 from tests.patience import PATIENCE
+
+if TYPE_CHECKING:  # this file is also a program, which has no neighbours
+    from .albums import Album
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples"
@@ -106,27 +109,17 @@ class Picture:
 
     Attributes:
         commit: Number of the commit after which it died.
-        files: Bytes of the database and of its write-ahead log.
+        left: What is in the database; how, is the album's business.
         world: State of the outside world.
         moment: The time.
         recorded: Idempotency keys of everything whose completion is on disk.
     """
 
     commit: int
-    files: tuple[bytes, ...]
+    left: Any
     world: bytes
     moment: datetime
     recorded: frozenset[str]
-
-    def develop(self, path: Path) -> None:
-        """Put the database back on disk."""
-        for file, content in zip(files_of(path), self.files, strict=True):
-            file.write_bytes(content)
-
-
-def files_of(path: Path) -> tuple[Path, Path]:
-    """Return the files that make up a database."""
-    return path, path.with_name(f"{path.name}-wal")
 
 
 @dataclass
@@ -178,9 +171,9 @@ class Notary:
         self.commits += 1
         self._after_commit(self)
 
-    def picture(self, *files: bytes) -> Picture:
+    def picture(self, left: Any = None) -> Picture:
         """Return what would be left if the process died now."""
-        return Picture(self.commits, files, self.world.state(), datetime.now(UTC), frozenset(self._recorded))
+        return Picture(self.commits, left, self.world.state(), datetime.now(UTC), frozenset(self._recorded))
 
 
 @contextlib.contextmanager
@@ -212,14 +205,14 @@ def calls_noted_in(began: list[str]) -> Iterator[None]:
         yield
 
 
-def live(example: ModuleType, world: World, path: Path, moment: datetime) -> Life:
+def live(example: ModuleType, world: World, location: str, moment: datetime) -> Life:
     """Drive an example to its end on a database, watching everything."""
     life = Life()
     with contextlib.ExitStack() as stack:
         if hasattr(example, "freeze_time"):
             stack.enter_context(freeze_time(moment))
         stack.enter_context(calls_noted_in(life.began))
-        engine = stack.enter_context(Engine(os.fspath(path), durability="normal", on_event=life.hear))
+        engine = stack.enter_context(Engine(location, durability="normal", on_event=life.hear))
         engine.register(*example.workflows)
         example.drive(engine)
         executions = engine.list_executions()[::-1]
@@ -257,20 +250,14 @@ def end_of(execution: Execution) -> dict[str, Any]:
     }
 
 
-def undisturbed(example: ModuleType, world: World, path: Path) -> tuple[Life, list[Picture]]:
+def undisturbed(example: ModuleType, world: World, album: Album) -> tuple[Life, list[Picture]]:
     """Let an example run without a crash, taking a picture after each commit."""
-    pictures = []
+    location = album.blank("calm")
+    pictures: list[Picture] = []
     with contextlib.ExitStack() as stack:
-        files: list[Any] = []
-
-        def photograph(notary: Notary) -> None:
-            # Opened once, closed at the end: closing a file drops the locks that SQLite has on it in this process.
-            if not files:
-                files.extend(stack.enter_context(file.open("rb", buffering=0)) for file in files_of(path))
-            pictures.append(notary.picture(*(os.pread(file.fileno(), 1 << 30, 0) for file in files)))
-
-        with commits_noted_by(Notary(world, photograph)):
-            life = live(example, world, path, MORNING)
+        take = album.camera(location, stack)
+        with commits_noted_by(Notary(world, lambda notary: pictures.append(notary.picture(take())))):
+            life = live(example, world, location, MORNING)
     return life, pictures
 
 
@@ -285,41 +272,46 @@ def check_that_nothing_was_lost_or_repeated(calm: Life, picture: Picture, later:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_goes_on_after_a_crash_at_any_commit_as_if_nothing_had_happened(name: str, tmp_path: Path) -> None:
+def test_an_example_goes_on_after_a_crash_at_any_commit_as_if_nothing_had_happened(
+    name: str, album: Album, as_many: Callable[[int, int], int]
+) -> None:
     example = load(name)
     world = World(example.services)
 
-    calm, pictures = undisturbed(example, world, tmp_path / "calm.db")
+    calm, pictures = undisturbed(example, world, album)
 
     assert len(pictures) > len(calm.ends)
-    for number, picture in enumerate(pictures, 1):
-        path = tmp_path / f"crashed-{number}.db"
-        picture.develop(path)
+    for picture in pictures[:: as_many(1, 7)]:
         world.restore(picture.world)
-        later = live(example, world, path, picture.moment)
+        with album.shown(picture.left, f"crashed-{picture.commit}") as location:
+            later = live(example, world, location, picture.moment)
         check_that_nothing_was_lost_or_repeated(calm, picture, later)
         for run in calm.ends:
             first = min(later.events.get(run, {}), default=sys.maxsize)
-            assert calm.milestones(run, before=first) + later.milestones(run) == calm.milestones(run), number
+            told = calm.milestones(run, before=first) + later.milestones(run)
+            assert told == calm.milestones(run), picture.commit
 
 
+@pytest.mark.not_pooled
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_goes_on_after_sigkill(name: str, tmp_path: Path) -> None:
-    command = [sys.executable, __file__, name, os.fspath(tmp_path)]
+def test_an_example_goes_on_after_sigkill(name: str, album: Album, tmp_path: Path) -> None:
+    places = [album.blank(f"killed-{commit}") for commit in COMMITS_TO_DIE_AFTER]
+    command = [sys.executable, __file__, name, os.fspath(tmp_path), *places]
     killer = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.fspath(ROOT)})
     example = load(name)
     world = World(example.services)
-    calm, _ = undisturbed(example, world, tmp_path / "calm.db")
+    calm, _ = undisturbed(example, world, album)
 
     assert killer.wait(timeout=PATIENCE) == 0
-    for commit in COMMITS_TO_DIE_AFTER:
+    for commit, location in zip(COMMITS_TO_DIE_AFTER, places, strict=True):
         picture = Picture(*pickle.loads((tmp_path / f"left-{commit}").read_bytes()))  # noqa: S301 - our own bytes
         world.restore(picture.world)
-        later = live(example, world, tmp_path / f"killed-{commit}.db", picture.moment)
+        album.rest(location)
+        later = live(example, world, location, picture.moment)
         check_that_nothing_was_lost_or_repeated(calm, picture, later)
 
 
-def live_until_killed(name: str, folder: Path, commit: int) -> None:
+def live_until_killed(name: str, folder: Path, location: str, commit: int) -> None:
     """Drive an example in this process and kill the process right after the given commit."""
     example = load(name)
 
@@ -330,17 +322,17 @@ def live_until_killed(name: str, folder: Path, commit: int) -> None:
 
     world = World(example.services)
     with commits_noted_by(Notary(world, kill)):
-        live(example, world, folder / f"killed-{commit}.db", MORNING)
+        live(example, world, location, MORNING)
 
 
-def kill_in_forks(name: str, folder: Path) -> None:
+def kill_in_forks(name: str, folder: Path, *places: str) -> None:
     """Have one fork of this process after the other killed; a fork saves the imports, which take most of the time."""
-    for commit in COMMITS_TO_DIE_AFTER:
+    for commit, location in zip(COMMITS_TO_DIE_AFTER, places, strict=True):
         if (child := os.fork()) == 0:
-            live_until_killed(name, folder, commit)
+            live_until_killed(name, folder, location, commit)
             os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
 if __name__ == "__main__":
-    kill_in_forks(sys.argv[1], Path(sys.argv[2]))
+    kill_in_forks(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from perdure import look_at
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -42,13 +43,14 @@ def test_an_example_prints_what_its_docstring_says(path: Path) -> None:
     assert finished.stdout == promised_output(path)
 
 
-def test_an_example_keeps_its_database_where_it_is_told_and_does_nothing_a_second_time(tmp_path: Path) -> None:
-    path, database = ROOT / "examples" / "order_pipeline.py", tmp_path / "orders.db"
+def test_an_example_keeps_its_database_where_it_is_told_and_does_nothing_a_second_time(location: str) -> None:
+    path = ROOT / "examples" / "order_pipeline.py"
 
-    stories = [run(path, os.fspath(database)).stdout for _ in range(2)]
+    stories = [run(path, location).stdout for _ in range(2)]
 
     assert stories == [promised_output(path)] * 2
-    assert database.exists()
+    with look_at(location) as looking:
+        assert looking.count_executions() > 0
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

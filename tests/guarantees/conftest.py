@@ -1,12 +1,14 @@
-"""Engines on a file that is still there after them, frozen time, and processes that end in all sorts of ways."""
+"""Engines on a database that is still there after them, frozen time, and processes that end in all sorts of ways."""
 
 from __future__ import annotations
 
 import logging
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,24 +39,70 @@ class Open(Protocol):
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the database is."""
-    return tmp_path / "runs.db"
+def path(location: str) -> Path:
+    """The file that the database is; only for tests that are on a file."""
+    assert "://" not in location
+    return Path(location)
 
 
 @pytest.fixture
-def open_engine(path: Path) -> Iterator[Open]:
-    """Opens engines on `path`; each is closed at the end, and must leave no thread behind."""
+def open_engine(location: str) -> Iterator[Open]:
+    """Opens engines on `location`; each is closed at the end, and must leave no thread behind."""
     opened: list[Engine] = []
 
     def open_one(*workflows: Workflow[Any, Any], **options: Any) -> Engine:
-        engine = Engine(path, *workflows, **{"durability": "normal", "queue_name": unique_name(), **options})
+        engine = Engine(location, *workflows, **{"durability": "normal", "queue_name": unique_name(), **options})
         opened.append(engine)
         return engine
 
     yield open_one
     for engine in opened:
         close_cleanly(engine)
+
+
+class Tables:
+    """The tables behind the engines' backs, as another program of SQLite's or of the server's sees them."""
+
+    def __init__(self, location: str) -> None:
+        self.on_a_server = "://" in location
+        self._location = location
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        if self.on_a_server:
+            import psycopg
+
+            with psycopg.connect(self._location, autocommit=True) as session:
+                yield session
+        else:
+            with closing(sqlite3.connect(self._location, isolation_level=None)) as connection:
+                yield connection
+
+    def execute(self, *statements: str) -> int:
+        """Execute statements, each at once; return how many rows the last one has changed."""
+        with self._opened() as program:
+            return int([program.execute(statement).rowcount for statement in statements][-1])
+
+    def count(self, table: str) -> int:
+        """Count the rows of a table."""
+        with self._opened() as program:
+            return int(program.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Have nobody write while this is entered, as another program can; all may read."""
+        with self._opened() as program:
+            program.execute("BEGIN" if self.on_a_server else "BEGIN IMMEDIATE")
+            if self.on_a_server:
+                program.execute("LOCK TABLE workflow_engines, workflow_executions, workflow_inbox IN EXCLUSIVE MODE")
+            yield
+            program.execute("ROLLBACK")
+
+
+@pytest.fixture
+def tables(location: str, request: pytest.FixtureRequest) -> Tables:
+    """The tables of the database at `location`."""
+    return Tables(request.getfixturevalue("postgres_url") if "://" in location else location)
 
 
 @pytest.fixture
@@ -120,12 +168,12 @@ class Process:
 
 
 @pytest.fixture
-def process(path: Path) -> Iterator[Callable[[str], Process]]:
+def process(location: str) -> Iterator[Callable[[str], Process]]:
     """Starts other processes, which are killed at the end if they are still there."""
     started: list[Process] = []
 
     def start(code: str) -> Process:
-        one = Process(code, path)
+        one = Process(code, location)
         started.append(one)
         return one
 

@@ -40,9 +40,9 @@ def frozen() -> Iterator[Any]:
 
 @pytest.mark.parametrize("make", [between_attempts, with_a_child_that_waits, being_undone_and_between_attempts])
 def test_a_run_that_only_waits_survives_any_number_of_crashes(
-    make: Callable[[], tuple[Workflow[Any, Any], ...]],
+    make: Callable[[], tuple[Workflow[Any, Any], ...]], location: str
 ) -> None:
-    engine = Engine(None, *make(), seed=0, queue_name=unique_name())
+    engine = Engine(location, *make(), seed=0, queue_name=unique_name())
     run = engine.start("w", id="it")
     engine.settle()
     for _ in range(6):

@@ -134,9 +134,9 @@ def test_a_listener_may_close_by_force_only(open_engine: Any) -> None:
     assert len(refusals) == 1
 
 
-def test_an_engine_is_a_context_manager_of_both_colours_and_a_run_can_be_awaited() -> None:
+def test_an_engine_is_a_context_manager_of_both_colours_and_a_run_can_be_awaited(location: str) -> None:
     async def main() -> Any:
-        async with Engine(None, Workflow("w").step("a", lambda ctx: ctx.input + 1)) as engine:
+        async with Engine(location, Workflow("w").step("a", lambda ctx: ctx.input + 1)) as engine:
             runs = [engine.start("w", number) for number in range(20)]
             results = await asyncio.gather(*(_of(run) for run in runs))
         with pytest.raises(EngineClosed):

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,27 +58,27 @@ STRAYS = {
 }
 
 
-def waiting_run(path: Path, workflow: Flow, *, id: str = "x") -> None:
+def waiting_run(location: str, workflow: Flow, *, id: str = "x") -> None:
     """Leave a run that waits at its gate."""
-    with Engine(path, workflow, durability="normal") as engine:
+    with Engine(location, workflow, durability="normal") as engine:
         engine.start(workflow, id=id).wait(PATIENCE, until="waiting")
 
 
-def verdicts(path: Path, workflow: Flow) -> dict[str, tuple[str, str | None]]:
+def verdicts(location: str, workflow: Flow) -> dict[str, tuple[str, str | None]]:
     """Ask, on an engine that knows nothing, what the definition would mean."""
-    with Engine(path, durability="normal") as engine:
+    with Engine(location, durability="normal") as engine:
         return {one.execution_id: (one.verdict, one.first_difference) for one in engine.check_upgrade(workflow)}
 
 
 @pytest.mark.parametrize("change", FITS)
 def test_a_run_whose_facts_fit_goes_on_by_the_new_definition(
-    change: str, build: Any, ran: list[str], tmp_path: Path
+    change: str, build: Any, ran: list[str], location: str
 ) -> None:
-    path, new = tmp_path / "runs.db", FITS[change]
-    waiting_run(path, build(*OLD))
-    assert verdicts(path, build(*new)) == {"x": ("goes on", None)}
+    new = FITS[change]
+    waiting_run(location, build(*OLD))
+    assert verdicts(location, build(*new)) == {"x": ("goes on", None)}
 
-    with Engine(path, build(*new), durability="normal") as engine:
+    with Engine(location, build(*new), durability="normal") as engine:
         engine.signal("x", "go")
         engine.run("x").result(PATIENCE)
 
@@ -88,14 +87,13 @@ def test_a_run_whose_facts_fit_goes_on_by_the_new_definition(
 
 @pytest.mark.parametrize("change", STRAYS)
 def test_a_run_whose_facts_do_not_fit_is_quarantined_and_goes_on_once_the_old_definition_is_back(
-    change: str, build: Any, ran: list[str], tmp_path: Path
+    change: str, build: Any, ran: list[str], location: str
 ) -> None:
-    path = tmp_path / "runs.db"
     new, first = STRAYS[change]
-    waiting_run(path, build(*OLD))
-    assert verdicts(path, build(*new)) == {"x": ("quarantined", first)}
+    waiting_run(location, build(*OLD))
+    assert verdicts(location, build(*new)) == {"x": ("quarantined", first)}
 
-    with Engine(path, build(*new), durability="normal") as engine:
+    with Engine(location, build(*new), durability="normal") as engine:
         engine.signal("x", "go", strict=False)
         quarantined = engine.run("x").wait(PATIENCE)
         assert quarantined.state == "quarantined"
@@ -105,7 +103,7 @@ def test_a_run_whose_facts_do_not_fit_is_quarantined_and_goes_on_once_the_old_de
             engine.run("x").result(PATIENCE)
     assert ran == ["reserve"]
 
-    with Engine(path, build(*OLD), durability="normal") as engine:
+    with Engine(location, build(*OLD), durability="normal") as engine:
         (mended,) = engine.check_upgrade(build(*OLD))
         assert (mended.goes_on, mended.state) == (True, "quarantined")
         assert "resume" in str(mended.reason)
@@ -114,41 +112,38 @@ def test_a_run_whose_facts_do_not_fit_is_quarantined_and_goes_on_once_the_old_de
     assert ran == ["reserve", "ship"]
 
 
-def test_code_and_options_may_change_under_a_run(tmp_path: Path) -> None:
+def test_code_and_options_may_change_under_a_run(location: str) -> None:
     def flow(answer: str, **options: Any) -> Flow:
         return Workflow("flow").step("a", lambda: answer, **options).wait_for("go", timeout=60).map("b", seen(answer))
 
     def seen(answer: str) -> Any:
         return lambda ctx: (ctx.steps["a"], answer)
 
-    path = tmp_path / "runs.db"
-    waiting_run(path, flow("old"))
+    waiting_run(location, flow("old"))
     new = flow("new", retry=7, timeout=5, compensate=lambda: None)
-    assert verdicts(path, new) == {"x": ("goes on", None)}
-    with Engine(path, new, durability="normal") as engine:
+    assert verdicts(location, new) == {"x": ("goes on", None)}
+    with Engine(location, new, durability="normal") as engine:
         engine.signal("x", "go")
         assert engine.run("x").result(PATIENCE) == ("old", "new")
 
 
-def test_an_edit_of_another_workflow_concerns_nobody(build: Any, ran: list[str], tmp_path: Path) -> None:
-    path = tmp_path / "runs.db"
-    waiting_run(path, build(*OLD))
+def test_an_edit_of_another_workflow_concerns_nobody(build: Any, ran: list[str], location: str) -> None:
+    waiting_run(location, build(*OLD))
     other = build("quite", "different", name="other")
-    assert verdicts(path, other) == {}
-    with Engine(path, build(*OLD), other, durability="normal") as engine:
+    assert verdicts(location, other) == {}
+    with Engine(location, build(*OLD), other, durability="normal") as engine:
         engine.signal("x", "go")
         assert engine.run("x").wait(PATIENCE).state == "completed"
 
 
 def test_two_versions_live_side_by_side_and_each_run_keeps_to_its_own(
-    build: Any, ran: list[str], tmp_path: Path
+    build: Any, ran: list[str], location: str
 ) -> None:
-    path = tmp_path / "runs.db"
     one, two = build(*OLD, version="1"), build("greet", "go!", "part", version="2")
-    waiting_run(path, one)
-    assert verdicts(path, two) == {"x": ("left alone", None)}
+    waiting_run(location, one)
+    assert verdicts(location, two) == {"x": ("left alone", None)}
 
-    with Engine(path, one, two, durability="normal") as engine:
+    with Engine(location, one, two, durability="normal") as engine:
         engine.start("flow", id="y").wait(PATIENCE, until="waiting")
         for run_id in ("x", "y"):
             engine.signal(run_id, "go")
@@ -160,25 +155,24 @@ def test_two_versions_live_side_by_side_and_each_run_keeps_to_its_own(
 
 @pytest.mark.parametrize("registered", ["another version", "nothing"])
 def test_a_run_whose_definition_is_missing_is_left_alone_and_named(
-    registered: str, build: Any, ran: list[str], tmp_path: Path
+    registered: str, build: Any, ran: list[str], location: str
 ) -> None:
-    path = tmp_path / "runs.db"
-    waiting_run(path, build(*OLD, version="1"))
+    waiting_run(location, build(*OLD, version="1"))
     present = [build("greet", version="2")] if registered == "another version" else []
-    with Engine(path, *present, durability="normal") as engine:
+    with Engine(location, *present, durability="normal") as engine:
         engine.settle()
         assert engine.unregistered() == {("flow", "1"): 1}
         assert engine.run("x").state == "waiting"
         engine.signal("x", "go")  # kept for whoever knows the workflow
         engine.settle()
         assert not engine.run("x").wait(until="running").finished
-    with Engine(path, build(*OLD, version="1"), durability="normal") as engine:
+    with Engine(location, build(*OLD, version="1"), durability="normal") as engine:
         assert engine.unregistered() == {}
         engine.run("x").result(PATIENCE)
     assert ran == ["reserve", "ship"]
 
 
-def test_a_run_that_is_being_undone_is_judged_too(tmp_path: Path) -> None:
+def test_a_run_that_is_being_undone_is_judged_too(location: str) -> None:
     def flow(*more: str) -> Flow:
         workflow = Workflow("flow").step("a", lambda: 1, compensate=undo_a).step("b", fail, retry=1)
         for name in more:
@@ -193,20 +187,19 @@ def test_a_run_that_is_being_undone_is_judged_too(tmp_path: Path) -> None:
         raise RuntimeError("no")
 
     failing = [True]
-    path = tmp_path / "runs.db"
-    engine = Engine(path, flow(), durability="normal")
+    engine = Engine(location, flow(), durability="normal")
     engine.start("flow", id="x").wait(PATIENCE, until="compensating")
     engine.close(force=True)
-    assert verdicts(path, flow("c")) == {"x": ("goes on", None)}
-    assert verdicts(path, Workflow("flow").step("b", fail)) == {"x": ("quarantined", "a")}
+    assert verdicts(location, flow("c")) == {"x": ("goes on", None)}
+    assert verdicts(location, Workflow("flow").step("b", fail)) == {"x": ("quarantined", "a")}
     forgiving = Workflow("flow").step("a", lambda: 1, compensate=undo_a).step("b2", fail)
-    assert verdicts(path, forgiving) == {"x": ("quarantined", "b")}
+    assert verdicts(location, forgiving) == {"x": ("quarantined", "b")}
     failing.clear()
-    with Engine(path, flow("c"), durability="normal") as heir:
+    with Engine(location, flow("c"), durability="normal") as heir:
         assert heir.run("x").wait(PATIENCE).rollback == "complete"
 
 
-def test_a_run_that_was_set_aside_while_it_was_being_undone_still_knows_why_it_is(tmp_path: Path) -> None:
+def test_a_run_that_was_set_aside_while_it_was_being_undone_still_knows_why_it_is(location: str) -> None:
     told: list[tuple[str, str | None]] = []
 
     def undo_a(ctx: Context[Any]) -> None:
@@ -220,13 +213,12 @@ def test_a_run_that_was_set_aside_while_it_was_being_undone_still_knows_why_it_i
     def flow(first: str) -> Flow:
         return Workflow("flow").step(first, lambda: 1, compensate=undo_a).step("b", fail, retry=1)
 
-    path = tmp_path / "runs.db"
-    engine = Engine(path, flow("a"), durability="normal")
+    engine = Engine(location, flow("a"), durability="normal")
     engine.start("flow", id="x").wait(PATIENCE, until="compensating")
     engine.close(force=True)
-    with Engine(path, flow("renamed"), durability="normal") as wrong:
+    with Engine(location, flow("renamed"), durability="normal") as wrong:
         assert wrong.run("x").wait(PATIENCE).state == "quarantined"
-    with Engine(path, flow("a"), durability="normal") as heir:
+    with Engine(location, flow("a"), durability="normal") as heir:
         heir.resume("x")
         ended = heir.run("x").wait(PATIENCE)
     assert told == [("x:undo:a", "no stock")] * 2
@@ -235,17 +227,15 @@ def test_a_run_that_was_set_aside_while_it_was_being_undone_still_knows_why_it_i
     assert ended.error.message == "no stock"
 
 
-def test_a_run_that_has_not_begun_goes_on_whatever_has_changed(build: Any, tmp_path: Path) -> None:
-    path = tmp_path / "runs.db"
-    with Engine(path, build(*OLD), durability="normal") as engine:
+def test_a_run_that_has_not_begun_goes_on_whatever_has_changed(build: Any, location: str) -> None:
+    with Engine(location, build(*OLD), durability="normal") as engine:
         engine.start("flow", id="x", delay=3600)
         engine.settle()
-    assert verdicts(path, build("something", "else")) == {"x": ("goes on", None)}
+    assert verdicts(location, build("something", "else")) == {"x": ("goes on", None)}
 
 
-def test_each_unfinished_run_is_judged_by_itself_oldest_first(build: Any, tmp_path: Path) -> None:
-    path = tmp_path / "runs.db"
-    with Engine(path, build("a", "one!", "b", "two!"), durability="normal") as engine:
+def test_each_unfinished_run_is_judged_by_itself_oldest_first(build: Any, location: str) -> None:
+    with Engine(location, build("a", "one!", "b", "two!"), durability="normal") as engine:
         for run_id in ("first", "second", "done"):
             engine.start("flow", id=run_id).wait(PATIENCE, until="waiting")
         engine.signal("second", "one")
@@ -261,8 +251,8 @@ def test_each_unfinished_run_is_judged_by_itself_oldest_first(build: Any, tmp_pa
         assert {run.state for run in engine.list_executions("flow", "waiting")} == {"waiting"}
 
 
-def test_a_check_takes_a_workflow_that_can_be_built(tmp_path: Path) -> None:
-    with Engine(None) as engine:
+def test_a_check_takes_a_workflow_that_can_be_built(location: str) -> None:
+    with Engine(location) as engine:
         with pytest.raises(UsageError, match="check_upgrade takes a workflow"):
             engine.check_upgrade("flow")  # type: ignore[arg-type]
         with pytest.raises(DefinitionError, match="no nodes"):

@@ -19,9 +19,9 @@ leaf: Workflow[int, int] = Workflow("leaf", input=int).step("double", lambda ctx
 
 
 @pytest.fixture
-def narrow() -> Iterator[Engine]:
+def narrow(location: str) -> Iterator[Engine]:
     """An engine with room for one run and one thread."""
-    engine = Engine(None, leaf, concurrency=1, threads=1, queue_name=unique_name())
+    engine = Engine(location, leaf, concurrency=1, threads=1, queue_name=unique_name())
     yield engine
     close_cleanly(engine)
 
@@ -102,8 +102,8 @@ def test_a_wait_that_is_given_up_leaves_the_handler_at_work(narrow: Engine) -> N
     assert narrow._machine.crew._free == 1
 
 
-def test_a_handler_whose_time_is_up_while_it_waits_for_another_run_is_given_up() -> None:
-    with freeze(), Engine(None, leaf, concurrency=1, queue_name=unique_name()) as engine:
+def test_a_handler_whose_time_is_up_while_it_waits_for_another_run_is_given_up(location: str) -> None:
+    with freeze(), Engine(location, leaf, concurrency=1, queue_name=unique_name()) as engine:
         engine.register(Workflow("never").wait_for("go"))
         engine.register(
             Workflow("caller").step("call", lambda: engine.start("never", id="n").result(), retry=1, timeout=5)
@@ -119,8 +119,8 @@ def test_a_handler_whose_time_is_up_while_it_waits_for_another_run_is_given_up()
 
 
 @pytest.mark.parametrize("seed", [None, 0])
-def test_time_can_be_moved_on_while_a_handler_waits_for_a_run_that_sleeps(seed: int | None) -> None:
-    with freeze(), Engine(None, concurrency=1, seed=seed, queue_name=unique_name()) as engine:
+def test_time_can_be_moved_on_while_a_handler_waits_for_a_run_that_sleeps(seed: int | None, location: str) -> None:
+    with freeze(), Engine(location, concurrency=1, seed=seed, queue_name=unique_name()) as engine:
         engine.register(Workflow("nap").sleep("nap", timedelta(days=1)).step("wake", lambda: "awake"))
         engine.register(Workflow("caller").step("call", lambda: engine.start("nap").result()))
         run = engine.start("caller")
@@ -178,8 +178,7 @@ def test_what_would_wait_for_itself_is_refused_at_once(verb: str, narrow: Engine
     assert result_of(narrow, call) == "refused"
 
 
-def test_a_handler_may_close_the_engine_by_force_and_its_run_goes_on_at_the_next_start(tmp_path: Any) -> None:
-    path = tmp_path / "runs.db"
+def test_a_handler_may_close_the_engine_by_force_and_its_run_goes_on_at_the_next_start(location: str) -> None:
     closed = threading.Event()
 
     def close(ctx: Any) -> str:
@@ -189,8 +188,8 @@ def test_a_handler_may_close_the_engine_by_force_and_its_run_goes_on_at_the_next
         return f"attempt {ctx.attempt}"
 
     workflow = Workflow("w").step("close", close)
-    engine = Engine(path, workflow, durability="normal")
+    engine = Engine(location, workflow, durability="normal")
     engine.start(workflow, id="x")
     assert closed.wait(PATIENCE)
-    with Engine(path, workflow, durability="normal") as heir:
+    with Engine(location, workflow, durability="normal") as heir:
         assert heir.run("x").result(PATIENCE) == "attempt 2"

@@ -15,6 +15,7 @@ import pytest
 
 from perdure import Context, Engine, Retry, Run, Workflow
 from perdure.actors.execution import ExecutionActor
+from perdure.testing.leaks import close_cleanly, unique_name
 from tests.patience import PATIENCE
 
 RUNS = 20
@@ -73,6 +74,13 @@ CASES: dict[str, tuple[Workflow[Any, Any], Callable[[Run[Any]], None]]] = {
     "a sub-workflow that fails": (Workflow("w").sub_workflow("failing"), nothing),
     "a limit": (Workflow("w", concurrency=2).step("a", act), nothing),
 }
+
+
+@pytest.fixture
+def engine(location: str) -> Iterator[Engine]:
+    engine = Engine(location, durability="normal", queue_name=unique_name())
+    yield engine
+    close_cleanly(engine)
 
 
 @contextmanager

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,14 +98,8 @@ def test_a_commit_that_fails_by_a_bug_drops_the_turn_that_is_to_blame_and_no_oth
     assert [record.getMessage()[:18] for record in caplog.records if "turns" in record.msg] == ["nothing of 1 turns"]
 
 
-def damaged(path: Path, sql: str) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute(sql).rowcount == 1
-        connection.commit()
-
-
 def test_a_run_whose_rows_cannot_be_read_is_quarantined_and_the_others_go_on(
-    frozen: Any, open_engine: Any, path: Path
+    frozen: Any, open_engine: Any, tables: Any
 ) -> None:
     workflow = Workflow("choice").branch(lambda: "left").path("left", lambda w: w.wait_for("go"))
     engine = open_engine(workflow)
@@ -115,11 +107,11 @@ def test_a_run_whose_rows_cannot_be_read_is_quarantined_and_the_others_go_on(
         engine.start("choice", id=run_id)
     engine.settle()
     engine.close()
-    damaged(
-        path,
+    damaged = tables.execute(
         "UPDATE workflow_steps SET value = '{{' WHERE kind = 'decision' AND execution ="
-        " (SELECT id FROM workflow_executions WHERE execution_id = 'x')",
+        " (SELECT id FROM workflow_executions WHERE execution_id = 'x')"
     )
+    assert damaged == 1
     engine = open_engine(workflow)
     with pytest.raises(StoreError, match="cannot be read"):
         engine.signal("x", "go", "on")
@@ -149,6 +141,7 @@ class Failing:
         return self._connection.execute(sql, *parameters)
 
 
+@pytest.mark.on_a_file  # it stands in for SQLite's connection
 @pytest.mark.parametrize("read", ["the timers", "the run"])
 def test_a_disk_that_cannot_be_read_for_a_while_loses_no_timer(read: str, frozen: Any, open_engine: Any) -> None:
     engine = open_engine(Workflow("nap").sleep("nap", 60).step("wake", lambda: "awake"))
@@ -167,6 +160,7 @@ def test_a_disk_that_cannot_be_read_for_a_while_loses_no_timer(read: str, frozen
     assert run.result(0) == "awake"
 
 
+@pytest.mark.on_a_file  # it stands in for SQLite's connection
 def test_a_disk_that_cannot_be_read_when_a_child_is_looked_for_loses_no_child(frozen: Any, open_engine: Any) -> None:
     engine = open_engine(
         Workflow("child").step("work", lambda: 1, compensate=lambda: undone.append("child")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -13,10 +14,11 @@ from perdure import DuplicateExecution, ExecutionFinished, Workflow
 from perdure.testing.freezing import START
 from tests.patience import PATIENCE
 
-STORM = 10_000
 
-
-def test_ten_thousand_signals_to_one_run_are_all_kept_and_taken_in_order(open_engine: Any) -> None:
+def test_ten_thousand_signals_to_one_run_are_all_kept_and_taken_in_order(
+    open_engine: Any, as_many: Callable[[int, int], int]
+) -> None:
+    storm = as_many(10_000, 400)
     taken: list[int] = []
     first = Workflow("storm").wait_for("go").step("take", lambda ctx: taken.append(ctx.signals["go"]))
     workflow = first.do_until(
@@ -27,17 +29,17 @@ def test_ten_thousand_signals_to_one_run_are_all_kept_and_taken_in_order(open_en
     run.wait(PATIENCE, until="waiting")
 
     def send(sender: int) -> None:
-        for number in range(STORM // 4):
-            run.signal("kept" if number < STORM // 4 - 25 else "go", sender * STORM + number, strict=False)
+        for number in range(storm // 4):
+            run.signal("kept" if number < storm // 4 - 25 else "go", sender * storm + number, strict=False)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(send, range(4)))
     assert run.wait(PATIENCE).state == "completed"
     stored = engine._machine.store.snapshot("x")
-    assert len(stored.signals) == STORM
+    assert len(stored.signals) == storm
     assert len(taken) == 100
     for sender in range(4):
-        own = [number for number in taken if number // STORM == sender]
+        own = [number for number in taken if number // storm == sender]
         assert own == sorted(own)
     assert engine.start("other").result(PATIENCE) == 1
 

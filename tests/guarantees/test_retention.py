@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,20 +16,29 @@ from perdure.testing.freezing import START
 from tests.patience import PATIENCE
 
 TABLES = ("workflow_executions", "workflow_steps", "workflow_signals")
+STOP_IN_A_FILE = """
+    CREATE TRIGGER stop BEFORE DELETE ON workflow_executions WHEN OLD.execution_id = '13'
+    BEGIN SELECT RAISE(ABORT, 'in the middle'); END
+"""
+STOP_ON_A_SERVER = """
+    CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql
+    AS $$ BEGIN RAISE EXCEPTION 'in the middle'; END $$;
+    CREATE TRIGGER stop BEFORE DELETE ON workflow_executions
+    FOR EACH ROW WHEN (OLD.execution_id = '13') EXECUTE FUNCTION stop()
+"""
 
 
 def gate() -> Workflow[Any, Any]:
     return Workflow("gate").step("a", lambda ctx: ctx.input).wait_for("go")
 
 
-def rows(path: Path) -> dict[str, int]:
-    with closing(sqlite3.connect(path)) as connection:
-        return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES}  # noqa: S608
+def rows(tables: Any) -> dict[str, int]:
+    return {table: tables.count(table) for table in TABLES}
 
 
 @pytest.mark.parametrize("verb", ["cleanup", "archive"])
 def test_only_what_ended_long_enough_ago_goes_with_everything_that_belongs_to_it(
-    verb: str, frozen: Any, open_engine: Any, path: Path
+    verb: str, frozen: Any, open_engine: Any, tables: Any
 ) -> None:
     engine = open_engine(gate())
     for run_id in ("old", "young", "waiting"):
@@ -44,37 +52,39 @@ def test_only_what_ended_long_enough_ago_goes_with_everything_that_belongs_to_it
     assert [run.id for run in engine.list_executions()] == ["waiting", "young"]
     assert getattr(engine, verb)(0, ["failed"]) == 0
     assert getattr(engine, verb)() == 1
-    assert rows(path) == {"workflow_executions": 1, "workflow_steps": 2, "workflow_signals": 0}
+    assert rows(tables) == {"workflow_executions": 1, "workflow_steps": 2, "workflow_signals": 0}
     assert engine.get_archived_count() == (2 if verb == "archive" else 0)
     with pytest.raises(ExecutionNotFound):
         engine.run("old")
 
 
+@contextmanager
+def stopped_at_the_13th(tables: Any) -> Iterator[None]:
+    """Have the run of this id refuse to be deleted."""
+    tables.execute(STOP_ON_A_SERVER if tables.on_a_server else STOP_IN_A_FILE)
+    try:
+        yield
+    finally:
+        tables.execute("DROP FUNCTION stop CASCADE" if tables.on_a_server else "DROP TRIGGER stop")
+
+
 @pytest.mark.parametrize("verb", ["cleanup", "archive"])
-def test_a_removal_that_fails_in_the_middle_removes_nothing(verb: str, open_engine: Any, path: Path) -> None:
+def test_a_removal_that_fails_in_the_middle_removes_nothing(verb: str, open_engine: Any, tables: Any) -> None:
     engine = open_engine(gate())
     for number in range(20):
         run = engine.start("gate", "x" * 3000, id=str(number))
         run.signal("go")
         run.wait(PATIENCE)
-    before = rows(path)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(
-            "CREATE TRIGGER stop BEFORE DELETE ON workflow_executions WHEN OLD.execution_id = '13'"
-            " BEGIN SELECT RAISE(ABORT, 'in the middle'); END"
-        )
-        connection.commit()
-    with pytest.raises(Exception, match="in the middle"):
-        getattr(engine, verb)()
-    assert rows(path) == before
-    assert engine.get_archived_count() == 0
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DROP TRIGGER stop")
-        connection.commit()
+    before = rows(tables)
+    with stopped_at_the_13th(tables):
+        with pytest.raises(Exception, match="in the middle"):
+            getattr(engine, verb)()
+        assert rows(tables) == before
+        assert engine.get_archived_count() == 0
     assert getattr(engine, verb)() == 20
 
 
-def test_removal_while_runs_finish_takes_whole_runs_only(open_engine: Any, path: Path) -> None:
+def test_removal_while_runs_finish_takes_whole_runs_only(open_engine: Any, tables: Any) -> None:
     engine = open_engine(Workflow("w").step("a", lambda: 1).step("b", lambda: 2))
 
     def work(_: int) -> None:
@@ -91,7 +101,7 @@ def test_removal_while_runs_finish_takes_whole_runs_only(open_engine: Any, path:
     engine.settle()
     removed += engine.cleanup()
     assert removed == 200
-    assert rows(path) == dict.fromkeys(TABLES, 0)
+    assert rows(tables) == dict.fromkeys(TABLES, 0)
 
 
 @pytest.mark.parametrize("verb", ["cleanup", "archive"])
@@ -105,7 +115,8 @@ def test_a_new_run_of_an_old_id_sees_nothing_of_the_old_one(verb: str, open_engi
         assert getattr(engine, verb)() == 1
 
 
-def test_a_full_disk_stops_an_archive_and_loses_nothing(open_engine: Any, path: Path) -> None:
+@pytest.mark.on_a_file  # SQLite can be told how large its file may be
+def test_a_full_disk_stops_an_archive_and_loses_nothing(open_engine: Any) -> None:
     engine = open_engine(gate())
     for number in range(10):
         run = engine.start("gate", "x" * 20_000, id=str(number))

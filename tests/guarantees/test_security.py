@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import ast
-import sqlite3
 import sys
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure import DefinitionError, Engine, InvalidPayload, UsageError, Workflow
@@ -64,16 +62,16 @@ def test_nothing_in_the_package_pickles_or_runs_text(checkout: Path) -> None:
     assert found == []
 
 
-def test_a_hostile_database_is_read_as_data(open_engine: Any, path: Path) -> None:
+def test_a_hostile_database_is_read_as_data(open_engine: Any, tables: Any) -> None:
     workflow = Workflow("w").step("a", lambda: {"x": 1}).wait_for("go").step("b", lambda ctx: ctx.steps["a"])
     engine = open_engine(workflow)
     engine.start("w", {"y": 2}, id="x", tags={"t": 1}).wait(PATIENCE, until="waiting")
     engine.close()
     hostile = '{"$object":["os:system",{"command":"exit 3"}]}'
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("UPDATE workflow_steps SET value = ? WHERE key = 'a'", (hostile,))
-        connection.execute("UPDATE workflow_executions SET input = ?, tags = ?", (hostile, '{"t":' + hostile + "}"))
-        connection.commit()
+    tables.execute(
+        f"UPDATE workflow_steps SET value = '{hostile}' WHERE key = 'a'",  # noqa: S608
+        f"""UPDATE workflow_executions SET input = '{hostile}', tags = '{{"t":{hostile}}}'""",  # noqa: S608
+    )
     modules = set(sys.modules)
     engine = open_engine(workflow)
     shown = engine.get_execution("x")
@@ -83,10 +81,10 @@ def test_a_hostile_database_is_read_as_data(open_engine: Any, path: Path) -> Non
     assert not {"antigravity", "pickle"} & (set(sys.modules) - modules)
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Engine]:
+@pytest.fixture
+def shared(location: str) -> Iterator[Engine]:
     """One engine for all examples: to open one takes longer than to run one."""
-    engine = Engine(None, echo(), durability="normal", queue_name=unique_name())
+    engine = Engine(location, echo(), durability="normal", queue_name=unique_name())
     yield engine
     close_cleanly(engine)
 
@@ -122,9 +120,16 @@ values = st.recursive(
 )
 
 
-@given(input=values, payload=values, tag=values)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_payload_comes_back_through_every_call(shared: Engine, input: Any, payload: Any, tag: Any) -> None:
+def test_any_payload_comes_back_through_every_call(shared: Engine, as_many: Callable[[int, int], int]) -> None:
+    for_all(as_many(60, 10), comes_back, st.just(shared), values, values, values)
+
+
+def for_all(examples: int, promise: Callable[..., None], *drawn: st.SearchStrategy[Any]) -> None:
+    """Have hypothesis look for so many examples of what breaks a promise."""
+    settings(max_examples=examples, deadline=None)(given(*drawn)(promise))()
+
+
+def comes_back(shared: Engine, input: Any, payload: Any, tag: Any) -> None:
     run = shared.start("echo", input, tags={"tag": tag})
     run.signal("go", payload)
     shown = run.wait(PATIENCE)
@@ -145,11 +150,14 @@ def assert_same(back: Any, sent: Any) -> None:
 names = st.sampled_from(NASTY) | st.text(min_size=1, max_size=60)
 
 
-@given(names=st.lists(names, min_size=6, max_size=6, unique=True))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_name_comes_back_through_every_call_or_is_refused_where_it_is_given(
-    shared: Engine, names: list[str]
+    shared: Engine, as_many: Callable[[int, int], int]
 ) -> None:
+    six = st.lists(names, min_size=6, max_size=6, unique=True)
+    for_all(as_many(60, 10), comes_back_or_is_refused, st.just(shared), six)
+
+
+def comes_back_or_is_refused(shared: Engine, names: list[str]) -> None:
     flow, step, event, run_id, key, workflow_key = names
     try:
         workflow = Workflow(flow).step(step, lambda: 1).wait_for(event)

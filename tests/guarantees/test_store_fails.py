@@ -36,14 +36,6 @@ def worker(began: threading.Event, go: threading.Event) -> Workflow[Any, Any]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the file's write lock, as another program does."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-
-
-@contextmanager
 def full(engine: Engine) -> Iterator[None]:
     """Give the database not one page more."""
     database = engine._machine.store._database
@@ -60,6 +52,7 @@ def fill(engine: Engine) -> None:
         engine.start("gate", tags={"filler": "x" * 4000})
 
 
+@pytest.mark.on_a_file  # SQLite can be told how large its file may be
 def test_on_a_full_disk_a_caller_is_told_that_nothing_was_written_and_runs_go_on_once_there_is_room(
     open_engine: Any,
 ) -> None:
@@ -82,23 +75,19 @@ def test_on_a_full_disk_a_caller_is_told_that_nothing_was_written_and_runs_go_on
 
 
 def test_a_result_that_cannot_be_stored_is_tried_again_and_never_told_before_it_is_on_disk(
-    open_engine: Any,
+    open_engine: Any, tables: Any
 ) -> None:
     began, go = threading.Event(), threading.Event()
     told: list[str] = []
-    engine = open_engine(worker(began, go))
+    engine = open_engine(worker(began, go), busy_timeout=0.05)
     engine.on("step:completed", lambda event: told.append(event.result))
     run = engine.start("worker")
     assert began.wait(PATIENCE)
-    other = sqlite3.connect(engine.path, isolation_level=None)
-    engine._machine.store._database.writer.execute("PRAGMA busy_timeout = 0")
-    other.execute("BEGIN IMMEDIATE")
-    go.set()
-    while engine._machine.supervisor._crashes.get(run_key(engine, run.id), 0) == 0:
-        threading.Event().wait(0)
-    assert told == []
-    other.execute("ROLLBACK")
-    other.close()
+    with tables.locked():
+        go.set()
+        while engine._machine.supervisor._crashes.get(run_key(engine, run.id), 0) == 0:
+            threading.Event().wait(0)
+        assert told == []
     assert run.result(PATIENCE) == "attempt 2"
     assert told == ["attempt 2"]
 
@@ -111,12 +100,12 @@ def run_key(engine: Engine, execution_id: str) -> int:
 
 @pytest.mark.timeout(0)  # it holds the lock for as long as it is told to
 def test_a_lock_that_another_program_holds_is_waited_for_then_told_of_and_runs_go_on_afterwards(
-    open_engine: Any, path: Path, request: pytest.FixtureRequest
+    open_engine: Any, tables: Any, request: pytest.FixtureRequest
 ) -> None:
     engine = open_engine(gate(), busy_timeout=0.05)
     waiting = engine.start("gate")
     waiting.wait(PATIENCE, until="waiting")
-    with locked(path):
+    with tables.locked():
         calls = [
             lambda: engine.start("gate"),
             lambda: waiting.signal("go", 1),
@@ -124,7 +113,7 @@ def test_a_lock_that_another_program_holds_is_waited_for_then_told_of_and_runs_g
             engine.cleanup,
         ]
         for call in calls:
-            with pytest.raises(StoreUnavailable, match=r"locked by another program.*nothing was written"):
+            with pytest.raises(StoreUnavailable, match=r"(?s)locked by another program.*nothing was written"):
                 call()
         assert waiting.state == "waiting"  # reading goes on
         threading.Event().wait(option(request))
@@ -133,9 +122,9 @@ def test_a_lock_that_another_program_holds_is_waited_for_then_told_of_and_runs_g
     assert len(engine.list_executions()) == 1
 
 
-def test_a_lock_that_is_held_for_less_than_the_patience_is_not_noticed(open_engine: Any, path: Path) -> None:
+def test_a_lock_that_is_held_for_less_than_the_patience_is_not_noticed(open_engine: Any, tables: Any) -> None:
     engine = open_engine(gate(), busy_timeout=PATIENCE)
-    with locked(path):
+    with tables.locked():
         started: list[Any] = []
         caller = threading.Thread(target=lambda: started.append(engine.start("gate")))
         caller.start()
@@ -143,6 +132,7 @@ def test_a_lock_that_is_held_for_less_than_the_patience_is_not_noticed(open_engi
     assert started[0].wait(PATIENCE, until="waiting").state == "waiting"
 
 
+@pytest.mark.on_a_file
 @pytest.mark.parametrize("replace", [False, True], ids=["deleted", "replaced"])
 def test_a_file_that_is_gone_is_told_of_and_never_made_anew(open_engine: Any, path: Path, *, replace: bool) -> None:
     engine = open_engine(gate())
@@ -159,6 +149,7 @@ def test_a_file_that_is_gone_is_told_of_and_never_made_anew(open_engine: Any, pa
     assert not replace or path.stat().st_size == 0
 
 
+@pytest.mark.on_a_file  # a server keeps its log apart
 def test_a_long_reader_makes_the_wal_grow_no_further_once_it_has_ended(open_engine: Any, path: Path) -> None:
     wal = path.with_name(f"{path.name}-wal")
     big = Workflow("big").step("make", lambda: "x" * 400_000)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,19 +36,19 @@ def send(ctx: Any) -> str:
     return f"{type(ctx.steps['weigh']).__name__} of {ctx.steps['weigh'].weight}"
 
 
-def test_an_instance_of_a_class_beside_the_handler_comes_back_after_a_restart(tmp_path: Path, new_process: Any) -> None:
-    with Engine(tmp_path / "runs.db", with_a_class_of_its_own(), durability="normal") as engine:
+def test_an_instance_of_a_class_beside_the_handler_comes_back_after_a_restart(location: str, new_process: Any) -> None:
+    with Engine(location, with_a_class_of_its_own(), durability="normal") as engine:
         engine.start("parcel", id="x").wait(PATIENCE, until="waiting")
     new_process()
-    with Engine(tmp_path / "runs.db", with_a_class_of_its_own(), durability="normal") as engine:
+    with Engine(location, with_a_class_of_its_own(), durability="normal") as engine:
         engine.signal("x", "go")
         assert engine.run("x").result(PATIENCE) == "Parcel of 3"
 
 
-def test_an_output_schema_tells_which_class_comes_back(tmp_path: Path, new_process: Any) -> None:
+def test_an_output_schema_tells_which_class_comes_back(location: str, new_process: Any) -> None:
     schema = dataclasses.make_dataclass("Weighed", [("kilos", int)])
     workflow = Workflow("w").step("weigh", lambda: {"kilos": 3}, output_schema=schema).map("kilos", kilos)
-    with Engine(tmp_path / "runs.db", workflow, durability="normal") as engine:
+    with Engine(location, workflow, durability="normal") as engine:
         assert engine.start("w").result(PATIENCE) == 3
 
 
@@ -57,11 +56,13 @@ def kilos(ctx: Any) -> int:
     return ctx.steps["weigh"].kilos  # type: ignore[no-any-return]
 
 
-def test_an_instance_of_a_class_that_nobody_could_find_again_fails_the_step_and_names_it(new_process: Any) -> None:
+def test_an_instance_of_a_class_that_nobody_could_find_again_fails_the_step_and_names_it(
+    location: str, new_process: Any
+) -> None:
     def weigh() -> Any:
         return {"parcels": [dataclasses.make_dataclass("Hidden", ["weight"])(3)]}
 
-    with Engine(None, Workflow("w").step("weigh", weigh)) as engine:
+    with Engine(location, Workflow("w").step("weigh", weigh)) as engine:
         run = engine.start("w")
         with pytest.raises(WorkflowFailed) as failed:
             run.result(PATIENCE)

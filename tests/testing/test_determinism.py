@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -40,14 +41,14 @@ def workflows() -> tuple[Workflow[Any, Any], ...]:
     return parent, child
 
 
-def play() -> list[tuple[Any, ...]]:
+def play(location: str | None) -> list[tuple[Any, ...]]:
     """Run two parents side by side; return every event with its time, its number and whose it is."""
     seen: list[tuple[Any, ...]] = []
 
     def note(event: Event) -> None:
         seen.append((event.type, event.execution_id, getattr(event, "step", None), event.at, event.sequence))
 
-    with Engine(None, *workflows(), seed=7, on_event=note) as engine:
+    with Engine(location, *workflows(), seed=7, on_event=note) as engine:
         runs = [engine.start("parent"), engine.start("parent")]
         engine.advance(minutes=5)
         assert [run.state for run in runs] == [State.COMPLETED] * 2
@@ -55,11 +56,14 @@ def play() -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.timeout(180)  # as long as two hundred tests may take
-def test_two_hundred_times_the_same_test_gives_two_hundred_times_the_same_events() -> None:
+def test_two_hundred_times_the_same_test_gives_two_hundred_times_the_same_events(
+    new_location: Callable[[], str | None], as_many: Callable[[int, int], int]
+) -> None:
     tellings = set()
-    for _ in range(200):
+    for _ in range(as_many(200, 5)):
+        location = new_location()
         with freeze():
-            tellings.add(tuple(play()))
+            tellings.add(tuple(play(location)))
 
     [telling] = tellings
     assert len(telling) > 80

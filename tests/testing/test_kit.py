@@ -197,7 +197,7 @@ class TestRestart:
         assert [event.sequence for event in recorder.events(run)] == list(range(1, len(recorder.lines(run)) + 1))
 
 
-def test_a_handler_that_never_returns_is_a_leak() -> None:
+def test_a_handler_that_never_returns_is_a_leak(location: str) -> None:
     began, go = threading.Event(), threading.Event()
 
     def hang() -> None:
@@ -205,7 +205,7 @@ def test_a_handler_that_never_returns_is_a_leak() -> None:
         go.wait(PATIENCE)
 
     flow = Workflow("flow").step("hang", hang)
-    engine = Engine(None, flow, queue_name="leaky")
+    engine = Engine(location, flow, queue_name="leaky")
     engine.start(flow)
     began.wait(PATIENCE)
 
