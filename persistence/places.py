@@ -34,7 +34,7 @@ def database_at(location: str | None, *, durability: Durability, busy_timeout: f
 
 
 def changes_at(location: str) -> AbstractContextManager[Changes]:
-    """Notice what is committed to a database from now on; for one thread."""
+    """Notice what is committed to a database from now on; for one thread at a time."""
     if is_server(location):
         changes: AbstractContextManager[Changes] = _postgres().ServerChanges(location)
         return changes

@@ -19,7 +19,7 @@ _PAUSE: Final = 0.05
 
 
 class Watch:
-    """Looks at one database; for one thread."""
+    """Looks at one database; for one thread at a time."""
 
     def __init__(self, path: str) -> None:
         """Begin: what is committed from now on is noticed.
@@ -29,7 +29,9 @@ class Watch:
         """
         self._path = path
         try:
-            self._connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None)
+            self._connection = sqlite3.connect(
+                f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+            )
         except sqlite3.Error as error:
             raise explain(error, path, NOTHING_WRITTEN) from error
         self._seen = self._version()

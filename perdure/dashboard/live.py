@@ -2,6 +2,8 @@
 
 An open stream keeps a server from stopping: uvicorn waits for answers that have begun, and tells the application
 nothing of it. So a stream looks at each beat whether it should end, and ends as an answer that is complete.
+
+Invariant: the database is asked on a thread of its own. A server is a network away, and the event loop is the page's.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import signal
 from collections.abc import AsyncIterator
 from typing import Final
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from ..persistence.places import changes_at
@@ -29,10 +32,10 @@ async def changes(path: str, request: Request) -> AsyncIterator[str]:
     serves the page in another way sets ``app.state.closing``.
     """
     silent = 0
-    with changes_at(path) as changes:
+    with await run_in_threadpool(changes_at, path) as changes:
         yield "retry: 2000\nevent: hello\ndata: {}\n\n"
         while not (_is_closing(request) or await request.is_disconnected()):
-            if changes.wait(0):
+            if await run_in_threadpool(changes.wait, 0):
                 silent = 0
                 yield "event: change\ndata: {}\n\n"
             elif (silent := silent + 1) % _BEATS_OF_SILENCE == 0:

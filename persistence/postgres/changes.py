@@ -19,7 +19,7 @@ _NEWEST: Final = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text, pg_snaps
 
 
 class ServerChanges:
-    """Looks at one server, for one thread; other databases of it count as well: to look once more does no harm."""
+    """Looks at one server, for one thread at a time; other databases of it count: to look once more does no harm."""
 
     def __init__(self, url: str) -> None:
         """Begin: what is committed from now on is noticed."""
