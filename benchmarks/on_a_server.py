@@ -1,6 +1,6 @@
 """One to four processes on one PostgreSQL server, beside DBOS on the same server; and the time to fail over.
 
-    python -m benchmarks.on_a_server [--dbos PYTHON] [--seconds 5] [--rounds 3]
+    python -m benchmarks.on_a_server [--dbos PYTHON] [--seconds 5] [--rounds 3] [--trials 10] [--failover-only]
 
 ``PYTHON`` is an interpreter that has DBOS: by default what ``python -m benchmarks install dbos`` has made. A server of
 the benchmark's own is started, with fsync, and thrown away.
@@ -162,6 +162,8 @@ def main() -> None:
     parser.add_argument("--dbos", metavar="PYTHON", default=command_of("dbos")[0] if is_installed("dbos") else None)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=10, help="how often an owner is killed, and how often frozen")
+    parser.add_argument("--failover-only", action="store_true")
     parser.add_argument("--child", nargs=2, metavar=("URL", "CALLERS"), help=argparse.SUPPRESS)
     parser.add_argument("--frozen", metavar="URL", help=argparse.SUPPRESS)
     wanted = parser.parse_args()
@@ -182,12 +184,14 @@ def main() -> None:
         )
         server.start()
         try:
-            report(server, wanted)
+            if not wanted.failover_only:
+                report_throughput(server, wanted)
+            report_failover(server, wanted.trials)
         finally:
             server.remove()
 
 
-def report(server: PostgresServer, wanted: argparse.Namespace) -> None:
+def report_throughput(server: PostgresServer, wanted: argparse.Namespace) -> None:
     """Measure each in turn, so many rounds; print medians."""
     seconds = str(wanted.seconds)
 
@@ -209,10 +213,17 @@ def report(server: PostgresServer, wanted: argparse.Namespace) -> None:
         print(
             f"{callers:2} callers, {processes} processes, {name:8} {statistics.median(rates):6.0f} runs/s  [{rounded}]"
         )
+
+
+def report_failover(server: PostgresServer, trials: int) -> None:
+    """Kill one owner after the other, and freeze as many; print how long their steps stood still."""
     for how in (signal.SIGKILL, signal.SIGSTOP):
-        times = [failover(server, how) for _ in range(wanted.rounds)]
-        print(f"{how.name}: {statistics.median(times):.2f} s to fail over  {times}")
-    print(f"{os.cpu_count()} processors")
+        times = sorted(failover(server, how) for _ in range(trials))
+        shown = ", ".join(f"{one:.2f}" for one in times)
+        print(
+            f"{how.name}: {times[0]:.2f} s, {statistics.median(times):.2f} s, {times[-1]:.2f} s to fail over  [{shown}]"
+        )
+    print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":
