@@ -26,6 +26,7 @@ pool_mode = transaction
 max_client_conn = 500
 server_idle_timeout = 5
 logfile = {folder}/pooler.log
+default_pool_size = {sessions}
 """
 
 
@@ -37,10 +38,11 @@ def bouncer() -> str | None:
 class Pooler:
     """A pooler before a server, in a folder of its own in that one's."""
 
-    def __init__(self, server: PostgresServer, program: str) -> None:
+    def __init__(self, server: PostgresServer, program: str, *, sessions: int = 20) -> None:
         self._server = server
         self._program = program
-        self._folder = server.folder / f"pooler-{os.getpid()}"
+        self._sessions = sessions
+        self._folder = server.folder / f"pooler-{os.getpid()}-{sessions}"
         self._process: subprocess.Popen[Any] | None = None
 
     def url(self, direct: str) -> str:
@@ -51,7 +53,9 @@ class Pooler:
         """Start it; it takes connections when this returns."""
         self._folder.mkdir(exist_ok=True)
         settings = self._folder / "pooler.ini"
-        settings.write_text(_SETTINGS.format(server=self._server.folder, folder=self._folder, port=_PORT))
+        settings.write_text(
+            _SETTINGS.format(server=self._server.folder, folder=self._folder, port=_PORT, sessions=self._sessions)
+        )
         if user := self._server.user:
             os.chown(self._folder, user["user"], user["group"])
         self._process = process = subprocess.Popen(  # noqa: S603 - our own words

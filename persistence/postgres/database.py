@@ -47,9 +47,6 @@ _IDLE: Final = 4
 _HEARD: Final[dict[str, object]] = {"idle_in_transaction_session_timeout": 3000}
 """Milliseconds after which the server ends a transaction in which nothing is said."""
 
-_MIGRATING: Final = 0
-"""Number of the lock under which the schema is changed: no engine has it."""
-
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _EXPLAINED: Final = (psycopg.Error, UnicodeEncodeError, OverflowError)
 _NUMBER_ON: Final = """
@@ -99,17 +96,13 @@ class ServerDatabase:
     # ---- life
 
     def open(self, prepare: Callable[[Connection], T]) -> T:
-        """Create or migrate the schema, and prepare it, while no other engine can."""
+        """Create or migrate the schema, while no other engine can, and prepare it: by one session, in turns."""
         self._process = os.getpid()
         self._may_write = True
         try:
             writer = Link(self.writer, self._spell_writing)
-            # Of another session's transaction: so the lock can be had behind a pooler, and goes with the session.
-            with contextlib.closing(self._connect()) as guard, self._explained(NOTHING_WRITTEN):
-                lock = Link(guard, self._spell)
-                lock.execute("BEGIN")
-                lock.execute("SELECT pg_advisory_xact_lock(?, ?)", (self._keyspace, _MIGRATING))
-                migrate(writer, self.name)
+            with self._explained(NOTHING_WRITTEN):
+                migrate(writer, self.name, self._keyspace)
                 self._may_read = True
                 return prepare(writer)
         except BaseException:
@@ -314,8 +307,22 @@ class ServerDatabase:
     # ---- who lives
 
     def hold(self, engine: int) -> Own:
-        """Be there as this engine, from now on."""
+        """Be there as this engine, from now on.
+
+        Raises:
+            StoreUnavailable: The server, or a second session, could not be had.
+        """
         presence = Presence(self._server, engine)
+        if self._server.is_pooled:
+            try:
+                self.writer.execute("SELECT 1")
+            except psycopg.Error as error:
+                presence.close()
+                raise StoreUnavailable(
+                    f"the pooler before {self.name!r} lent no second session while one was in a transaction, which the"
+                    " server has ended meanwhile: give it sessions enough, and at least two (for PgBouncer that is"
+                    f" default_pool_size); {NOTHING_WRITTEN}"
+                ) from error
         self._engine = engine
         self.notices.use(presence)
         self._server.rename(self.writer, self._purpose)

@@ -36,8 +36,8 @@ class Link:
 
     @property
     def in_transaction(self) -> bool:
-        """Whether a transaction is open."""
-        return self.session.pgconn.transaction_status != TransactionStatus.IDLE
+        """Whether a transaction is open; with a session that is lost, none is."""
+        return self.session.pgconn.transaction_status not in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
 
     def execute(self, sql: str, parameters: Any = (), /) -> Numbered:
         """Execute a statement."""

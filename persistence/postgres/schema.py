@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from ..connection import Connection
-from ..migrations import MIGRATIONS, check_version
+from ..migrations import MIGRATIONS, Migration, check_version
 from .dialect import translate_schema
 from .link import Link
 
 __all__ = ["migrate", "version_of"]
+
+_MIGRATING = 0
+"""Number of the lock under which the schema is changed: no engine has it."""
 
 _EXISTS = "SELECT to_regclass('workflow_migrations') IS NOT NULL"
 _VERSION = "SELECT coalesce(max(number), 0) FROM workflow_migrations"
@@ -78,22 +81,39 @@ def version_of(connection: Connection) -> int:
     return int(connection.execute(_VERSION).fetchone()[0])
 
 
-def migrate(link: Link, name: str) -> None:
-    """Bring a database to the newest schema, in one transaction; called by whoever holds the lock on that.
+def migrate(link: Link, name: str, keyspace: int) -> None:
+    """Bring a database to the newest schema, in one transaction, for which others that want to do the same wait.
 
     Raises:
         SchemaTooNew: The database was written by a newer release; nothing was touched.
     """
+    if not _pending(link, name):
+        return
+    link.execute("BEGIN")
+    try:
+        # Of the transaction, not the session: so it can be had behind a pooler.
+        link.execute("SELECT pg_advisory_xact_lock(?, ?)", (keyspace, _MIGRATING))
+        _apply(link, _pending(link, name))
+        link.execute("COMMIT")
+    except BaseException:
+        if not link.session.closed:
+            link.session.rollback()
+        raise
+
+
+def _pending(link: Link, name: str) -> list[Migration]:
     version = version_of(link)
     check_version(version, name)
-    pending = [migration for migration in MIGRATIONS if migration.number > version]
+    return [migration for migration in MIGRATIONS if migration.number > version]
+
+
+def _apply(link: Link, pending: list[Migration]) -> None:
     if not pending:
         return
     schema = Link(link.session, translate_schema)
-    with link.session.transaction():
-        schema.execute(_TABLE)
-        for migration in pending:
-            migration.apply(schema)
-            link.execute(_NOTE, (migration.number, migration.name))
-        link.session.execute(_INPUT_HOLDS)
-        link.session.execute(_PRESENCE)
+    schema.execute(_TABLE)
+    for migration in pending:
+        migration.apply(schema)
+        link.execute(_NOTE, (migration.number, migration.name))
+    link.session.execute(_INPUT_HOLDS)
+    link.session.execute(_PRESENCE)

@@ -12,11 +12,12 @@ import psycopg
 import pytest
 
 from perdure import Client, Engine, State, StoreError, UsageError, Workflow
+from perdure.dsl.errors import StoreUnavailable
 from perdure.persistence.postgres.by_lease import ByLease
 from perdure.persistence.postgres.by_session import BySession
 from perdure.persistence.postgres.footing import SILENCE, channel, now
 from perdure.persistence.postgres.server import Server
-from perdure.testing.pooler import Pooler
+from perdure.testing.pooler import Pooler, bouncer
 from perdure.testing.postgres_server import PostgresServer
 from tests.patience import PATIENCE
 
@@ -128,3 +129,18 @@ def signal_when_it_can_be(engine: Engine, run: str) -> None:
             assert now() < until
         else:
             return
+
+
+def test_a_pooler_that_lends_one_session_only_is_named_in_seconds(postgres: PostgresServer, postgres_url: str) -> None:
+    program = bouncer()
+    if program is None:
+        pytest.skip("there is no PgBouncer here")
+    narrow = Pooler(postgres, program, sessions=1)
+    narrow.start()
+    try:
+        with pytest.raises(StoreUnavailable, match=r"no second session.*default_pool_size.*nothing was written"):
+            Engine(narrow.url(postgres_url), Workflow("w").step("one", lambda: 1))
+    finally:
+        narrow.stop()
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("SELECT count(*) FROM workflow_engines").fetchone() == (0,)

@@ -57,13 +57,14 @@ def play(location: str | None) -> list[tuple[Any, ...]]:
 
 @pytest.mark.timeout(180)  # as long as two hundred tests may take
 def test_two_hundred_times_the_same_test_gives_two_hundred_times_the_same_events(
-    new_location: Callable[[], str | None], as_many: Callable[[int, int], int]
+    location: str, new_location: Callable[[], str | None], as_many: Callable[[int, int], int]
 ) -> None:
     tellings = set()
-    for _ in range(as_many(200, 5)):
-        location = new_location()
+    times = as_many(20, 5) if "://" in location else 200  # a second each, where the server is slow
+    for _ in range(times):
+        place = new_location()
         with freeze():
-            tellings.add(tuple(play(location)))
+            tellings.add(tuple(play(place)))
 
     [telling] = tellings
     assert len(telling) > 80
