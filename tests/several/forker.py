@@ -20,6 +20,7 @@ FOR_HANDLES = {
     "check_may_block",
     "check_may_wait",
     "is_under_way",
+    "stillness",
     "view",
     "wait_told",
     "when_changed",

@@ -273,7 +273,7 @@ def test_waiting_in_frozen_time_goes_on_while_another_thread_may_wake_the_run(fr
 
     frozen_engine.advance(minutes=1)
 
-    waiter.join(5)
+    waiter.join(PATIENCE)
     assert results == ["up"]
 
 
