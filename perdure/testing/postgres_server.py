@@ -139,14 +139,18 @@ class PostgresServer:
     def borrow(self) -> str:
         """Return the address of a database in which there are no rows, and which nobody else uses."""
         if self._spare:
-            return self._spare.pop()
+            url = self._spare.pop()
+            self.empty(url)
+            return url
         name = f"run_{os.getpid()}_{next(_numbers)}"
         self.execute(self.url(), f"CREATE DATABASE {name} STRATEGY FILE_COPY")
         return self.url(name)
 
     def give_back(self, url: str) -> None:
-        """Empty a database that was borrowed, for whoever borrows one next."""
-        self.empty(url)
+        """Leave a database that was borrowed to whoever borrows one next; it is emptied then.
+
+        Now it might be too soon: an engine in a process that is still to be killed would come back, and write.
+        """
         self._spare.append(url)
 
     def empty(self, url: str) -> None:

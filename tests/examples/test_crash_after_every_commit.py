@@ -3,8 +3,8 @@
 An undisturbed run of an example leaves a picture after each of its commits: what is in the database, taken before the
 engine could act on the commit, and the state of the outside world at that instant. This is what a
 process killed right there would leave. Each picture is then opened by a new engine, and the example is driven to its
-end once more. Some pictures of each example are made by a child process that does kill itself, to show that the others
-are true.
+end once more. Some pictures of each example are made by a fork that does kill itself, to show that the others are
+true.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import inspect
 import os
 import pickle
 import signal
-import subprocess
 import sys
 import threading
 from collections import Counter
@@ -25,7 +24,7 @@ from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from freezegun import freeze_time
@@ -36,10 +35,10 @@ from perdure.dsl.facts import FactStatus
 from perdure.events import Event
 from perdure.persistence.records import Batch
 from perdure.persistence.store import Store
+from perdure.testing.forks import run_in_fork
 from tests.patience import PATIENCE
 
-if TYPE_CHECKING:  # this file is also a program, which has no neighbours
-    from .albums import Album
+from .albums import Album
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples"
@@ -296,13 +295,13 @@ def test_an_example_goes_on_after_a_crash_at_any_commit_as_if_nothing_had_happen
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_goes_on_after_sigkill(name: str, album: Album, tmp_path: Path) -> None:
     places = [album.blank(f"killed-{commit}") for commit in COMMITS_TO_DIE_AFTER]
-    command = [sys.executable, __file__, name, os.fspath(tmp_path), *places]
-    killer = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.fspath(ROOT)})
+    for commit, location in zip(COMMITS_TO_DIE_AFTER, places, strict=True):
+        death = run_in_fork(functools.partial(live_until_killed, name, tmp_path, location, commit), timeout=PATIENCE)
+        assert death.killed, death.trouble
     example = load(name)
     world = World(example.services)
     calm, _ = undisturbed(example, world, album)
 
-    assert killer.wait(timeout=PATIENCE) == 0
     for commit, location in zip(COMMITS_TO_DIE_AFTER, places, strict=True):
         picture = Picture(*pickle.loads((tmp_path / f"left-{commit}").read_bytes()))  # noqa: S301 - our own bytes
         world.restore(picture.world)
@@ -323,16 +322,3 @@ def live_until_killed(name: str, folder: Path, location: str, commit: int) -> No
     world = World(example.services)
     with commits_noted_by(Notary(world, kill)):
         live(example, world, location, MORNING)
-
-
-def kill_in_forks(name: str, folder: Path, *places: str) -> None:
-    """Have one fork of this process after the other killed; a fork saves the imports, which take most of the time."""
-    for commit, location in zip(COMMITS_TO_DIE_AFTER, places, strict=True):
-        if (child := os.fork()) == 0:
-            live_until_killed(name, folder, location, commit)
-            os._exit(1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-
-
-if __name__ == "__main__":
-    kill_in_forks(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

@@ -1,22 +1,15 @@
-"""A performance: every phase of one scenario, one process each when it is to be killed, and what came of it.
-
-A phase that ends by SIGKILL runs as ``python -m tests.golden.performance FOLDER PHASE`` and reads its orders from the
-folder; every other phase runs here.
-"""
+"""A performance: every phase of one scenario, in a fork each when it is to be killed, and what came of it."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from freezegun import freeze_time
-
+from perdure.testing.forks import check_may_fork, run_in_fork
 from tests.patience import PATIENCE
 
 from .player import Player
@@ -25,9 +18,6 @@ from .stage import Clock, VirtualStage
 from .words import read
 
 __all__ = ["perform"]
-
-ROOT = Path(__file__).parents[2]
-ORDERS = "orders.json"
 
 
 def perform(
@@ -38,45 +28,27 @@ def perform(
     place = place or str(folder / "golden.db")
     recording = Recording()
     exits = []
+
+    def play(recording: Recording) -> datetime:
+        stage = VirtualStage(recording, clock, now, folder)
+        stage.move_to(now)
+        Player(spec, recording, stage, place).play()
+        return stage.now
+
     for number, phase in enumerate(spec["phases"]):
         recording.phase = number
         if phase.get("expect_kill"):
-            exits.append(_in_a_process(spec, folder, recording, now, place=place))
+            check_may_fork("perform")
+            entries = folder / f"entries{number}.jsonl"
+            death = run_in_fork(lambda entries=entries: play(recording.written_to(entries)), timeout=PATIENCE)  # type: ignore[misc]
+            assert death.killed, death.trouble
+            recording.extend(entries)
             now = datetime.fromisoformat(recording.of("time")[-1]["at"])
+            exits.append(-signal.SIGKILL)
         else:
-            stage = VirtualStage(recording, clock, now, folder)
-            stage.move_to(now)
-            Player(spec, recording, stage, place).play()
-            now = stage.now
+            now = play(recording)
             exits.append(0)
     return _outcome(recording, exits), now
-
-
-def _in_a_process(spec: dict[str, Any], folder: Path, recording: Recording, now: datetime, *, place: str) -> int:
-    labels = recording.of("label")
-    orders = {"spec": spec, "phase": recording.phase, "now": now.isoformat(), "labels": labels, "place": place}
-    (folder / ORDERS).write_text(json.dumps(orders), encoding="utf-8")
-    command = [sys.executable, "-m", "tests.golden.performance", str(folder)]
-    ended = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False, timeout=PATIENCE)
-    assert ended.returncode < 0, ended.stderr
-    recording.extend(_entries(folder, recording.phase))
-    return ended.returncode
-
-
-def _entries(folder: Path, phase: int) -> Path:
-    return folder / f"entries{phase}.jsonl"
-
-
-def main(folder: Path) -> None:
-    """Play the one phase that the orders name, in a process of its own."""
-    orders = json.loads((folder / ORDERS).read_text(encoding="utf-8"))
-    recording = Recording(_entries(folder, orders["phase"]))
-    recording.entries += orders["labels"]
-    recording.phase = orders["phase"]
-    now = datetime.fromisoformat(orders["now"])
-    with freeze_time(now) as clock:
-        stage = VirtualStage(recording, clock, now, folder)
-        Player(orders["spec"], recording, stage, orders["place"]).play()
 
 
 # ---- the outcome, in the form in which the reference's outcomes are recorded
@@ -126,7 +98,3 @@ def _event(entry: dict[str, Any], *, several: bool) -> dict[str, Any]:
 def _api(entry: dict[str, Any], *, several: bool) -> dict[str, Any]:
     outcome = {key: entry[key] for key in ("what", "ok", "error") if key in entry}
     return outcome | ({"phase": entry["phase"]} if several else {})
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -36,6 +36,13 @@ class Recording:
             if self._file:
                 self._file.write(json.dumps(entry) + "\n")
 
+    def written_to(self, file: Path) -> Recording:
+        """Return a recording of the same phase that is written to a file, and knows the same labels."""
+        other = Recording(file)
+        other.entries += self.of("label")
+        other.phase = self.phase
+        return other
+
     def extend(self, file: Path) -> None:
         """Take over what another process has written."""
         self.entries += [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]

@@ -23,7 +23,7 @@ from tests.patience import PATIENCE
 
 
 def test_those_behind_a_pooler_and_those_that_are_not_share_one_database(
-    open_at: Any, pooled_url: str, postgres_url: str
+    pooled_url: str, postgres_url: str, open_at: Any
 ) -> None:
     direct, pooled = open_at(postgres_url, "gate"), open_at(pooled_url, "gate", "quick")
     with Client(postgres_url) as one, Client(pooled_url) as other:

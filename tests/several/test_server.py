@@ -37,6 +37,12 @@ def served(postgres_url: str, open_at: Any) -> Callable[..., Any]:
     return partial(open_at, postgres_url)
 
 
+@pytest.fixture
+def url(request: pytest.FixtureRequest) -> str:
+    """Where the database is: at the server itself, or behind a pooler."""
+    return str(request.getfixturevalue(request.param))
+
+
 def cut(url: str, engine: int) -> None:
     """End all sessions of an engine, as a network that breaks does, or an operator."""
     with psycopg.connect(url, autocommit=True) as connection:
@@ -48,11 +54,10 @@ def cut(url: str, engine: int) -> None:
 
 
 @pytest.mark.parametrize("how", ["kill", "stop"])
-@pytest.mark.parametrize("way", ["postgres_url", "pooled_url"])
+@pytest.mark.parametrize("url", ["postgres_url", "pooled_url"], indirect=True)
 def test_an_engine_that_is_killed_or_frozen_loses_its_runs_in_less_than_five_seconds(
-    open_at: Any, held: Any, request: pytest.FixtureRequest, way: str, how: str
+    url: str, open_at: Any, held: Any, how: str
 ) -> None:
-    url = request.getfixturevalue(way)
     heir, owners = open_at(url, "held"), []
 
     def trial() -> float:
