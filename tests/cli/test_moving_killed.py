@@ -18,9 +18,11 @@ from click.testing import CliRunner, Result
 from perdure import Client, Engine, Workflow, look_at
 from perdure.cli.commands import perdure
 from perdure.dsl.errors import StoreError, StoreMoved
+from perdure.persistence import inbox
 from perdure.persistence.kind import Kind
 from perdure.persistence.places import kinds
 from perdure.testing.forks import run_in_fork
+from tests.patience import PATIENCE
 
 Watch = Callable[[str], None]
 
@@ -40,7 +42,7 @@ def fill(place: str) -> None:
     """Leave runs that wait, and one that no engine has taken yet."""
     with engine_on(place) as engine:
         for run in RUNS:
-            engine.start("gate", id=run).wait(timeout=30, until="waiting")
+            engine.start("gate", id=run).wait(timeout=PATIENCE, until="waiting")
     with Client(place) as client:
         client.start("gate", id="sent")
 
@@ -63,9 +65,9 @@ def drives(place: str) -> bool:
 def bring_to_an_end(place: str) -> None:
     with engine_on(place) as engine:
         for run in (*RUNS, "sent"):
-            engine.run(run).wait(timeout=30, until="waiting")
+            engine.run(run).wait(timeout=PATIENCE, until="waiting")
             engine.signal(run, "go", run)
-            assert engine.run(run).result(timeout=30) == run
+            assert engine.run(run).result(timeout=PATIENCE) == run
 
 
 class Watched:
@@ -130,7 +132,7 @@ def move_in_a_fork(source: str, target: str, watch: Watch) -> bool:
             result = move(source, target)
             assert result.exit_code == 0, result.output
 
-    death = run_in_fork(live, timeout=50)
+    death = run_in_fork(live, timeout=PATIENCE)
     assert not death.trouble, death.trouble
     return death.killed
 
@@ -141,7 +143,6 @@ def every(request: pytest.FixtureRequest) -> Callable[[int], int]:
     return lambda few: 1 if request.config.getoption("stores") == "all" else few
 
 
-@pytest.mark.timeout(300)
 def test_a_move_that_is_killed_before_any_statement_leaves_one_place_at_most_and_is_ended_by_another(
     tmp_path: Path, every: Callable[[int], int]
 ) -> None:
@@ -189,11 +190,19 @@ def test_a_move_that_is_killed_around_each_of_its_commits_is_ended_by_another(
 
 def rest(server: str) -> None:
     """Wait until the server has noticed that a process has died."""
+    wait_until(
+        server,
+        "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid())",
+    )
+
+
+def wait_until(server: str, found: str) -> None:
+    """Wait until something is found on the server."""
     import psycopg
 
-    others = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     with psycopg.connect(server, autocommit=True) as session:
-        while session.execute(others).fetchone() is not None:
+        while session.execute(found.encode()).fetchone() is None:
             threading.Event().wait(0)
 
 
@@ -235,3 +244,27 @@ def test_a_move_that_fails_leaves_everything_where_it_was(tmp_path: Path) -> Non
     assert failed.exit_code != 0
     assert "no more" in failed.output
     bring_to_an_end(source)
+
+
+def test_a_message_that_is_accepted_while_a_move_begins_is_moved_as_well(
+    postgres: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = postgres.borrow(), str(tmp_path / "new.db")
+    fill(source)
+    moved: list[Result] = []
+    moving = threading.Thread(target=lambda: moved.append(move(source, target)))
+    put = inbox._put
+
+    def put_while_a_move_begins(connection: Any, row: Any) -> int:
+        moving.start()
+        wait_until(source, "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'workflow_moves'::regclass")
+        return put(connection, row)
+
+    monkeypatch.setattr(inbox, "_put", put_while_a_move_begins)
+    with Client(source) as client:
+        client.start("gate", id="late")
+    moving.join(PATIENCE)
+    assert moved[0].exit_code == 0, moved[0].output
+    with engine_on(target) as engine:
+        assert engine.run("late").wait(timeout=PATIENCE, until="waiting").state == "waiting"
+    postgres.give_back(source)
