@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.shell_completion import get_completion_class
 
-from ..dsl.errors import EngineError
+from ..dsl.errors import EngineError, StoreUnavailable
 from .authoring import check, graph, init, run
 from .doctor import doctor
 from .keeping import archive, backup, cleanup, export
@@ -28,6 +28,8 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except StoreUnavailable as error:
+            raise click.ClickException(f"{clean(str(error))} (-d, or PERDURE_DATABASE, says which database)") from error
         except EngineError as error:
             raise click.ClickException(clean(str(error))) from error
 

@@ -51,7 +51,7 @@ def pause(ctx: click.Context, database: str, *, run_id: str, reason: str | None,
     """Pause a run: nothing begins until it is resumed."""
     with Client(database) as client:
         client.pause(run_id, reason=reason, by=by)
-        stay(ctx, client, run_id, f"paused {run_id}", wait=False, as_json=as_json)
+        stay(ctx, client, run_id, f"paused {run_id}", asked=f"asked to pause {run_id}", wait=False, as_json=as_json)
 
 
 @click.command()
@@ -63,7 +63,7 @@ def resume(
     """Have a paused run go on, or give a quarantined one another chance."""
     with Client(database) as client:
         client.resume(run_id, reason=reason, by=by)
-        stay(ctx, client, run_id, f"resumed {run_id}", wait=wait, as_json=as_json)
+        stay(ctx, client, run_id, f"resumed {run_id}", asked=f"asked to resume {run_id}", wait=wait, as_json=as_json)
 
 
 @click.command()
@@ -75,7 +75,7 @@ def retry(
     """Have a run try again what has failed; nothing that is recorded is done again."""
     with Client(database) as client:
         client.retry(run_id, reason=reason, by=by)
-        stay(ctx, client, run_id, f"retrying {run_id}", wait=wait, as_json=as_json)
+        stay(ctx, client, run_id, f"retrying {run_id}", asked=f"asked to retry {run_id}", wait=wait, as_json=as_json)
 
 
 @click.command()
@@ -98,7 +98,8 @@ def skip(
     """Go on without a step; a result in JSON stands in for its own."""
     with Client(database) as client:
         client.skip(run_id, step, result=result, reason=reason, by=by)
-        stay(ctx, client, run_id, f"skipped {step!r} of {run_id}", wait=wait, as_json=as_json)
+        done, asked = f"skipped {step!r} of {run_id}", f"asked to skip {step!r} of {run_id}"
+        stay(ctx, client, run_id, done, asked=asked, wait=wait, as_json=as_json)
 
 
 @click.command()
@@ -123,7 +124,8 @@ def fork(
     """Start a new run with what another one has recorded."""
     with Client(database) as client:
         forked = client.fork(run_id, at=at, input=value, new_id=new_id, reason=reason, by=by)
-        stay(ctx, client, forked.id, f"forked {run_id} as {forked.id}", wait=wait, as_json=as_json)
+        done, asked = f"forked {run_id} as {forked.id}", f"asked to fork {run_id} as {forked.id}"
+        stay(ctx, client, forked.id, done, asked=asked, wait=wait, as_json=as_json)
 
 
 @click.command()
@@ -177,4 +179,4 @@ def resolve(
     """End the incidents of a run: retry, skip, complete (with a result in JSON), or fail."""
     with Client(database) as client:
         client.resolve(run_id, how, step=step, result=result, reason=reason, by=by)
-        stay(ctx, client, run_id, f"resolved {run_id}", wait=wait, as_json=as_json)
+        stay(ctx, client, run_id, f"resolved {run_id}", asked=f"asked to resolve {run_id}", wait=wait, as_json=as_json)

@@ -97,7 +97,8 @@ def trigger(ctx: click.Context, database: str, *, name: str, wait: bool, as_json
     """
     with Client(database) as client:
         run = client.trigger(name)
-        stay(ctx, client, run.id, f"triggered {name} as {run.id}", wait=wait, as_json=as_json)
+        told = f"triggered {name} as {run.id}"  # the schedule has, whatever becomes of the run
+        stay(ctx, client, run.id, told, asked=told, wait=wait, as_json=as_json)
 
 
 @schedules.command()

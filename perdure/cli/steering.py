@@ -54,7 +54,8 @@ def signal(
         if awaited and event not in awaited:
             note = f"note: {run_id} waits for {', '.join(map(repr, awaited))} now; {event!r} is kept for a later wait"
             click.echo(clean(note), err=True)
-        stay(ctx, client, run_id, f"sent {event!r} to {run_id}", wait=wait, as_json=as_json)
+        sent = f"sent {event!r} to {run_id}"
+        stay(ctx, client, run_id, sent, asked=sent, wait=wait, as_json=as_json)
 
 
 @click.command()
@@ -81,7 +82,8 @@ def cancel(
     """
     with Client(database) as client:
         client.cancel(run_id, compensate=not no_compensate, reason=reason)
-        stay(ctx, client, run_id, f"cancelled {run_id}", wait=wait, as_json=as_json, good=State.CANCELLED)
+        done, asked = f"cancelled {run_id}", f"asked to cancel {run_id}"
+        stay(ctx, client, run_id, done, asked=asked, wait=wait, as_json=as_json, good=State.CANCELLED)
 
 
 def _awaited(client: Client, run_id: str) -> list[str]:
@@ -94,15 +96,17 @@ def stay(
     ctx: click.Context,
     client: Client,
     run_id: str,
-    what: str,
+    done: str,
     *,
+    asked: str,
     wait: bool,
     as_json: bool,
     good: State = State.COMPLETED,
 ) -> None:
-    """Say what was asked of a run and how it stands then; first wait for its end, if that is wanted.
+    """Say what was done to a run, or only asked of it, and how it stands then; if wanted, wait for its end first.
 
-    The exit code is 1 if its end was waited for and it did not end well.
+    Where no engine is alive, nothing is done yet, and the next one may refuse it, which it logs. The exit code is 1 if
+    the end was waited for and the run did not end well.
     """
     is_driven = _is_driven(client.path)
     after = client.get_execution(run_id)
@@ -114,9 +118,9 @@ def stay(
     if as_json:
         print_json({"id": run_id, "state": None} if after is None else run_data(after))
     elif after is None or not is_driven:
-        print_line(f"{what}; it is taken when an engine opens the database")
+        print_line(f"{asked}; it is taken, or refused, when an engine opens the database")
     else:
-        print_line(f"{what}, which is ", (after.state, STYLES[after.state]), f"  {summary(after)}")
+        print_line(f"{done}, which is ", (after.state, STYLES[after.state]), f"  {summary(after)}")
     if wait and (after is None or after.state is not good):
         ctx.exit(1)
 

@@ -211,7 +211,7 @@ class Desk:
         return {"done": verb}
 
     def _start(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        options = {name: asked.get(name) or None for name in ("id", "version")}
+        options: dict[str, Any] = {name: asked.get(name) or None for name in ("id", "version")}
         run = self._source.start(asked.get("workflow", ""), asked.get("input"), **options)
         return {"done": "start", "run": run.id}
 

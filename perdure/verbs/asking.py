@@ -78,7 +78,21 @@ class AskingVerbs(Verbs):
     def _tell(self, id: str, message: Any, verb: str) -> Any:
         if isinstance(message, Signalled):
             return self._signal(id, message)
+        self._check_at_rest(id, Verb(verb))
         return self._send(id, message, lambda state: _check_legal(id, state, Verb(verb)))
+
+    def _check_at_rest(self, id: str, verb: Verb) -> None:
+        """Refuse what the next engine would refuse, where nobody drives the run and nothing else was asked of it."""
+        self._check_open(verb)
+        with self._writing:
+            asked = self._store.inbox.of_run(id)
+        if asked or any(found.driver is not None for found in self._store.inbox.whereabouts([id])):
+            return
+        run = self._looking.get_execution(id)
+        standing = None if run is None else _at_rest(run)
+        # It may be stopping as well, which is not looked for: so what is legal then is not refused here.
+        if standing is not None and verb not in LEGAL_VERBS[standing] | LEGAL_VERBS[Standing.STOPPING]:
+            raise IllegalTransition(id, standing, verb, legal_in(verb))
 
     def _signal(self, id: str, message: Signalled) -> None:
         def check(state: str | None) -> None:
@@ -174,6 +188,18 @@ class AskingVerbs(Verbs):
         self._check_open("subscribe")
         msg_ = f"events of run {id} are told where it is driven: listen to an Engine; a client can wait(until=...)"
         raise UsageError(msg_)
+
+
+def _at_rest(run: Execution) -> Standing | None:
+    """Return where a run stands that nobody drives and that has not ended; None if its row tells."""
+    if run.state not in (State.RUNNING, State.WAITING, State.COMPENSATING):
+        return None
+    back = run.state is State.COMPENSATING
+    if run.paused:
+        return Standing.ROLLBACK_PAUSED if back else Standing.PAUSED
+    if run.incidents:
+        return Standing.ROLLBACK_PARKED if back else Standing.PARKED
+    return Standing(run.state)
 
 
 def _row_to_be(start: InboxRow) -> ExecutionRow:

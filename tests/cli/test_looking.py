@@ -169,6 +169,7 @@ def test_looking_never_makes_a_database_by_mistake(run: Perdure, folder: Path) -
     for verb in ("cleanup", "archive"):
         assert "there is no database" in run(verb, "--older-than", "0").stderr
 
+    assert "(-d, or PERDURE_DATABASE, says which database)" in run("list").stderr
     assert list(folder.iterdir()) == []
 
 

@@ -78,8 +78,9 @@ def test_what_is_asked_without_an_engine_is_done_by_the_next_one(run: Perdure, f
     carrier.is_down = False
 
     asked = run("retry", "o-1")
-    assert (asked.exit_code, asked.stdout) == (0, "retrying o-1; it is taken when an engine opens the database\n")
-    assert run("fork", "o-1", "--id", "o-2").stdout.startswith("forked o-1 as o-2; it is taken when")
+    told = "asked to retry o-1; it is taken, or refused, when an engine opens the database\n"
+    assert (asked.exit_code, asked.stdout) == (0, told)
+    assert run("fork", "o-1", "--id", "o-2").stdout.startswith("asked to fork o-1 as o-2; it is taken, or")
     with Engine(folder / "perdure.db", order(carrier)) as engine, Client(engine.path) as client:
         assert client.run("o-1").wait(PATIENCE, until="completed").result == "mail: lamp shipped"
 
@@ -127,6 +128,23 @@ def test_a_verb_that_makes_no_sense_is_refused_on_one_line(run: Perdure, folder:
         assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
         assert f"cannot {verb} execution 'o-1': it is completed" in refused.stderr
     assert "no execution 'o-9'" in run("retry", "o-9").stderr
+
+
+def test_what_the_next_engine_would_refuse_is_refused_at_once_where_that_can_be_told(
+    run: Perdure, folder: Path
+) -> None:
+    with Engine(folder / "perdure.db", Workflow("w").wait_for("go")) as engine:
+        for name in ("o-1", "o-2"):
+            engine.start("w", id=name).wait(until="waiting")
+        engine.pause("o-1")
+
+    refused = {verb: run(verb, "o-1") for verb in ("pause", "retry")}
+    refused["resume"] = run("resume", "o-2")
+    for verb, result in refused.items():
+        assert result.exit_code == 1, verb
+        assert f"cannot {verb} execution" in result.stderr
+    assert run("resume", "o-1").stdout.startswith("asked to resume o-1; it is taken, or refused")
+    assert run("pause", "o-1").exit_code == 0  # since it is resumed by then
 
 
 # ---- the client's own verbs

@@ -89,7 +89,7 @@ def test_a_trigger_starts_a_run_as_a_tick_does(run: Perdure, ask: Ask, engine: E
     [shown] = ask("schedules")["schedules"]
     assert shown["runs"] == 1
     assert f"triggered hourly as {shown['last_run']}" in triggered.stdout
-    assert ("it is taken when an engine opens" in triggered.stdout) is (engine is None)
+    assert ("it is taken, or refused, when an engine opens" in triggered.stdout) is (engine is None)
     with engine or Engine(folder / "perdure.db", report()) as now, Client(now.path) as client:
         ended = client.run(shown["last_run"]).wait(PATIENCE, until="completed")
     assert (ended.result, ended.tags) == ("report of Rome", {"schedule": "hourly"})

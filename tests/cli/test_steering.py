@@ -78,7 +78,7 @@ def test_a_signal_without_an_engine_waits_for_the_next_one(run: Perdure, folder:
     (folder / "payload.json").write_text("4")
     sent = run("signal", "o-1", "approval", "@payload.json")
 
-    assert sent.stdout == "sent 'approval' to o-1; it is taken when an engine opens the database\n"
+    assert sent.stdout == "sent 'approval' to o-1; it is taken, or refused, when an engine opens the database\n"
     with Engine(folder / "perdure.db", flow()) as engine:
         assert engine.run("o-1").result() == 0.25
 
