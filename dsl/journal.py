@@ -92,13 +92,10 @@ class Journal:
         return min(strays, key=lambda fact: fact.order, default=None)
 
     def earlier_turn(self, turn: tuple[int, ...], before: int) -> list[Fact]:
-        """Return facts that turns before this one of a loop have left, in order of start."""
+        """Return facts that turns before this one of a loop have left, in no order."""
         depth = len(turn)
-        return sorted(
-            (
-                fact
-                for fact in self.facts.values()
-                if len(fact.turn) > depth and fact.turn[:depth] == turn and fact.turn[depth] < before
-            ),
-            key=lambda fact: fact.order,
-        )
+        return [
+            fact
+            for fact in self.facts.values()
+            if len(fact.turn) > depth and fact.turn[:depth] == turn and fact.turn[depth] < before
+        ]

@@ -138,7 +138,7 @@ def _recall(scope: Scope, body: Body, before: int) -> None:
         if fact.succeeded:
             way, node = nodes[names[name]]
             turn = fact.turn[len(scope.turn)]
-            found.append(((turn, _position(way, inner)), node, f"{names[name]}{inner}", fact))
+            found.append(((turn, _position(way, inner), fact.order), node, f"{names[name]}{inner}", fact))
     for _, node, visible, fact in sorted(found, key=lambda each: each[0]):
         node.recall(scope, visible, fact)
 
