@@ -66,6 +66,14 @@ def let_go(engine: Engine, *names: str) -> list[str]:
     return order
 
 
+def begin(engine: Engine, names: str, *workflows: Workflow[Any, Any]) -> None:
+    """Start a run of each of these names, and let everything happen."""
+    engine.register(*workflows)
+    for name in names:
+        engine.start("gated", name)
+    engine.settle()
+
+
 @pytest.fixture
 def told(lab: Engine) -> list[Event]:
     events: list[Event] = []
@@ -77,10 +85,7 @@ def told(lab: Engine) -> list[Event]:
 
 
 def test_no_more_runs_are_under_way_than_the_limit(lab: Engine) -> None:
-    lab.register(gated(concurrency=2))
-    for name in "abcd":
-        lab.start("gated", name)
-    lab.settle()
+    begin(lab, "abcd", gated(concurrency=2))
     assert (at_work(lab), in_line(lab)) == (["a", "b"], ["c", "d"])
 
     assert let_go(lab) == ["a", "b", "c", "d"]
@@ -351,12 +356,18 @@ def failing(broken: list[bool]) -> Workflow[str, Any]:
     return Workflow("gated", input=str, concurrency=1).wait_for("go").step("work", work, retry=1).step("end", work)
 
 
-def test_a_run_that_is_retried_stands_in_line_again(lab: Engine) -> None:
+def failed_run(engine: Engine) -> tuple[list[bool], Run[Any]]:
+    """Return what breaks a workflow's runs as long as it is not empty, and a run that it has broken."""
     broken = [True]
-    lab.register(failing(broken))
-    failed = lab.start("gated", "a")
+    engine.register(failing(broken))
+    failed = engine.start("gated", "a")
     failed.signal("go")
-    lab.settle()
+    engine.settle()
+    return broken, failed
+
+
+def test_a_run_that_is_retried_stands_in_line_again(lab: Engine) -> None:
+    broken, failed = failed_run(lab)
     other = lab.start("gated", "b")
     broken.clear()
     failed.retry()
@@ -390,11 +401,7 @@ def test_a_run_that_is_set_aside_gives_its_slot_on_and_stands_in_line_when_it_is
 
 @pytest.mark.on_a_file
 def test_a_run_in_line_whose_definition_changed_meanwhile_is_set_aside_when_it_is_its_turn(lab: Engine) -> None:
-    broken = [True]
-    lab.register(failing(broken))
-    failed = lab.start("gated", "a")
-    failed.signal("go")
-    lab.settle()
+    _, failed = failed_run(lab)
     holder = lab.start("gated", "b")
     failed.retry()
     lab.settle()
@@ -410,11 +417,7 @@ def test_a_run_in_line_whose_definition_changed_meanwhile_is_set_aside_when_it_i
 
 
 def test_a_step_of_a_failed_run_can_be_skipped_though_another_has_the_slot(lab: Engine) -> None:
-    broken = [True]
-    lab.register(failing(broken))
-    failed = lab.start("gated", "a")
-    failed.signal("go")
-    lab.settle()
+    broken, failed = failed_run(lab)
     other = lab.start("gated", "b")
     broken.clear()
     failed.skip("work", result="by hand", reason="done by hand")
@@ -463,10 +466,7 @@ def restarted(engine: Engine, *workflows: Workflow[Any, Any]) -> Engine:
 
 @pytest.mark.on_a_file
 def test_who_stands_in_line_stands_there_after_a_restart(lab: Engine) -> None:
-    lab.register(gated(concurrency=1))
-    for name in "abc":
-        lab.start("gated", name)
-    lab.settle()
+    begin(lab, "abc", gated(concurrency=1))
     with restarted(lab, gated(concurrency=1)) as fresh:
         fresh.settle()
         assert (at_work(fresh), in_line(fresh)) == (["a"], ["b", "c"])
@@ -499,10 +499,7 @@ def test_a_slot_that_was_given_just_before_a_crash_is_had_after_it(lab: Engine) 
 @pytest.mark.on_a_file
 @pytest.mark.parametrize(("limit", "working"), [(3, ["a", "b", "c"]), (1, ["a"]), (2, ["a", "b"])])
 def test_a_limit_that_was_changed_counts_for_those_in_line(lab: Engine, limit: int, working: list[str]) -> None:
-    lab.register(gated(concurrency=1))
-    for name in "abcd":
-        lab.start("gated", name)
-    lab.settle()
+    begin(lab, "abcd", gated(concurrency=1))
     with restarted(lab, gated(concurrency=limit)) as fresh:
         fresh.settle()
 
@@ -511,10 +508,7 @@ def test_a_limit_that_was_changed_counts_for_those_in_line(lab: Engine, limit: i
 
 @pytest.mark.on_a_file
 def test_a_limit_that_is_registered_late_counts_for_those_in_line(lab: Engine) -> None:
-    lab.register(gated(concurrency=1))
-    for name in "abc":
-        lab.start("gated", name)
-    lab.settle()
+    begin(lab, "abc", gated(concurrency=1))
     with restarted(lab) as fresh:
         fresh.settle()
 
@@ -530,10 +524,7 @@ def test_a_slot_that_is_given_to_a_run_whose_sub_workflow_is_not_registered_is_h
         return gated(concurrency=limit).sub_workflow("child")
 
     child = Workflow("child").map("end", lambda ctx: "done")
-    lab.register(child, parent(1))
-    for name in "ab":
-        lab.start("gated", name)
-    lab.settle()
+    begin(lab, "ab", child, parent(1))
     with restarted(lab) as fresh:
         fresh.register(parent(2))
         fresh.settle()
@@ -548,10 +539,7 @@ def test_a_slot_that_is_given_to_a_run_whose_sub_workflow_is_not_registered_is_h
 def test_who_was_given_a_slot_hears_of_it_though_the_disk_could_not_be_read(
     lab: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lab.register(gated(concurrency=1))
-    for name in "ab":
-        lab.start("gated", name)
-    lab.settle()
+    begin(lab, "ab", gated(concurrency=1))
     with restarted(lab, gated()) as fresh:  # without a limit, so that nothing else has it look again
         fresh.settle()
         given, troubles = Store.given_slots, [StoreUnavailable("the disk has failed")]
@@ -573,10 +561,7 @@ def test_who_was_given_a_slot_hears_of_it_though_the_disk_could_not_be_read(
 
 @pytest.mark.on_a_file
 def test_a_limit_that_was_lowered_takes_no_slot_away(lab: Engine) -> None:
-    lab.register(gated(concurrency=3))
-    for name in "abcd":
-        lab.start("gated", name)
-    lab.settle()
+    begin(lab, "abcd", gated(concurrency=3))
     with restarted(lab, gated(concurrency=1)) as fresh:
         fresh.settle()
         assert at_work(fresh) == ["a", "b", "c"]
@@ -588,10 +573,7 @@ def test_a_limit_that_was_lowered_takes_no_slot_away(lab: Engine) -> None:
 
 @pytest.mark.on_a_file
 def test_a_limit_that_is_taken_away_lets_those_in_line_go_on(lab: Engine) -> None:
-    lab.register(gated(concurrency=1))
-    for name in "ab":
-        lab.start("gated", name)
-    lab.settle()
+    begin(lab, "ab", gated(concurrency=1))
     assert all(found.goes_on for found in lab.check_upgrade(gated()))
     with restarted(lab, gated()) as fresh:
         fresh.settle()
@@ -604,10 +586,7 @@ def test_a_limit_that_is_taken_away_lets_those_in_line_go_on(lab: Engine) -> Non
 
 @pytest.mark.on_a_file
 def test_a_run_whose_limit_was_taken_away_leaves_the_line_when_it_goes_on(lab: Engine) -> None:
-    lab.register(gated(concurrency=1).wait_for("end"))
-    for name in "abc":
-        lab.start("gated", name)
-    lab.settle()
+    begin(lab, "abc", gated(concurrency=1).wait_for("end"))
     with restarted(lab, gated().wait_for("end")) as fresh:
         fresh.settle()
         [second] = [run.id for run in fresh.list_executions() if run.input == "b"]
@@ -622,10 +601,7 @@ def test_a_run_whose_limit_was_taken_away_leaves_the_line_when_it_goes_on(lab: E
 
 @pytest.mark.on_a_file
 def test_a_run_that_began_without_a_limit_goes_on_without(lab: Engine) -> None:
-    lab.register(gated())
-    for name in "ab":
-        lab.start("gated", name)
-    lab.settle()
+    begin(lab, "ab", gated())
     with restarted(lab, gated(concurrency=1)) as fresh:
         fresh.start("gated", "c")
         fresh.start("gated", "d")
@@ -646,10 +622,7 @@ def test_two_definitions_that_differ_in_their_limit_are_the_same_graph(lab: Engi
 
 
 def test_the_figures_tell_how_far_a_limit_is_used(lab: Engine) -> None:
-    lab.register(gated(concurrency=Concurrency(2, key=lambda ctx: ctx.input, per_key=1)))
-    for name in "aab":
-        lab.start("gated", name)
-    lab.settle()
+    begin(lab, "aab", gated(concurrency=Concurrency(2, key=lambda ctx: ctx.input, per_key=1)))
     [limit] = lab.stats().limits
 
     assert (limit.name, limit.limit, limit.per_key, limit.held, limit.waiting, limit.keys) == ("gated", 2, 1, 2, 1, 2)

@@ -237,6 +237,17 @@ def test_a_run_that_another_process_starts_is_in_its_trace(opened: Opened, backe
     assert len(backend.traces()) == 1
 
 
+A_PART = [
+    "start parent",
+    "  run parent",
+    "    step sub:child",
+    "      run child",
+    "        step inner",
+    "          attempt inner",
+]
+"""The trace of a run with a sub-workflow of one step."""
+
+
 def test_a_part_of_a_run_is_below_the_step_that_asked_for_it(opened: Opened, backend: Backend) -> None:
     child = Workflow("child").step("inner", lambda: 1)
     parent = Workflow("parent").sub_workflow("child", lambda ctx: None).step("last", lambda: 2)
@@ -244,16 +255,7 @@ def test_a_part_of_a_run_is_below_the_step_that_asked_for_it(opened: Opened, bac
     engine.start(parent).result(timeout=PATIENCE)
     engine.settle()
 
-    assert backend.tree() == [
-        "start parent",
-        "  run parent",
-        "    step sub:child",
-        "      run child",
-        "        step inner",
-        "          attempt inner",
-        "    step last",
-        "      attempt last",
-    ]
+    assert backend.tree() == [*A_PART, "    step last", "      attempt last"]
 
 
 def test_a_part_is_below_its_step_though_its_handler_is_called_before_any_event_is_heard(
@@ -266,14 +268,7 @@ def test_a_part_is_below_its_step_though_its_handler_is_called_before_any_event_
     engine.start("parent").result(timeout=PATIENCE)
     engine.settle()
 
-    assert backend.tree() == [
-        "start parent",
-        "  run parent",
-        "    step sub:child",
-        "      run child",
-        "        step inner",
-        "          attempt inner",
-    ]
+    assert backend.tree() == A_PART
 
 
 def test_turns_and_items_are_spans_of_their_own_under_few_names(opened: Opened, backend: Backend) -> None:

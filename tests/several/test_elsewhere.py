@@ -80,6 +80,12 @@ def test_a_refusal_comes_back_as_what_it_is(pair: tuple[Engine, Engine]) -> None
         other.signal("nobody", "go", 1)
 
 
+def close_on_a_thread(engine: Engine) -> None:
+    closing = Thread(target=engine.close, kwargs={"force": True})
+    closing.start()
+    closing.join(PATIENCE)
+
+
 def test_who_is_closed_while_it_waits_for_an_answer_does_not_take_the_silence_for_a_yes(
     pair: tuple[Engine, Engine],
 ) -> None:
@@ -89,9 +95,7 @@ def test_who_is_closed_while_it_waits_for_an_answer_does_not_take_the_silence_fo
 
     def close_and_fail(moment: Moment) -> None:
         if moment.point == "commit.before" and not other.closed:
-            closing = Thread(target=other.close, kwargs={"force": True})
-            closing.start()
-            closing.join(PATIENCE)
+            close_on_a_thread(other)
             raise StoreUnavailable("the disk is full")
 
     with watch_points(close_and_fail), pytest.raises(EngineClosed, match="come of the cancel, which is on disk"):
@@ -109,9 +113,7 @@ def test_who_is_closed_after_a_signal_was_heeded_is_told_that_it_was_or_where_it
 
     def close(moment: Moment) -> None:
         if moment.point == "commit.after" and not other.closed:
-            closing = Thread(target=other.close, kwargs={"force": True})
-            closing.start()
-            closing.join(PATIENCE)
+            close_on_a_thread(other)
 
     # On a server the answer comes by way of the engine that asks, and that is gone.
     gone = pytest.raises(EngineClosed, match="on disk") if "://" in location else nullcontext()
