@@ -6,16 +6,17 @@ handler or the database, and nothing works only until the first restart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from inspect import isroutine
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from .errors import OutOfReach, UsageError, did_you_mean
-from .facts import ErrorRecord, Fact, Place
+from .facts import ErrorRecord, Place
 from .scope import Scope
 from .signals import Signal
 from .transaction import StepTransaction
+from .views import StepsView, View
 
 if TYPE_CHECKING:
     from .steps import Step
@@ -79,61 +80,6 @@ class RunFacts:
         self.where = where
 
 
-class _View(Mapping[str, Any]):
-    """A mapping that decodes on the first look."""
-
-    __slots__ = ("_cache", "_find", "_names", "_scope")
-
-    def __init__(self, scope: Scope, find: Callable[[str], Fact | None], names: Callable[[], Iterator[str]]) -> None:
-        self._scope = scope
-        self._find = find
-        self._names = names
-        self._cache: dict[str, Any] = {}
-
-    def __getitem__(self, name: str) -> Any:
-        if (value := self._read(name)) is _MISSING:
-            msg = f"there is no {name!r} here{did_you_mean(str(name), self)}"
-            raise KeyError(msg)
-        return value
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self._read(name) is not _MISSING
-
-    def get(self, name: str, default: Any = None, /) -> Any:
-        return default if (value := self._read(name)) is _MISSING else value
-
-    def _read(self, name: str) -> Any:
-        if name not in self._cache:
-            self._cache[name] = self._look_up(name)
-        return self._cache[name]
-
-    def _look_up(self, name: str) -> Any:
-        fact = self._find(name)
-        return _MISSING if fact is None else self._scope.journal.value(fact)
-
-    def __iter__(self) -> Iterator[str]:
-        return self._names()
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self._names())
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
-
-
-class _StepsView(_View):
-    """Results by step name, and ``__item`` and ``__index`` inside a ``for_each``."""
-
-    __slots__ = ()
-
-    def _look_up(self, name: str) -> Any:
-        if name == "__item" and self._scope.item is not None:
-            return self._scope.journal.reader.decode(self._scope.item)
-        if name == "__index" and self._scope.index is not None:
-            return self._scope.index
-        return super()._look_up(name)
-
-
 class Context(Generic[InputT_co]):
     """What a handler, selector, condition, mapper or compensation is given.
 
@@ -180,8 +126,8 @@ class Context(Generic[InputT_co]):
         self._is_undo = is_undo
         self._input: Any = _MISSING
         self._transaction = transaction
-        self._steps: _View | None = None
-        self._signals: _View | None = None
+        self._steps: View | None = None
+        self._signals: View | None = None
         self.attempt = attempt
         self.failure = failure
         self.is_cancelled = is_cancelled
@@ -231,14 +177,14 @@ class Context(Generic[InputT_co]):
     def steps(self) -> Mapping[str, Any]:
         """Results of the steps completed so far, by name."""
         if self._steps is None:
-            self._steps = _StepsView(self._scope, self._scope.find, self._scope.names)
+            self._steps = StepsView(self._scope, self._scope.find, self._scope.names)
         return self._steps
 
     @property
     def signals(self) -> Mapping[str, Any]:
         """Payload of the signal taken last, by event."""
         if self._signals is None:
-            self._signals = _View(self._scope, self._scope.find_signal, self._scope.signal_names)
+            self._signals = View(self._scope, self._scope.find_signal, self._scope.signal_names)
         return self._signals
 
     @property
