@@ -215,7 +215,7 @@ class Bell:
                 self._lost(line)
 
     def _hello(self) -> wire.Hello:
-        return wire.Hello(self._engine, list(self._office.kinds()))
+        return wire.Hello(self._engine, list(self._office.definitions.kinds()))
 
     # ---- lines
 

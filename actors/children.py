@@ -39,9 +39,9 @@ class Children:
             UnknownWorkflow: its workflow is not registered.
         """
         office = self._office
-        definition = office.find_definition(effect.workflow, None)
+        definition = office.definitions.find(effect.workflow, None)
         if definition is None:
-            raise UnknownWorkflow(effect.workflow, office.names())
+            raise UnknownWorkflow(effect.workflow, office.definitions.names())
         above = office.live_row(parent)
         row = office.new_row(definition, encoded_input, priority=0 if above is None else above.priority)
         return replace(row, parent_id=parent, parent_key=effect.place.key)

@@ -452,7 +452,7 @@ class ExecutionActor(RunEnds):
     def leave_quarantine(self) -> Any:
         """Give a run that was set aside another chance."""
         if self.definition is None:
-            return UnknownWorkflow(self.row.workflow, self._office.names())
+            return UnknownWorkflow(self.row.workflow, self._office.definitions.names())
         rolling_back = any(fact.kind is FactKind.UNDO for fact in self._course.journal.facts.values())
         state = State.COMPENSATING if rolling_back else State.RUNNING
         self._course.change_row(state=state, error=None, adoptions=0, finished_at=None)

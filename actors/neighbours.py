@@ -186,7 +186,7 @@ class Neighbours(CoreActor):
     def _hand_over(self, engine: int) -> None:
         """Give an engine the runs that it can drive and this one cannot."""
         handed = False
-        for workflow, version in self._kinds[engine] - self._office.kinds():
+        for workflow, version in self._kinds[engine] - self._office.definitions.kinds():
             runs = self.core.store.hand_over(workflow, version, engine, limit=_AT_ONCE)
             self._office.let_go(runs)
             handed = handed or bool(runs)

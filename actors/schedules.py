@@ -218,7 +218,7 @@ class Schedules(CoreActor):
                 self._run_ended(row.name)
 
     def _definition(self, row: ScheduleRow) -> Definition | None:
-        return self._office.drivable(row.workflow, row.version)
+        return self._office.definitions.whole(row.workflow, row.version)
 
     # ---- ticks
 
@@ -346,7 +346,7 @@ class Schedules(CoreActor):
     def _trigger(self, row: ScheduleRow) -> Any:
         definition = self._definition(row)
         if definition is None:
-            return UnknownWorkflow(row.workflow, self._office.names())
+            return UnknownWorkflow(row.workflow, self._office.definitions.names())
         return self._write(self._start(self._without_ended(row), definition, None), row).last_run
 
 

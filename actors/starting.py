@@ -97,7 +97,7 @@ class Starting:
     def start(self, message: Start, reply: Any) -> None:
         """Start a run, or answer for the one that is there already."""
         office = self._office
-        message = of_singleton(message, office.find_definition(message.workflow, message.version))
+        message = of_singleton(message, office.definitions.find(message.workflow, message.version))
         by_id = None if message.execution_id is None else office.row_of(message.execution_id)
         by_key = None if message.key is None else self._find_key(message.workflow, message.key)
         found: Claim | ExecutionRow | DuplicateExecution
@@ -121,9 +121,9 @@ class Starting:
 
     def _begin(self, message: Start, reply: Any, claimed: Claim) -> None:
         office = self._office
-        definition = office.find_definition(message.workflow, message.version)
+        definition = office.definitions.find(message.workflow, message.version)
         if definition is None:
-            office.turn.replies.append((reply, UnknownWorkflow(message.workflow, office.names())))
+            office.turn.replies.append((reply, UnknownWorkflow(message.workflow, office.definitions.names())))
             return
         for run in claimed.replaced:
             office.drop(run)

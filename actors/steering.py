@@ -113,7 +113,7 @@ class Steering:
             self._answer_parent(message)
             return IllegalTransition(row.execution_id, standing, verb, legal_in(verb))
         if self._actor.definition is None and verb not in _WITHOUT_A_WALK:
-            return UnknownWorkflow(row.workflow, self._office.names())
+            return UnknownWorkflow(row.workflow, self._office.definitions.names())
         return None
 
     def _answer_parent(self, message: msg.Message) -> None:

@@ -30,6 +30,7 @@ from .backlog import Adopt, Backlog
 from .children import Children
 from .core import Core, CoreActor, Letter, Mail
 from .course import BEHIND, RECOVER
+from .definitions import Definitions
 from .doorkeeper import Doorkeeper
 from .execution import ExecutionActor
 from .joining import Revive
@@ -82,6 +83,7 @@ class Supervisor(CoreActor):
 
     Attributes:
         codec: Reads values.
+        definitions: What can be driven.
         crew: Runs user code.
         timekeeper: Fires timers.
         backlog: Brings runs to memory as there is room for them.
@@ -111,9 +113,7 @@ class Supervisor(CoreActor):
         # Not from the seed alone: an engine opened again, at the same frozen time, would draw the same ids again.
         self._random = random.Random(f"{self.seed} {core.store.engine_id}")  # noqa: S311 - ids are unique, not secret
         self.logger_for = logger_for
-        self._definitions: dict[tuple[str, str | None], Definition] = {}
-        self._latest: dict[str, Definition] = {}
-        self._drivable: dict[tuple[str, str | None], Definition] = {}
+        self.definitions = Definitions()
         self._live: dict[int, ExecutionActor] = {}
         self._ids: dict[str, int] = {}
         self._crashes: dict[int, int] = {}
@@ -161,24 +161,16 @@ class Supervisor(CoreActor):
     def _read_again(self) -> None:
         self.timekeeper.reload()
         self.backlog.begin_again()
-        for definition in self._definitions.values():
+        for definition in self.definitions.every():
             self._limit(definition)
         self.doorkeeper.look()
 
     def _register(self, definition: Definition) -> Any:
-        key = (definition.name, definition.version)
-        known = self._definitions.get(key)
-        if known is not None and known.fingerprint != definition.fingerprint:
-            return DefinitionError(
-                f"another definition of {definition.name!r}"
-                f"{f' version {definition.version!r}' if definition.version else ''} is registered; "
-                "give the new one a version of its own"
-            )
-        if known is None:
-            self._definitions[key] = definition
-            self._latest[definition.name] = definition
-            # A run is left untouched until everything it may start is known: it would fail for want of its children.
-            self._drivable = {each: one for each, one in self._definitions.items() if self._is_whole(one, set())}
+        try:
+            is_news = self.definitions.add(definition)
+        except DefinitionError as error:
+            return error
+        if is_news:
             self._limit(definition)
             self.take_up()
             self.turn.acts.append(self.neighbours.reach.tell_kinds)
@@ -193,7 +185,7 @@ class Supervisor(CoreActor):
     def take_up(self) -> None:
         """Take up what this engine can drive and does not yet: workflows were registered, or runs have come to it."""
         self.tray.catch_up()
-        if not self._drivable:  # what is in the rows will be read when that changes
+        if not self.definitions.kinds():  # what is in the rows will be read when that changes
             return
         self.timekeeper.reload()
         self._instruct()
@@ -213,20 +205,11 @@ class Supervisor(CoreActor):
         """Let the runs go on that are in memory without a definition: something came for them before it did."""
         for actor in self._live.values():
             if actor.definition is None:
-                actor.definition = self._drivable.get((actor.row.workflow, actor.row.version))
+                actor.definition = self.definitions.of_run(actor.row)
                 if actor.definition is not None:
                     self._hand(actor, msg.Restore())
 
-    def _is_whole(self, definition: Definition, seen: set[str]) -> bool:
-        fresh = definition.children - seen
-        seen |= fresh
-        return all(child in self._latest and self._is_whole(self._latest[child], seen) for child in fresh)
-
     # ---- starting
-
-    def find_definition(self, name: str, version: str | None) -> Definition | None:
-        """Return the definition that a run of this name and version has; the one registered last, if none is given."""
-        return self._latest.get(name) if version is None else self._definitions.get((name, version))
 
     def confirm(self, row: ExecutionRow, reply: Any) -> None:
         """Answer with the id of a run that exists, once it is on disk: it may have been started in this very cycle."""
@@ -293,7 +276,7 @@ class Supervisor(CoreActor):
         self, row: ExecutionRow, begin: msg.Begin | None = None, reply: Any = None, *, facts: Sequence[Fact] = ()
     ) -> None:
         """Begin a run; its row and first facts may be on disk already, written by whoever starts it."""
-        actor = self._bring_to_life(Stored(row, list(facts), []), self._definitions[row.workflow, row.version])
+        actor = self._bring_to_life(Stored(row, list(facts), []), self.definitions.registered(row))
         self._hand(actor, begin or msg.Begin(), reply)
 
     def new_execution_id(self) -> str:
@@ -361,7 +344,7 @@ class Supervisor(CoreActor):
         if stored is None or not self._may_drive(stored.execution):
             return None
         row = stored.execution
-        definition = self._drivable.get((row.workflow, row.version))
+        definition = self.definitions.of_run(row)
         actor = self._bring_to_life(stored, definition)
         if definition is not None and row.state not in FINAL:
             self._hand(actor, msg.Restore())
@@ -419,29 +402,12 @@ class Supervisor(CoreActor):
         if run in self._live or not self.core.bus.silent:
             self.deliver(run, message)
 
-    # ---- for the schedules
-
-    def drivable(self, workflow: str, version: str | None) -> Definition | None:
-        """Return the definition that a new run would get, if everything it needs is registered."""
-        definition = self.find_definition(workflow, version)
-        return None if definition is None else self._drivable.get((definition.name, definition.version))
-
-    def kinds(self) -> frozenset[tuple[str, str | None]]:
-        """Return the workflows whose runs this engine can drive, each with its version."""
-        return frozenset(self._drivable)
-
-    def can_drive(self, row: ExecutionRow) -> bool:
-        """Tell whether everything that a run needs is registered."""
-        return (row.workflow, row.version) in self._drivable
+    # ---- for its helpers
 
     def revive(self, run: int) -> None:
         """Make sure that a run lives, if it is on disk."""
         if run not in self._live:
             self._wake(run)
-
-    def names(self) -> list[str]:
-        """Return the names of the workflows that are registered."""
-        return list(self._latest)
 
     def exists(self, execution_id: str) -> bool:
         """Tell whether there is a run of this id."""
@@ -490,7 +456,7 @@ class Supervisor(CoreActor):
             if actor.is_left_behind:
                 self._hand(actor, msg.Restore())
             return False
-        if (row.workflow, row.version) not in self._drivable:
+        if self.definitions.of_run(row) is None:
             return False
         if row.adoptions > _POISON:
             self._suspect(row)
@@ -514,7 +480,7 @@ class Supervisor(CoreActor):
         stored = self.core.store.load(run)
         if stored is None or not self._may_drive(stored.execution):
             return
-        actor = self._bring_to_life(stored, self._drivable.get((stored.execution.workflow, stored.execution.version)))
+        actor = self._bring_to_life(stored, self.definitions.of_run(stored.execution))
         self._hand(actor, msg.SetAside(error))
 
     def has_crashed(self, run: int) -> bool:

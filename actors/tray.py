@@ -214,13 +214,13 @@ class Tray(CoreActor):
 
     def _is_ours(self, row: InboxRow) -> bool:
         if row.workflow is not None:
-            return self._office.drivable(row.workflow, row.version) is not None
+            return self._office.definitions.whole(row.workflow, row.version) is not None
         run = self._office.row_of(row.execution_id)
         if run is None:
             return not self.core.store.inbox.has_start(row.execution_id) or self._starts(row.execution_id)
         if run.state in FINAL:
             return True
-        return run.owner == self.core.store.engine_id and self._office.can_drive(run)
+        return run.owner == self.core.store.engine_id and self._office.definitions.of_run(run) is not None
 
     def _starts(self, execution_id: str) -> bool:
         """Tell whether the start of this run is in hand."""
