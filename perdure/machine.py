@@ -25,30 +25,24 @@ from .actors.attempt import running_attempt
 from .actors.bell import Bell
 from .actors.bus import Bus
 from .actors.core import Core, CoreActor, Letter
-from .actors.courier import Courier
 from .actors.crew import Crew
 from .actors.endings import Endings
 from .actors.exchange import exchange_of
-from .actors.interrupts import uninterrupted
 from .actors.joining import Joining
 from .actors.lanes import ThreadLanes
 from .actors.lookout import Lookout
 from .actors.neighbours import Fenced
 from .actors.orderly import OrderlyLanes
-from .actors.reply import Elsewhere, NoAnswer, Reply
-from .actors.starting import Start, ToRun
 from .actors.supervisor import FireNext, Supervisor, Tick
 from .actors.threads import strangers
-from .actors.tray import TakeRow, pack
 from .dsl.errors import (
-    DuplicateRow,
     EngineBusy,
     EngineClosed,
     EngineForked,
-    OwnershipLost,
     StoreError,
     WouldDeadlock,
 )
+from .letters import Letters
 from .logging import run_logger
 from .passing import Passing
 from .persistence import codec
@@ -74,9 +68,6 @@ _ENDING = 1.0
 
 _QUIET_ALONE, _QUIET_SHARED = 0.2, 5.0
 """Real seconds for which nothing may happen in frozen time before nothing will; on a database that others can reach."""
-
-_MOST_RACES = 5
-"""How often a letter is sent again because another engine was first."""
 
 _open_machines: weakref.WeakSet[Machine] = weakref.WeakSet()
 
@@ -153,7 +144,7 @@ class Machine:
         self.lookout = Lookout(self.store, self.endings, exchange, name=name)
         self.bell = Bell(self.core, self.supervisor, self.endings, self.bus, self.lookout, name=name)
         self.supervisor.neighbours.reach = self.bell
-        self._courier = Courier(exchange, self.store.inbox, take_here=self._take_here)
+        self._letters = Letters(self.core, self.supervisor, exchange, self.check_open)
         self.lanes.bind(cycle=self.core.cycle, has_mail=self.core.has_mail, ring=self._ring)
         _open_machines.add(self)
 
@@ -189,54 +180,7 @@ class Machine:
         """
         if self._seeded and not isinstance(message, FireNext):
             self._let_everything_happen()
-        for _ in range(_MOST_RACES):
-            try:
-                answer = self._ask(message, verb, actor)
-            except DuplicateRow:  # another engine was first with this id or key, or with a message
-                if not isinstance(message, Start | ToRun):
-                    raise
-            except OwnershipLost:  # the run, or this engine, was taken over: nothing was written
-                self._ask(Fenced(), verb, self.supervisor.neighbours)
-            else:
-                if not isinstance(answer, Elsewhere):
-                    return answer
-                if isinstance(message, Start):
-                    self._ask_elsewhere(ToRun(answer.execution_id, message.for_existing()), verb)
-                    return answer.execution_id
-                if isinstance(message, ToRun):
-                    return self._ask_elsewhere(message, verb)
-        return self._ask(message, verb, actor)
-
-    def _ask_elsewhere(self, message: ToRun, verb: str) -> Any:
-        """Have the engine that drives a run act on a message; return its answer, or None if it gives none in time."""
-        row = pack(message.execution_id, message.message)
-        if row is None:
-            msg = (
-                f"execution {message.execution_id!r} is driven by another engine that has this database open: "
-                f"{verb} it there, or once that engine is closed; nothing was written"
-            )
-            raise OwnershipLost(msg)
-        self.check_open(verb)
-        number = self.exclusively(lambda: self.store.inbox.send(row))
-        silence = object()
-        answer = self._courier.deliver(number, message.execution_id, here=self.store.engine_id, silence=silence)
-        if answer is silence:
-            # Nobody answers an engine that has been closed meanwhile: that is no yes, and no no either.
-            self.check_open(f"tell what has come of the {verb}, which is on disk")
-            return None
-        return answer
-
-    def _take_here(self, row: int) -> Any:
-        return self.ask(TakeRow(row), "take a message", actor=self.supervisor.tray)
-
-    def _ask(self, message: Any, verb: str, actor: CoreActor | None) -> Any:
-        reply = Reply()
-        uninterrupted(self.core.post, actor or self.supervisor, Letter(message, reply))
-        while True:
-            try:
-                return reply.get(timeout=1.0)
-            except NoAnswer:
-                self.check_open(verb)
+        return self._letters.ask(message, verb, actor)
 
     def _let_everything_happen(self) -> None:
         """With a seed and frozen time, what comes from outside comes after everything that came before it."""
