@@ -91,9 +91,11 @@ class Joining:
         committed = [run for run in list(self._pending) if self._core.store.name_of(run) is not None]
         with self._guard:
             begun = [run for run in committed if run in self._pending]
+            self._lanes.hold()  # what is expected no longer is under way from now on: `settle` sees one or the other
             self._pending.difference_update(begun)
         for run in begun:
             self._core.post(self._office, Letter(Revive(run)))
+        self._lanes.release()
         return bool(begun)
 
     def close(self) -> None:

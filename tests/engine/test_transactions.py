@@ -17,12 +17,16 @@ from perdure import (
     DuplicateExecution,
     Engine,
     ExecutionNotFound,
+    State,
     StoreError,
     UsageError,
     Workflow,
 )
 from perdure.actors import joining
 from tests.patience import PATIENCE
+
+GUARD = 60.0
+"""Real seconds after which a test fails that would hang."""
 
 ship = Workflow("ship", input=int).step("ship", lambda ctx: f"shipped {ctx.input}")
 
@@ -81,6 +85,33 @@ def test_settling_begins_what_was_committed(shop: Engine, connection: sqlite3.Co
     shop.settle()
 
     assert [run.result for run in shop.list_executions(order="oldest")] == ["shipped 0", "shipped 2", "shipped 4"]
+
+
+def test_settling_waits_for_the_thread_that_has_just_seen_a_commit(
+    shop: Engine, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core, seen, goes_on = shop._machine.core, threading.Event(), threading.Event()
+    post = core.post
+
+    def slowly(actor: Any, envelope: Any) -> None:
+        if isinstance(envelope.message, joining.Revive):
+            seen.set()
+            goes_on.wait()
+        post(actor, envelope)
+
+    monkeypatch.setattr(core, "post", slowly)
+    run = shop.start(ship, 1, id="o-1", tx=connection)
+    connection.commit()
+    assert seen.wait(GUARD)
+    settled = threading.Thread(target=shop.settle)
+    settled.start()
+    settled.join(0.1)
+    early = not settled.is_alive()
+    goes_on.set()
+    settled.join(GUARD)
+
+    assert not early
+    assert run.state is State.COMPLETED
 
 
 def test_a_peewee_database_is_a_transaction_too(shop: Engine, connection: sqlite3.Connection) -> None:
