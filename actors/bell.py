@@ -59,7 +59,11 @@ class _Missing:
 
 
 class Bell:
-    """One for each engine."""
+    """One for each engine.
+
+    Attributes:
+        has_begun: Whether it listens.
+    """
 
     def __init__(
         self, core: Core, office: Supervisor, endings: Endings, bus: Bus, lookout: Lookout, *, name: str
@@ -73,7 +77,7 @@ class Bell:
         self._name = f"{name}-bell"
         self._process = os.getpid()
         self._task: Task | None = None
-        self._begun = False
+        self.has_begun = False
         self._sleeper: Sleeper
         self._left: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._listener: Listener | None = None
@@ -89,7 +93,7 @@ class Bell:
     def begin(self) -> None:
         """Listen, and call the other engines."""
         self._sleeper = Sleeper()
-        self._begun = True
+        self.has_begun = True
         self._open()
         self._task = run_in_thread(self._name, self._attend)
 
@@ -170,7 +174,7 @@ class Bell:
 
     def _soon(self, action: Callable[[], None]) -> None:
         """Have the bell's thread do something; from any thread."""
-        if self._begun:
+        if self.has_begun:
             self._left.put(action)
             self._sleeper.wake()
 

@@ -11,7 +11,7 @@ import io
 import pickle
 import sys
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from importlib import import_module
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -105,11 +105,11 @@ def sent_from(definition: Definition) -> Iterator[Sent]:
 
 
 def _tried(node: Node) -> Iterator[tuple[str, Any, AttemptPolicy]]:
-    given = {field.name: getattr(node, field.name) for field in fields(node)}
-    if isinstance(policy := given.get("policy"), AttemptPolicy):
-        yield f"step {node.name!r}", given["handler"], policy
-    if isinstance(policy := given.get("undo_policy"), AttemptPolicy) and given["compensation"] is not None:
-        yield f"the compensation of step {node.name!r}", given["compensation"], policy
+    given: Any = node
+    if isinstance(policy := getattr(node, "policy", None), AttemptPolicy):
+        yield f"step {node.name!r}", given.handler, policy
+    if isinstance(policy := getattr(node, "undo_policy", None), AttemptPolicy) and given.compensation is not None:
+        yield f"the compensation of step {node.name!r}", given.compensation, policy
 
 
 def luggage(definition: Definition, sent: list[Sent]) -> bytes:

@@ -37,6 +37,7 @@ from .joining import Revive
 from .neighbours import Fenced, Neighbours
 from .reader import CodecReader
 from .reply import Elsewhere
+from .resting import Resting
 from .schedules import Read, Schedules
 from .slot import pool_row
 from .starting import Start, Starting, ToRun, execution_id_of
@@ -52,6 +53,8 @@ __all__ = ["FireNext", "Register", "Supervisor", "Tick"]
 logger = logging.getLogger("perdure")
 
 _POISON = 3
+_RESTING = 10
+"""Of as many runs as may work in memory, one in so many may rest there."""
 _REREAD = 500_000
 _MYSELF = -2
 """Stands for the supervisor among those that have timers; 0 and -1 are the schedules and the tray."""
@@ -87,6 +90,7 @@ class Supervisor(CoreActor):
         crew: Runs user code.
         timekeeper: Fires timers.
         backlog: Brings runs to memory as there is room for them.
+        resting: The runs in memory that only wait.
         schedules: Starts runs when their time comes.
         tray: Takes messages from other processes in.
         children: Has to do with runs that other runs have started.
@@ -104,6 +108,7 @@ class Supervisor(CoreActor):
         self.timekeeper = Timekeeper(core.store, core.lanes, self.deliver)
         self.schedules = Schedules(core, self)
         self.backlog = Backlog(self, most=most)
+        self.resting = Resting(most // _RESTING)
         self._starting = Starting(self)
         self.tray = Tray(core, self)
         self.children = Children(self)
@@ -285,8 +290,8 @@ class Supervisor(CoreActor):
 
     @property
     def live(self) -> int:
-        """How many runs are in memory."""
-        return len(self._live)
+        """How many runs are in memory, and do not just rest there; from any thread."""
+        return len(self._live) - len(self.resting)
 
     def is_under_way(self, execution_id: str) -> bool:
         """Tell whether a run is in memory and its end is still to be announced; from any thread."""
@@ -337,6 +342,7 @@ class Supervisor(CoreActor):
             self._hand(actor, message, reply)
 
     def _hand(self, actor: ExecutionActor, message: Any, reply: Any = None) -> None:
+        self.resting.remove(actor.run_id)
         self.core.post(actor, Letter(message, reply))
 
     def _wake(self, run: int) -> ExecutionActor | None:
@@ -365,21 +371,32 @@ class Supervisor(CoreActor):
         return actor
 
     def rest(self, actor: ExecutionActor) -> None:
-        """Let an actor leave memory, unless there is mail for it."""
+        """Put an actor to rest, or let it leave memory, unless there is mail for it."""
         # Invariant: a message that arrives while an actor is being put to rest is never lost.
         if actor.ready or actor.has_attempts or actor.is_asking or self._live.get(actor.run_id) is not actor:
             return
         self._crashes.pop(actor.run_id, None)
-        if actor.is_stormed and actor.row.state not in ENDS:
-            self.backlog.keep(actor.run_id)
-            return
-        self._forget(actor)
         if actor.row.state in ENDS:
+            self._forget(actor)
             self.schedules.run_ended(actor.row.execution_id)
+        elif actor.is_stormed:
+            self.backlog.keep(actor.run_id)
+        elif actor.is_under_way:
+            self._lay_down(actor)
+        else:
+            self._forget(actor)
+
+    def _lay_down(self, actor: ExecutionActor) -> None:
+        leaves = self.resting.add(actor)
+        if leaves is None:
+            self.backlog.look()
+        else:
+            self._forget(self._live[leaves.run_id])
 
     def _forget(self, actor: ExecutionActor) -> None:
         actor.leave()
         del self._live[actor.run_id]
+        self.resting.remove(actor.run_id)
         self._ids.pop(actor.row.execution_id, None)
         self._starting.left(actor.row)
         self.backlog.left(actor.run_id)

@@ -76,9 +76,13 @@ class Definition:
 
     def namespaces(self) -> list[Mapping[str, Any]]:
         """Return the names that its functions can see, of their modules and of the functions around them."""
-        values = (getattr(node, field.name) for node in self.body.every() for field in fields(node))
-        found = [names for value in values if callable(value) for names in namespaces_of(value)]
+        found = [names for function in self._functions for names in namespaces_of(function)]
         return list({id(names): names for names in found}.values())
+
+    @cached_property
+    def _functions(self) -> tuple[Callable[..., Any], ...]:
+        values = (getattr(node, field.name) for node in self.body.every() for field in fields(node))
+        return tuple(value for value in values if callable(value))
 
     def node(self, name: str) -> Node | None:
         """Return the node of this name."""

@@ -104,7 +104,8 @@ class Engine(
                 handlers would otherwise delay everything by 5 ms a switch. None leaves it as it is.
             busy_timeout: Real seconds to wait for another program that has locked the file for writing.
             max_in_memory: How many runs work and queue in memory, but twice ``concurrency`` at least; those beyond are
-                rows until there is room. Runs that wait for a signal or a time are in memory in no case.
+                rows until there is room. Runs that wait for a signal or a time are rows too, but for those that came to
+                rest last, a tenth as many: what wakes them soon need not read them.
             max_backlog: How many runs may wait on disk for such room. A start beyond that waits; not one from a handler
                 or a listener.
             start_timeout: Real seconds for which a start waits then, before it raises `EngineBusy`; 0 refuses at once.
@@ -174,7 +175,8 @@ class Engine(
         try:
             self._extend()
             self.register(*workflows)
-            self._machine.listen()
+            if location is not None:  # nobody can have heard of a private file before its path is asked for
+                self._machine.listen()
         except BaseException:
             self.close(force=True)
             raise
@@ -235,7 +237,8 @@ class Engine(
 
     @property
     def path(self) -> str:
-        """The database file."""
+        """The database file; that of a private engine lets other engines and clients take part from now on."""
+        self._machine.listen()
         return self._machine.store.path
 
     @property

@@ -167,8 +167,13 @@ class Machine:
         self.core.post(self.supervisor.neighbours, Letter(Fenced()))
 
     def listen(self) -> None:
-        """Be there for other processes: the workflows that this engine began with are registered."""
-        self.bell.begin()
+        """Be there for other processes: the workflows that this engine began with are registered.
+
+        Does nothing the second time, or once the engine closes.
+        """
+        with self._state:
+            if os.getpid() == self._pid and not self.closing and not self.bell.has_begun:
+                self.bell.begin()
 
     # ---- asking
 

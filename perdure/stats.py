@@ -68,7 +68,7 @@ class Load:
     """What one engine is busy with.
 
     Attributes:
-        runs: How many runs are in memory; waiting ones are not.
+        runs: How many runs are in memory and at work; waiting ones are not.
         busy: How many of the engine's ``concurrency`` have handlers under way.
         handlers: How many handlers are under way.
         queued: How many handlers wait for one of the engine's places.

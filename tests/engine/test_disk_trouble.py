@@ -45,8 +45,8 @@ def trouble() -> Iterator[Trouble]:
 
 @pytest.fixture
 def lab(frozen: Any, tmp_path: Path, trouble: Trouble) -> Iterator[Engine]:
-    """An engine on frozen time whose disk may fail."""
-    engine = Engine(tmp_path / "runs.db", durability="normal", queue_name=unique_name())
+    """An engine on frozen time whose disk may fail; it has no room for runs that rest, and so reads each anew."""
+    engine = Engine(tmp_path / "runs.db", durability="normal", queue_name=unique_name(), concurrency=2, max_in_memory=4)
     yield engine
     trouble.times = 0
     close_cleanly(engine)

@@ -144,7 +144,8 @@ class Failing:
 @pytest.mark.on_a_file  # it stands in for SQLite's connection
 @pytest.mark.parametrize("read", ["the timers", "the run"])
 def test_a_disk_that_cannot_be_read_for_a_while_loses_no_timer(read: str, frozen: Any, open_engine: Any) -> None:
-    engine = open_engine(Workflow("nap").sleep("nap", 60).step("wake", lambda: "awake"))
+    nap = Workflow("nap").sleep("nap", 60).step("wake", lambda: "awake")
+    engine = open_engine(nap, concurrency=2, max_in_memory=4)  # no room for runs that rest: each is read anew
     run = engine.start("nap")
     engine.settle()
     database = engine._machine.store._database

@@ -128,7 +128,7 @@ def unknown_keys(patch: Patch) -> None:
     patch.setattr(Gates, "knows", lambda self, key: False)
 
 
-@_bug("a run leaves memory though there is mail for it", seed=127)
+@_bug("a run leaves memory though there is mail for it", seed=789)
 def no_handshake(patch: Patch) -> None:
     rest = Supervisor.rest
 

@@ -35,8 +35,8 @@ __all__ = ["History", "Outcome", "PromiseBroken", "crash_at_every_turn"]
 _LONGEST_CALM = 5000
 _SHOWN = 40
 _IDLE = frozenset({"tick", "crash", "oust"})
-_ROOM = {0: 1, 2: 3}
-"""How many runs have room in memory, in every fifth history; in the others there is room for all."""
+_ROOM = {0: 1, 2: 3, 4: 9}
+"""How many runs have room in memory, in every fifth history, and none to rest there; in the others all have."""
 _FAULTS = ("crash", "refuse", "forget", "oust")
 
 
