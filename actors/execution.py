@@ -492,6 +492,14 @@ class ExecutionActor(RunEnds):
         parked = fact is not None and fact.status is FactStatus.PARKED
         return parked or (self._course.paused and not self._family.lives(effect))
 
+    @property
+    def may_rest(self) -> bool:
+        """Whether only a signal or a time will wake it: all else that it waits for is asked for anew by a restore."""
+        course = self._course
+        if course.walk is None or course.paused or self.row.state != State.WAITING:
+            return False
+        return all(isinstance(effect, (WaitFor, Remind, WaitUntil)) for effect in course.walk.open)
+
     def _rest(self) -> None:
         self.turn.acts.append(lambda: self._office.rest(self))
 

@@ -1,7 +1,8 @@
 """Runs that only wait and are still in memory: those that came to rest last.
 
-What wakes a run soon after, an answer, a child's end, the next try of a step, then finds it there and need not read it
-again. All others are rows.
+A signal or a timer that comes soon after finds its run there and need not read it again. All others are rows; and so is
+every run that waits for more than a signal or a time, since it asks for that anew whenever it is read: that is how what
+was lost on the way to it, or from it, by a commit that failed comes about after all.
 """
 
 from __future__ import annotations

@@ -97,11 +97,6 @@ class RunActor(CoreActor):
         return self._course.walk is None and self.definition is not None and self._course.is_behind
 
     @property
-    def is_under_way(self) -> bool:
-        """Whether it walks: its workflow is registered, and it has set out."""
-        return self._course.walk is not None
-
-    @property
     def is_asking(self) -> bool:
         """Whether the run must not leave memory, since it is about to hear what it has asked of the database."""
         return self._course.questions > 0

@@ -381,7 +381,7 @@ class Supervisor(CoreActor):
             self.schedules.run_ended(actor.row.execution_id)
         elif actor.is_stormed:
             self.backlog.keep(actor.run_id)
-        elif actor.is_under_way:
+        elif actor.may_rest:
             self._lay_down(actor)
         else:
             self._forget(actor)
