@@ -71,14 +71,19 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 
 class Figures(NamedTuple):
-    """How many histories are simulated, how many are crashed at every turn, and how many machines hypothesis runs."""
+    """How many histories are simulated, how many crashed at every turn; hypothesis's machines; repeats of one test."""
 
     histories: int
     crashed: int
     machines: int
+    repeats: int
 
 
-FIGURES = {"quick": Figures(150, 1, 15), "commit": Figures(2_000, 20, 300), "release": Figures(100_000, 200, 10_000)}
+FIGURES = {
+    "quick": Figures(150, 1, 15, 50),
+    "commit": Figures(2_000, 20, 300, 200),
+    "release": Figures(100_000, 200, 10_000, 200),
+}
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from perdure.testing import close_cleanly, freeze
 from perdure.testing.freezing import START
 from perdure.testing.leaks import unique_name
 
+from .drive import prepared
+
 
 @pytest.fixture(scope="module")
 def frozen_time() -> Iterator[Any]:
@@ -31,7 +33,7 @@ def frozen(frozen_time: Any) -> Any:
 @pytest.fixture
 def lab(frozen: Any, location: str) -> Iterator[Engine]:
     """An engine on frozen time, its database in a file or on a server."""
-    engine = Engine(location, durability="normal", queue_name=unique_name())
+    engine = Engine(prepared(location), durability="normal", queue_name=unique_name())
     yield engine
     close_cleanly(engine)
 

@@ -13,7 +13,7 @@ from freezegun import freeze_time
 from perdure import Engine, Run, State, WorkflowFailed
 from tests.patience import PATIENCE
 
-from .drive import Clock, completed_keys, drive, files_of, photographs_of
+from .drive import Clock, completed_keys, drive, files_of, photographs_of, prepared
 from .pairs import KINDS, Ledger, Scene
 
 PAIRS = [(outer, inner) for outer in KINDS for inner in KINDS]
@@ -51,7 +51,7 @@ def test_a_pair_of_nodes_completes_though_the_engine_restarts_at_each_rest(
 ) -> None:
     scene = Scene(outer, inner)
     flows = scene.workflows()
-    engine = Engine(location, *flows, durability="normal")
+    engine = Engine(prepared(location), *flows, durability="normal")
 
     def restart() -> Engine:
         nonlocal engine
@@ -85,7 +85,7 @@ def test_a_pair_of_nodes_is_undone_in_reverse_order_though_the_process_dies_at_a
 
     with (
         photographs_of(path, lambda: Ledger(scene.ledger)) as photographs,
-        Engine(path, *flows, durability="normal") as engine,
+        Engine(prepared(str(path)), *flows, durability="normal") as engine,
     ):
         run = begin(engine, fail=True)
         drive(engine, clock)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from perdure import Context, Engine, Event, State, Workflow
 from perdure.testing import freeze, restart
 
@@ -55,12 +53,11 @@ def play(location: str | None) -> list[tuple[Any, ...]]:
     return seen
 
 
-@pytest.mark.timeout(180)  # as long as two hundred tests may take
-def test_two_hundred_times_the_same_test_gives_two_hundred_times_the_same_events(
-    location: str, new_location: Callable[[], str | None], as_many: Callable[[int, int], int]
+def test_the_same_test_gives_the_same_events_however_often_it_is_run(
+    location: str, new_location: Callable[[], str | None], as_many: Callable[[int, int], int], figures: Any
 ) -> None:
     tellings = set()
-    times = as_many(20, 5) if "://" in location else 200  # a second each, where the server is slow
+    times = as_many(20, 5) if "://" in location else figures.repeats  # a second each, where the server is slow
     for _ in range(times):
         place = new_location()
         with freeze():
