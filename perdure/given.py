@@ -40,9 +40,10 @@ def encode_result(definition: Definition | None, step: str, result: Any) -> str:
             except Exception as error:
                 msg = f"{what} does not fit its output_schema: {error}"
                 raise InvalidPayload(msg) from error
-        case GateNode(demand=Quorum(signals=(signal,), count=count)):
-            several = list[signal.payload] | None  # type: ignore[name-defined]  # a type that is made here
-            result = _fitted(result, signal.payload if count == 1 else several, what)
+        case GateNode(demand=Quorum(signals=(signal,), count=1)):
+            result = _fitted(result, signal.payload, what)
+        case GateNode(demand=Quorum(signals=(signal,))) if isinstance(result, list):  # what is none, the gate refuses
+            result = _fitted(result, list[signal.payload], what)  # type: ignore[name-defined]  # a type that is made here
         case GateNode(demand=demand) if isinstance(result, Mapping):
             types = {signal.name: signal.payload for signal in demand.signals}
             result = {event: _fitted(payload, types.get(event), what) for event, payload in result.items()}
