@@ -151,7 +151,7 @@ def test_a_move_that_is_killed_before_any_statement_leaves_one_place_at_most_and
     driven: list[tuple[bool, bool]] = []
     killed = True
     while killed:
-        number = 1 + len(driven) * every(5)
+        number = 1 + len(driven) * every(9)
         source, target = (str(tmp_path / f"{number}-{name}.db") for name in ("old", "new"))
         Path(source).write_bytes(filled.read_bytes())
         killed = move_in_a_fork(source, target, killed_at(number, commits_only=False))
@@ -162,7 +162,7 @@ def test_a_move_that_is_killed_before_any_statement_leaves_one_place_at_most_and
         assert (drives(source), drives(target)) == (False, True), number
         if not killed:
             bring_to_an_end(target)
-    assert len(driven) * every(5) > 60
+    assert len(driven) * every(9) > 60
     assert driven == sorted(driven, key=[(True, False), (False, False), (False, True)].index), "and never back"
 
 
@@ -171,7 +171,7 @@ def test_a_move_that_is_killed_around_each_of_its_commits_is_ended_by_another(
     postgres: Any, tmp_path: Path, every: Callable[[int], int], *, to_server: bool
 ) -> None:
     driven = []
-    for number in range(every(2), 10, every(2)):  # before and after each of four commits, and at the end
+    for number in range(every(3), 10, every(3)):  # before and after each of four commits, and at the end
         file, server = str(tmp_path / f"{number}.db"), postgres.borrow()
         source, target = (file, server) if to_server else (server, file)
         fill(source)
@@ -185,7 +185,7 @@ def test_a_move_that_is_killed_around_each_of_its_commits_is_ended_by_another(
             bring_to_an_end(target)
         postgres.give_back(server)
     whole = [(True, False), *[(False, False)] * 6, (False, True), (False, True)]
-    assert driven == whole[every(2) - 1 :: every(2)]
+    assert driven == whole[every(3) - 1 :: every(3)]
 
 
 def rest(server: str) -> None:
