@@ -72,8 +72,9 @@ def test_retries_happen_at_their_own_moments(frozen_engine: Engine) -> None:
 
 @pytest.mark.timeout(180)  # ten thousand runs, started, woken and ended, on whatever machine this is
 def test_ten_thousand_timers_due_in_one_jump_fire_once_each_in_order(
-    engine: Engine, freezer: Any, as_many: Callable[[int, int], int]
+    engine: Engine, freezer: Any, location: str, as_many: Callable[[int, int], int]
 ) -> None:
+    many = as_many(2_000, 300) if "://" in location else 10_000
     fired: list[datetime] = []
     due: dict[str, datetime] = {}
 
@@ -82,7 +83,7 @@ def test_ten_thousand_timers_due_in_one_jump_fire_once_each_in_order(
 
     engine.on(TimerFired, note)
     engine.register(Workflow("nap", input=datetime).sleep_until("nap", lambda ctx: ctx.input))
-    moments = [START + timedelta(hours=1, seconds=number * 7919 % 10_007) for number in range(as_many(10_000, 300))]
+    moments = [START + timedelta(hours=1, seconds=number * 7919 % 10_007) for number in range(many)]
     due.update({engine.start("nap", moment).id: moment for moment in moments})
     engine.settle()
     assert fired == []
