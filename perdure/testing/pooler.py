@@ -58,14 +58,20 @@ class Pooler:
         )
         if user := self._server.user:
             os.chown(self._folder, user["user"], user["group"])
-        self._process = process = subprocess.Popen(  # noqa: S603 - our own words
-            [self._program, "-q", settings], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self._server.user
-        )
+        with (self._folder / "said.log").open("ab") as said:
+            self._process = process = subprocess.Popen(  # noqa: S603 - our own words
+                [self._program, "-q", settings], stdin=subprocess.DEVNULL, stderr=said, **self._server.user
+            )
         until = time.clock_gettime(time.CLOCK_MONOTONIC) + _PATIENCE
         while not (self._folder / f".s.PGSQL.{_PORT}").exists():
             if process.poll() is not None or time.clock_gettime(time.CLOCK_MONOTONIC) > until:
-                raise RuntimeError(f"pgbouncer has not started: {(self._folder / 'pooler.log').read_text()}")
+                raise RuntimeError(f"pgbouncer has not started ({process.returncode}): {self._log()}")
             time.sleep(0.01)
+
+    def _log(self) -> str:
+        """Return what it has said: before it has read its settings, and after that."""
+        logs = [self._folder / name for name in ("said.log", "pooler.log")]
+        return "".join(log.read_text() for log in logs if log.exists())
 
     def stop(self) -> None:
         """Stop it, ending all its sessions."""
