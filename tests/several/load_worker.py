@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from perdure import Context, Engine, Workflow
+from perdure.errors import StoreUnavailable
 
 
 def say(*words: object) -> None:
@@ -33,9 +34,18 @@ def shipped() -> Workflow[Any, Any]:
     return Workflow("shipped").step("pack", effect).for_each(lambda ctx: [1, 2], "box", effect)
 
 
+def opened(durability: Any) -> Engine:
+    """Open an engine, as soon as that can be: the server may be about to be started again."""
+    while True:
+        try:
+            return Engine(sys.argv[1], shipped(), paid(), durability=durability, concurrency=20)
+        except StoreUnavailable:
+            continue
+
+
 def main() -> None:
     durability: Any = sys.argv[3] if len(sys.argv) > 3 else "normal"
-    with Engine(sys.argv[1], shipped(), paid(), durability=durability, concurrency=20) as engine:
+    with opened(durability) as engine:
         say("open")
         for line in sys.stdin:
             match line.split():
