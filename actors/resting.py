@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .run_actor import RunActor
+    from .execution import ExecutionActor
 
 __all__ = ["Resting"]
 
@@ -20,13 +20,13 @@ class Resting:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._actors: dict[int, RunActor] = {}
+        self._actors: dict[int, ExecutionActor] = {}
 
     def __len__(self) -> int:
         """How many there are; from any thread."""
         return len(self._actors)
 
-    def add(self, actor: RunActor) -> RunActor | None:
+    def add(self, actor: ExecutionActor) -> ExecutionActor | None:
         """Note that a run rests; return the one that has to leave memory for it, which may be itself."""
         self._actors[actor.run_id] = actor
         if len(self._actors) <= self._most:

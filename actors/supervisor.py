@@ -391,7 +391,7 @@ class Supervisor(CoreActor):
         if leaves is None:
             self.backlog.look()
         else:
-            self._forget(self._live[leaves.run_id])
+            self._forget(leaves)
 
     def _forget(self, actor: ExecutionActor) -> None:
         actor.leave()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from perdure import Engine, Workflow
 from perdure.testing import Moment, close_cleanly, watch_points
 from perdure.testing.leaks import unique_name
+from tests.patience import PATIENCE
 
 approval = Workflow("approval").wait_for("approved").step("file", lambda ctx: ctx.signals["approved"])
 order = Workflow("order").sub_workflow("approval")
@@ -49,7 +51,7 @@ def test_a_run_that_came_to_rest_lately_is_not_read_when_a_signal_comes(small: E
     small.settle()
     run.signal("approved", "yes")
 
-    assert run.result(timeout=60) == "yes"
+    assert run.result(timeout=PATIENCE) == "yes"
     assert reads.number == 0
 
 
@@ -59,7 +61,7 @@ def test_a_run_that_waits_for_another_one_is_a_row(small: Engine, reads: Reads) 
     (child,) = small.list_executions("approval")
     small.signal(child.id, "approved", "yes")
 
-    run.result(timeout=60)
+    run.result(timeout=PATIENCE)
     assert reads.number > 0
 
 
@@ -71,8 +73,32 @@ def test_of_many_that_wait_those_that_came_to_rest_first_are_rows(small: Engine,
 
     for run, read in zip(runs, (1, 2, 3, 3, 3), strict=True):
         run.signal("approved", "yes")
-        assert run.result(timeout=60) == "yes"
+        assert run.result(timeout=PATIENCE) == "yes"
         assert reads.number == read
+
+
+def test_a_run_that_is_at_work_again_does_not_leave_memory_for_those_that_come_to_rest(
+    small: Engine, reads: Reads
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def work() -> str:
+        begun.set()
+        may_end.wait(PATIENCE)
+        return "done"
+
+    small.register(Workflow("job").wait_for("go").step("work", work))
+    job = small.start("job")
+    small.settle()
+    job.signal("go")
+    assert begun.wait(PATIENCE)
+    for _ in range(3):
+        small.start(approval)
+    small.run(small.list_executions("approval")[0].id).wait(timeout=PATIENCE, until="waiting")
+    may_end.set()
+
+    assert job.result(timeout=PATIENCE) == "done"
+    assert reads.number == 0
 
 
 def test_runs_that_rest_do_not_count_as_being_under_way(small: Engine) -> None:
