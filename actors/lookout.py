@@ -18,6 +18,7 @@ from ..dsl.errors import StoreError
 from ..dsl.states import ENDS
 from ..persistence.inbox import Whereabouts
 from ..persistence.store import Store
+from ..persistence.threads import OwnThread
 from . import clock, wire
 from .endings import Endings
 from .exchange import Exchange
@@ -103,7 +104,7 @@ class Lookout:
 
     def _begin(self) -> threading.Thread:
         self._sleeper = Sleeper()
-        thread = threading.Thread(target=self._look_out, name=self._name, daemon=True)
+        thread = OwnThread(target=self._look_out, name=self._name, daemon=True)
         thread.start()
         return thread
 

@@ -11,6 +11,8 @@ import os
 import threading
 from collections.abc import Callable
 
+from ..persistence.threads import OwnThread
+
 __all__ = ["Task", "run_in_thread", "strangers"]
 
 _IDLE_SECONDS = 10.0
@@ -91,14 +93,10 @@ class _Worker:
                 self._asleep.acquire()
 
 
-class _Thread(threading.Thread):
-    """A thread of ours, told from the program's own."""
-
-
 def strangers() -> bool:
     """Tell whether the program has any thread but this one and those of ours."""
     me = threading.current_thread()
-    return any(thread is not me and not isinstance(thread, _Thread) for thread in threading.enumerate())
+    return any(thread is not me and not isinstance(thread, OwnThread) for thread in threading.enumerate())
 
 
 def run_in_thread(name: str, body: Callable[[], None]) -> Task:
@@ -110,7 +108,7 @@ def run_in_thread(name: str, body: Callable[[], None]) -> Task:
     try:
         worker = _idle.pop()
     except IndexError:
-        _Thread(target=_Worker(task).live, name=name, daemon=True).start()
+        OwnThread(target=_Worker(task).live, name=name, daemon=True).start()
     else:
         worker.wake(task)
     return task

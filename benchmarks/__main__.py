@@ -6,13 +6,11 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
-from .awake import kept_awake
 from .catalogue import CASES, Case
 from .peers.install import PEERS, install, is_installed
-from .running import Measurement, machine, measure, medians
+from .running import Measurement, machine, measure, medians, pin
 from .table import print_tables
 
 _RESULTS = Path(__file__).resolve().parent / "results" / "latest.json"
@@ -55,15 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, default=_RESULTS, metavar="FILE", help="where the results go")
     parser.add_argument("--add", action="store_true", help="add to the results, do not replace them")
     parser.add_argument("--list", action="store_true", help="name the cases, measure nothing")
-    parser.add_argument(
-        "--awake", action="store_true", help="keep the processors awake meanwhile, by loops that give way to all else"
-    )
+    parser.add_argument("--pinned", action="store_true", help="keep everything on one processor")
     commands = parser.add_subparsers(dest="command")
     installing = commands.add_parser("install", help="install peers, each into an environment of its own")
     installing.add_argument("peers", nargs="+", choices=list(PEERS))
     page = commands.add_parser("page", help="write tables and plots into docs/performance.md")
     page.add_argument("results", nargs="?", default=_RESULTS, type=Path, help="a results file")
-    page.add_argument("--beside", type=Path, metavar="FILE", help="one of a run with --awake, shown beside it")
+    page.add_argument("--beside", type=Path, metavar="FILE", help="one of a run with --pinned, shown beside it")
     profiling = commands.add_parser("profile", help="show where the time of a step goes")
     profiling.add_argument("--durability", default="normal", choices=["full", "normal"])
     profiling.add_argument("--in-flight", type=int, default=48)
@@ -80,11 +76,12 @@ def _run(arguments: argparse.Namespace) -> int:
     found = _earlier(arguments.json) if arguments.add else []
     before = len(found)
     rounds = arguments.rounds or (1 if arguments.quick else 3)
-    with kept_awake() if arguments.awake else nullcontext():
-        for one in measure(cases, rounds=rounds, quick=arguments.quick, contenders=contenders):
-            found.append(one)
-            figures = "  ".join(f"{name} {value:.4g}" for name, value in one.figures.items())
-            print(f"{one.case:24} {one.contender:10} {figures or 'FAILED: ' + one.error}", flush=True)
+    if arguments.pinned:
+        pin()
+    for one in measure(cases, rounds=rounds, quick=arguments.quick, contenders=contenders):
+        found.append(one)
+        figures = "  ".join(f"{name} {value:.4g}" for name, value in one.figures.items())
+        print(f"{one.case:24} {one.contender:10} {figures or 'FAILED: ' + one.error}", flush=True)
     everybody = list(dict.fromkeys(one.contender for one in found))
     results = {
         "machine": machine(everybody),

@@ -12,11 +12,10 @@ import re
 import subprocess
 import sys
 import tempfile
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
-from .awake import kept_awake
+from .running import pin
 
 __all__ = ["main"]
 
@@ -70,10 +69,12 @@ def main() -> int:
     """Measure, print, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.approvals", description=__doc__)
     parser.add_argument("--tests", type=int, default=1000, metavar="N", help="how many tests there are in a file")
-    parser.add_argument("--awake", action="store_true", help="keep the processors awake meanwhile")
+    parser.add_argument("--pinned", action="store_true", help="keep everything on one processor")
     arguments = parser.parse_args()
     number = arguments.tests
-    with tempfile.TemporaryDirectory() as folder, kept_awake() if arguments.awake else nullcontext():
+    if arguments.pinned:
+        pin()
+    with tempfile.TemporaryDirectory() as folder:
         for name, body in _BODIES.items():
             seconds = _seconds(Path(folder), _HEAD + "".join(body.format(number=each) for each in range(number)))
             print(f"{name:>15}: {seconds:6.2f} s for {number} tests, {1000 * seconds / number:5.2f} ms each")

@@ -23,14 +23,14 @@ def write_page(document: Mapping[str, Any], beside: Mapping[str, Any] | None = N
 
     Args:
         document: What a run of the suite has found.
-        beside: What one has found that kept the processors awake; the targets are held against both.
+        beside: What one has found on one processor; the targets are held against both.
     """
     found: Medians = document["medians"]
-    awake: Medians | None = beside and beside["medians"]
+    pinned: Medians | None = beside and beside["medians"]
     text = _PAGE.read_text()
     for name, content in {
         "machine": _machine(document["machine"]),
-        "targets": markdown(targets(found) if awake is None else targets_beside(found, awake)),
+        "targets": markdown(targets(found) if pinned is None else targets_beside(found, pinned)),
         "figures": markdown(ratios(found)),
         "profile": markdown(table(1, 48, durability="normal", seconds=3)),
     }.items():

@@ -17,7 +17,7 @@ from .catalogue import Case
 from .measure import median
 from .peers.install import command_of, version_of
 
-__all__ = ["CHECKOUT", "Measurement", "machine", "measure", "medians"]
+__all__ = ["CHECKOUT", "Measurement", "machine", "measure", "medians", "pin"]
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 _LONGEST = 300
@@ -47,6 +47,11 @@ def measure(cases: Sequence[Case], *, rounds: int, quick: bool, contenders: Sequ
             for contender in case.contenders:
                 if contender in contenders:
                     yield _measure(case, contender, options)
+
+
+def pin() -> None:
+    """Keep this process, and all that it starts, on one processor; Linux only."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def _measure(case: Case, contender: str, options: dict[str, Any]) -> Measurement:

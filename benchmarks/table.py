@@ -64,10 +64,10 @@ def targets(found: Medians, cases: Sequence[Case] = CASES) -> list[list[str]]:
     return rows
 
 
-def targets_beside(found: Medians, awake: Medians) -> list[list[str]]:
-    """Return the same with what was found with the processors awake beside it, and a verdict on each."""
-    others = {(case, figure, must): (value, verdict) for case, figure, value, must, _, verdict in targets(awake)[1:]}
-    rows = [["case", "figure", "found", "kept awake", "must", "want", "", "kept awake"]]
+def targets_beside(found: Medians, pinned: Medians) -> list[list[str]]:
+    """Return the same with what was found on one processor beside it, and a verdict on each."""
+    others = {(case, figure, must): (value, verdict) for case, figure, value, must, _, verdict in targets(pinned)[1:]}
+    rows = [["case", "figure", "found", "on one processor", "must", "want", "", "on one processor"]]
     for case, figure, value, must, want, verdict in targets(found)[1:]:
         other, other_verdict = others.get((case, figure, must), ("-", "-"))
         rows.append([case, figure, value, other, must, want, verdict, other_verdict])

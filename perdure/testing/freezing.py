@@ -10,9 +10,10 @@ import contextlib
 import datetime as dt
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from ..actors import clock
@@ -83,28 +84,61 @@ def _class_of_loops(policy: Any) -> Any:
 
 
 def quicken() -> None:
-    """Have freezegun tell by two looks, not by a sorted list of all names, whether a module was given or lost a name.
+    """Have freezegun pass over the modules that have nothing of the time's, and find out by two looks at each.
 
-    That is most of what freezing costs, and nothing else changes: such a module is searched anew, as before. Done once;
-    nothing is done for a release of freezegun that works in another way.
+    It looks at all modules each time, and at a sorted list of all the names of each, to see whether the module was given
+    or lost one; that is most of what freezing costs. Nothing else changes: a module with other names is searched anew, as
+    before. Done once; nothing is done for a release of freezegun that works in another way.
     """
     api: Any = sys.modules["freezegun.api"]
     search: Callable[[Any], list[Any]] | None = getattr(api, "_get_cached_module_attributes", None)
-    if search is None or getattr(search, "is_quick", False):
+    if search is None or getattr(api, "sys", None) is not sys:
         return
-    # Not by their names, as freezegun keeps them: `io` and `_io` have the same, and would be searched each time.
-    seen: dict[int, tuple[weakref.ref[Any], int, str | None, list[Any]]] = {}
+    modules = _Modules(search)
+    api._get_cached_module_attributes = modules.search_if_changed  # noqa: SLF001 - there is no other way in
+    api.sys = SimpleNamespace(**{**vars(sys), "modules": modules})
 
-    def search_if_changed(module: Any) -> list[Any]:
-        names: dict[str, Any] = getattr(module, "__dict__", {})
-        size, newest = len(names), next(reversed(names), None)
-        known = seen.get(id(module))
-        if known is not None and known[0]() is module and known[1] == size and known[2] == newest:
-            return known[3]
-        found = search(module)
-        with contextlib.suppress(TypeError):  # what somebody has put in the place of a module
-            seen[id(module)] = (weakref.ref(module), size, newest, found)
+
+class _Modules:
+    """All modules as freezegun sees them; it goes through those that it may have to change.
+
+    Args:
+        search: Finds what a module has of the time's: names, and what they stand for.
+    """
+
+    def __init__(self, search: Callable[[Any], list[Any]]) -> None:
+        self._search = search
+        # Not by their names, as freezegun keeps them: `io` and `_io` have the same, and would be searched each time.
+        self._seen: dict[int, tuple[weakref.ref[Any], int, str | None, list[Any]]] = {}
+
+    def keys(self) -> Iterable[str]:
+        """Return the names of all."""
+        return sys.modules.keys()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return any."""
+        return sys.modules.get(name, default)
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Return those that have something of the time's, that have changed, or that were never searched."""
+        look = self._look
+        return [(name, module) for name, module in list(sys.modules.items()) if look(module) != []]
+
+    def search_if_changed(self, module: Any) -> list[Any]:
+        """Find what a module has of the time's."""
+        found = self._look(module)
+        if found is None:
+            names: dict[str, Any] = getattr(module, "__dict__", {})
+            size, newest = len(names), next(reversed(names), None)
+            found = self._search(module)
+            with contextlib.suppress(TypeError):  # what somebody has put in the place of a module
+                self._seen[id(module)] = (weakref.ref(module), size, newest, found)
         return found
 
-    search_if_changed.is_quick = True  # type: ignore[attr-defined]
-    api._get_cached_module_attributes = search_if_changed  # noqa: SLF001 - there is no other way in
+    def _look(self, module: Any) -> list[Any] | None:
+        """Return what was found in a module, or None if it was not searched, or has other names since."""
+        known = self._seen.get(id(module))
+        if known is None or known[0]() is not module:
+            return None
+        names = module.__dict__
+        return known[3] if len(names) == known[1] and next(reversed(names), None) == known[2] else None

@@ -23,6 +23,7 @@ import psycopg
 
 from ...dsl.errors import StoreError
 from ..notices import Post
+from ..threads import OwnThread
 from .by_lease import ByLease
 from .by_session import BySession
 from .footing import Footing, now
@@ -71,7 +72,7 @@ class Presence:
         except BaseException:
             self._close_pipe()
             raise
-        self._thread = threading.Thread(target=self._attend, name=f"perdure-presence-{number}", daemon=True)
+        self._thread = OwnThread(target=self._attend, name=f"perdure-presence-{number}", daemon=True)
         self._thread.start()
 
     # ---- from any thread

@@ -226,7 +226,6 @@ def test_freeze_leaves_real_time_behind() -> None:
     assert dt.datetime.__module__ == "datetime"
 
 
-@pytest.mark.on_a_file  # said of private databases; on a server it is not, and the wait goes on
 def test_waiting_in_frozen_time_for_a_run_that_nothing_can_wake_says_what_it_waits_for(frozen_engine: Engine) -> None:
     run = frozen_engine.register(Workflow("approval").wait_for("decided").map("end", lambda ctx: "filed")).start(
         "approval"
@@ -241,7 +240,6 @@ def test_waiting_in_frozen_time_for_a_run_that_nothing_can_wake_says_what_it_wai
     assert run.result() == "filed"
 
 
-@pytest.mark.on_a_file  # said of private databases; on a server it is not, and the wait goes on
 def test_waiting_in_frozen_time_for_a_sleep_says_how_long_it_lasts(frozen_engine: Engine) -> None:
     run = frozen_engine.register(Workflow("nap").sleep("nap", 60)).start("nap")
 
