@@ -324,7 +324,7 @@ class Machine:
             self.lanes.wait_idle(clock.monotonic() + _ENDING)
         self.lanes.close()
         self.lookout.close()  # it reads the store
-        self.lanes.stop_core(self.store.close)
+        self.lanes.stop_core(lambda: self.store.close(spare=not (self.bell.has_begun or self.lanes.in_flight)))
         self._hang_up()
         self.on_closed()
 

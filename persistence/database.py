@@ -18,15 +18,16 @@ from typing import Any, Final, TypeVar
 from peewee import PeeweeException, SqliteDatabase
 
 from ..dsl.errors import StoreCorrupt, StoreError, StoreUnavailable
+from . import spares
 from .apart import Apart
 from .backup import copy_to
 from .faults import NOTHING_WRITTEN, OUTCOME_UNKNOWN, explain, needs_reopening
-from .ground import ground_of, is_locked, lock_path
+from .ground import check_place, ground_of, is_locked, lock_path
 from .health import Ground
 from .joining import part_of, wait_for_writers
 from .kind import Durability, Progress
 from .locks import FileLock
-from .migrations import blank, check_newest, check_version, migrate, version_of
+from .migrations import blank, check_newest, migrate, version_of
 from .private import PrivateFile
 from .readers import Readers
 
@@ -60,8 +61,14 @@ class Database:
 
     def __init__(self, path: str | None, *, durability: Durability, busy_timeout: float = BUSY_SECONDS) -> None:
         place = None if path is None else str(Path(path).resolve())
-        self._private = PrivateFile() if place is None else PrivateFile.found_at(place)
-        self.path: str = place or self._private.path  # type: ignore[union-attr]
+        self._spare = spares.take() if place is None else None
+        self._private: PrivateFile | None
+        if place is None:
+            self._private = own = self._spare.file if self._spare else PrivateFile()
+            self.path = own.path
+        else:
+            self._private = PrivateFile.found_at(place)
+            self.path = place
         self._synchronous = durability if self._private is None else "off"
         self._busy_seconds = busy_timeout
         self._process = os.getpid()
@@ -158,49 +165,27 @@ class Database:
             lock.release()
 
     def _look_before_touching(self) -> None:
+        if self._spare is not None:
+            return
         if self._private is not None and not os.path.exists(self.path):  # noqa: PTH110 - as in `_identify`
             Path(self.path).write_bytes(blank())  # an eighth of what it takes to create the tables
             return
-        file = Path(self.path)
-        folder = str(file.parent)
-        if not file.parent.is_dir():
-            raise StoreUnavailable(f"there is no folder {folder!r} for the database: create it, or give another path")
-        if file.is_dir():
-            raise StoreUnavailable(f"{self.path!r} is a folder: give the path of a file")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise StoreUnavailable(
-                f"the folder {folder!r} is read-only: SQLite keeps its -wal file beside the database"
-            )
-        if not file.exists():
-            return
-        if not os.access(self.path, os.R_OK | os.W_OK):
-            raise StoreUnavailable(f"the database {self.path!r} is read-only for this user")
-        if file.stat().st_size == 0:
-            wal = Path(f"{self.path}-wal")
-            if wal.exists() and wal.stat().st_size:
-                raise StoreCorrupt(
-                    f"{self.path!r} is empty but its -wal file is not: the database was cut off; restore a backup"
-                )
-            return
-        try:
-            connection = self._readers.make()
-            try:
-                check_version(version_of(connection), self.path)
-            finally:
-                connection.close()
-        except sqlite3.Error as error:
-            raise explain(error, self.path, "nothing was touched") from error
+        check_place(self.path, self._readers)
 
     def _connect(self) -> sqlite3.Connection:
-        self._peewee = SqliteDatabase(
-            self.path,
-            pragmas={**_PRAGMAS, "synchronous": self._synchronous},
-            timeout=self._busy_seconds,
-            check_same_thread=False,  # one thread at a time, but not always the same one
-            thread_safe=False,
-            autoconnect=False,
-        )
-        self._peewee.connect()
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            self._peewee = spare.database
+        else:
+            self._peewee = SqliteDatabase(
+                self.path,
+                pragmas={**_PRAGMAS, "synchronous": self._synchronous},
+                timeout=self._busy_seconds,
+                check_same_thread=False,  # one thread at a time, but not always the same one
+                thread_safe=False,
+                autoconnect=False,
+            )
+            self._peewee.connect()
         connection: sqlite3.Connection = self._peewee.connection()  # type: ignore[no-untyped-call]
         connection.execute("SELECT count(*) FROM sqlite_master")  # makes the file, or finds that it is none of SQLite's
         if self._identity is None:
@@ -444,16 +429,31 @@ class Database:
         sound = self._writer is not None or self._lock is None or self._attached
         return self._may_read and sound
 
+    def _put_by(self) -> bool:
+        """Keep a private file for the next store, if it is worth it."""
+        private, database = self._private, self._peewee
+        if private is None or database is None or self._writer is None or self._busy_seconds != BUSY_SECONDS:
+            return False
+        if not spares.keep(private, database):
+            return False
+        self._private = self._writer = None
+        self._readers.close()
+        self.path = private.past  # what the next one has in it is not to be had by way of this one
+        return True
+
     def abandon(self) -> None:
         """Close as `close` does, but leave a private file to whoever opens it next."""
         if self._private is not None:
             self._private.abandon()
         self.close()
 
-    def close(self) -> None:
+    def close(self, *, spare: bool = False) -> None:
         """Close the connections, which writes the WAL back into the file; remove a private file.
 
         Harmless the second time.
+
+        Args:
+            spare: Whether nobody else has anything to do with a private file, which may then be the next one's.
         """
         if os.getpid() != self._process:
             return  # the parent's connections: SQLite forbids even closing them here
@@ -466,7 +466,8 @@ class Database:
                 self._busy_seconds
             )  # without it the WAL is not written back here, but by the next engine
             try:
-                self._disconnect()
+                if not (spare and held and self._put_by()):
+                    self._disconnect()
             finally:
                 if held:
                     lock.release()

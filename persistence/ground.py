@@ -2,14 +2,54 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
+from ..dsl.errors import StoreCorrupt, StoreUnavailable
+from .faults import explain
 from .health import Ground
 from .locks import FileLock
-from .migrations import version_of
+from .migrations import check_version, version_of
+from .readers import Readers
 
-__all__ = ["ground_of", "is_locked", "lock_path"]
+__all__ = ["check_place", "ground_of", "is_locked", "lock_path"]
+
+
+def check_place(path: str, readers: Readers) -> None:
+    """Refuse what cannot be a database of ours, or cannot be written, before anything there is touched.
+
+    Raises:
+        StoreUnavailable: It is no file, or may not be written.
+        StoreCorrupt: It was cut off, or is no database.
+        SchemaTooNew: A newer release wrote it.
+    """
+    file = Path(path)
+    folder = str(file.parent)
+    if not file.parent.is_dir():
+        raise StoreUnavailable(f"there is no folder {folder!r} for the database: create it, or give another path")
+    if file.is_dir():
+        raise StoreUnavailable(f"{path!r} is a folder: give the path of a file")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StoreUnavailable(f"the folder {folder!r} is read-only: SQLite keeps its -wal file beside the database")
+    if not file.exists():
+        return
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise StoreUnavailable(f"the database {path!r} is read-only for this user")
+    if file.stat().st_size == 0:
+        if _size(f"{path}-wal"):
+            raise StoreCorrupt(
+                f"{path!r} is empty but its -wal file is not: the database was cut off; restore a backup"
+            )
+        return
+    try:
+        connection = readers.make()
+        try:
+            check_version(version_of(connection), path)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise explain(error, path, "nothing was touched") from error
 
 
 def lock_path(path: str, engine: int) -> str:

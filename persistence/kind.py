@@ -105,8 +105,12 @@ class Kind(Protocol):
         """Let go of it as the death of the process would."""
         ...
 
-    def close(self) -> None:
-        """Close all connections; harmless the second time, and in a forked child."""
+    def close(self, *, spare: bool = False) -> None:
+        """Close all connections; harmless the second time, and in a forked child.
+
+        Args:
+            spare: Whether nobody else has anything to do with it, should it be a private one.
+        """
         ...
 
     # ---- work

@@ -27,9 +27,23 @@ class PrivateFile:
 
     def __init__(self, folder: str | None = None) -> None:
         """Take a folder, or make one."""
-        self._folder = tempfile.mkdtemp(prefix="perdure-", dir=_memory()) if folder is None else folder
+        self._folder = tempfile.mkdtemp(prefix="perdure-", dir=self.place()) if folder is None else folder
         self.path = f"{self._folder}/private.db"
         self._remove = weakref.finalize(self, _remove_folder, self._folder, os.getpid())
+
+    @property
+    def past(self) -> str:
+        """A path that stands for it when it is its last user's no more: nothing is there, nor can be made there."""
+        return f"{self._folder}-closed/private.db"
+
+    @staticmethod
+    def place() -> str:
+        """Return the folder in which new ones are made."""
+        return _memory() or tempfile.gettempdir()
+
+    def lies_in(self, place: str) -> bool:
+        """Tell whether it is in this folder."""
+        return self._folder.startswith(f"{place}/")
 
     @classmethod
     def found_at(cls, path: str) -> PrivateFile | None:

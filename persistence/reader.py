@@ -45,9 +45,6 @@ _EVERYTHING: Final = Filter()
 class Reader:
     """A database that is only looked at. Every method may be called from any thread.
 
-    Attributes:
-        path: The file.
-
     Example:
         >>> from perdure.persistence.store import Store
         >>> store = Store(None)  # which is a reader, too
@@ -62,7 +59,11 @@ class Reader:
     ) -> None:
         """Make a reader; nothing is touched until `open`."""
         self._database = database_at(path, durability=durability, busy_timeout=busy_timeout)
-        self.path = self._database.path
+
+    @property
+    def path(self) -> str:
+        """The file, or what opens a database on a server again."""
+        return self._database.path
 
     def open(self) -> None:
         """Open the database for reading: no engine is registered, and nothing is written or migrated.

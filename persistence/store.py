@@ -143,16 +143,21 @@ class Store(Reader):
 
         return self._database.write(hand)
 
-    def close(self) -> None:
+    def close(self, *, spare: bool = False) -> None:
         """Give the unfinished runs to whoever comes next and close the database. Harmless the second time.
 
         Never raises because the engine was fenced off or the disk failed: then the runs are found by its lock, which
         is free now.
+
+        Args:
+            spare: Whether nobody else has anything to do with a private database.
         """
         if self.engine_id and not self._database.is_private:
             with contextlib.suppress(StoreError):
                 self._database.write(self._membership.leave)
-        self._database.close()
+        if spare:  # before another engine can have it, with the same number
+            self._membership.close()
+        self._database.close(spare=spare)
         self._membership.close()
 
     def abandon(self) -> None:

@@ -6,15 +6,13 @@ This file must never import freezegun unless time is to be frozen.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
 import sys
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..actors import clock
 from ..dsl.errors import UsageError
@@ -86,30 +84,48 @@ def _class_of_loops(policy: Any) -> Any:
 def quicken() -> None:
     """Have freezegun pass over the modules that have nothing of the time's, and find out by two looks at each.
 
-    It looks at all modules each time, and at a sorted list of all the names of each, to see whether the module was given
-    or lost one; that is most of what freezing costs. Nothing else changes: a module with other names is searched anew, as
-    before. Done once; nothing is done for a release of freezegun that works in another way.
+    It looks at all modules each time, and at a sorted list of all the names of each, to see whether the module was
+    given or lost one; that is most of what freezing costs. Nothing else changes: a module with other names is searched
+    anew, as before. Done once; nothing is done for a release of freezegun that works in another way.
     """
     api: Any = sys.modules["freezegun.api"]
     search: Callable[[Any], list[Any]] | None = getattr(api, "_get_cached_module_attributes", None)
     if search is None or getattr(api, "sys", None) is not sys:
         return
     modules = _Modules(search)
-    api._get_cached_module_attributes = modules.search_if_changed  # noqa: SLF001 - there is no other way in
+    api._get_cached_module_attributes = modules.search  # noqa: SLF001 - there is no other way in
     api.sys = SimpleNamespace(**{**vars(sys), "modules": modules})
+
+
+class _Searched(NamedTuple):
+    """What was found in a module.
+
+    Attributes:
+        module: The module.
+        names: All that is in it, as it is now.
+        size: How many names there were.
+        newest: The last one that it was given.
+        found: Names that stand for something of the time's, and what that is.
+    """
+
+    module: Any
+    names: dict[str, Any]
+    size: int
+    newest: str | None
+    found: list[Any]
 
 
 class _Modules:
     """All modules as freezegun sees them; it goes through those that it may have to change.
 
     Args:
-        search: Finds what a module has of the time's: names, and what they stand for.
+        search: Finds what a module has of the time's.
     """
 
     def __init__(self, search: Callable[[Any], list[Any]]) -> None:
         self._search = search
-        # Not by their names, as freezegun keeps them: `io` and `_io` have the same, and would be searched each time.
-        self._seen: dict[int, tuple[weakref.ref[Any], int, str | None, list[Any]]] = {}
+        # Not by the names that modules give themselves, as freezegun keeps them: `io` and `_io` have the same.
+        self._searched: dict[int, _Searched] = {}
 
     def keys(self) -> Iterable[str]:
         """Return the names of all."""
@@ -121,24 +137,25 @@ class _Modules:
 
     def items(self) -> list[tuple[str, Any]]:
         """Return those that have something of the time's, that have changed, or that were never searched."""
-        look = self._look
-        return [(name, module) for name, module in list(sys.modules.items()) if look(module) != []]
+        known = self._searched
+        items = []
+        for item in list(sys.modules.items()):
+            if (before := known.get(id(item[1]))) is not None:
+                module, names, size, newest, found = before
+                if module is item[1] and len(names) == size and next(reversed(names), None) == newest:
+                    if found:
+                        items.append(item)
+                    continue
+                del known[id(item[1])]
+            items.append(item)
+        return items
 
-    def search_if_changed(self, module: Any) -> list[Any]:
-        """Find what a module has of the time's."""
-        found = self._look(module)
-        if found is None:
-            names: dict[str, Any] = getattr(module, "__dict__", {})
-            size, newest = len(names), next(reversed(names), None)
-            found = self._search(module)
-            with contextlib.suppress(TypeError):  # what somebody has put in the place of a module
-                self._seen[id(module)] = (weakref.ref(module), size, newest, found)
+    def search(self, module: Any) -> list[Any]:
+        """Find what a module has of the time's; one of `items`."""
+        if (before := self._searched.get(id(module))) is not None:
+            return before.found
+        names: dict[str, Any] = getattr(module, "__dict__", {})
+        size, newest = len(names), next(reversed(names), None)
+        found = self._search(module)
+        self._searched[id(module)] = _Searched(module, names, size, newest, found)
         return found
-
-    def _look(self, module: Any) -> list[Any] | None:
-        """Return what was found in a module, or None if it was not searched, or has other names since."""
-        known = self._seen.get(id(module))
-        if known is None or known[0]() is not module:
-            return None
-        names = module.__dict__
-        return known[3] if len(names) == known[1] and next(reversed(names), None) == known[2] else None

@@ -130,8 +130,9 @@ class ServerDatabase:
         """Close as `close` does: there is nothing that only a death would leave."""
         self.close()
 
-    def close(self) -> None:
+    def close(self, *, spare: bool = False) -> None:
         """Close all sessions; harmless the second time, and in a forked child."""
+        del spare
         if os.getpid() != self._process:
             return
         self._may_read = self._may_write = False
