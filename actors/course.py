@@ -19,7 +19,7 @@ from ..dsl.walk import Walk
 from ..persistence.codec import encode
 from ..persistence.records import AuditRow, ExecutionRow, Stored
 from .bus import Notice
-from .core import Turn
+from .turn import Turn
 from .wish import Wish
 
 if TYPE_CHECKING:

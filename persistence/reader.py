@@ -23,10 +23,11 @@ from .records import AttemptRow, AuditRow, ExecutionRow, IncidentRow, ScheduleRo
 from .rows import attempt_row, execution_row, fact, listed, signal_row
 from .schedules import read_schedules
 
-__all__ = ["RUN", "RUN_BY_NAME", "Reader"]
+__all__ = ["RUN", "RUN_BY_KEY", "RUN_BY_NAME", "Reader"]
 
 RUN: Final = f"SELECT {listed(ExecutionModel)} FROM workflow_executions"
 RUN_BY_NAME: Final = f"{RUN} WHERE execution_id = ?"
+RUN_BY_KEY: Final = f"{RUN} WHERE workflow = ? AND idempotency_key = ?"
 _OF_WORKFLOW: Final = f"{RUN} WHERE workflow = ? AND finished_at IS NULL AND id > ? ORDER BY id LIMIT ?"
 _UNFINISHED_BY_NAME: Final = (
     "SELECT workflow, version, count(*) FROM workflow_executions WHERE finished_at IS NULL GROUP BY 1, 2 ORDER BY 1, 2"

@@ -6,8 +6,6 @@ reads what it wrote. Any other thread may call what the `Reader` has; it reads w
 This file must never decide what a run does next: it keeps what it is given, whole or not at all.
 """
 
-# ruff: noqa: S608 - the pieces are names of columns, constants of this file and numbers of engines.
-
 from __future__ import annotations
 
 import contextlib
@@ -15,36 +13,37 @@ import itertools
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
-from ..dsl.errors import OwnershipLost, StoreError
+from ..dsl.errors import StoreError
 from . import retention
 from .apart import Apart
-from .connection import Connection, Rows
+from .connection import Connection
 from .database import BUSY_SECONDS
-from .inbox import Inbox, consume
+from .inbox import Inbox
+from .joined import Joined
 from .kind import Durability
-from .limits import GIVEN, change_slots, take_tokens
-from .models import AttemptModel, ExecutionModel, SignalModel, StepModel, TagModel
+from .limits import GIVEN
 from .moves import ask_if_moved
-from .oversight import write_oversight
 from .ownership import Membership
-from .reader import RUN, RUN_BY_NAME, Reader
+from .reader import RUN, RUN_BY_KEY, RUN_BY_NAME, Reader
 from .records import Batch, ExecutionRow, ScheduleChange, ScheduleRow, Stored, TimerRow
-from .rows import attempt_parameters, execution_parameters, fact_parameters, upsert
 from .schedules import read_one, read_schedules, write_schedules
+from .writing import MAY_BE_WRITTEN, write_batch
 
 __all__ = ["Durability", "Store"]
-
-_EXACT: Final = 8
-_LARGEST_STATEMENT: Final = 64
-"""Rows in one statement at most. Measured: beyond that SQLite spends more on each row, not less."""
 
 _FOREVER: Final = 2**63 - 1
 _FIRST_TIMER: Final = TimerRow(-(2**63), 0, "")
 
+_DUE: Final = """
+    SELECT step.due_at, step.execution, step.key
+    FROM workflow_steps AS step INDEXED BY workflow_timers
+    CROSS JOIN workflow_executions AS run ON run.id = step.execution
+    WHERE step.due_at IS NOT NULL AND step.due_at <= ? AND (step.due_at, step.execution, step.key) > (?, ?, ?)
+    AND run.owner IN ({}) AND run.finished_at IS NULL
+    ORDER BY step.due_at, step.execution, step.key LIMIT ?
+"""
 _RUN_BY_ID: Final = f"{RUN} WHERE id = ?"
-_RUN_BY_KEY: Final = f"{RUN} WHERE workflow = ? AND idempotency_key = ?"
 _CHILDREN: Final = f"{RUN} WHERE parent_id = ? ORDER BY id"
-_NEW_INPUT: Final = "UPDATE workflow_executions SET input = ? WHERE id = ?"
 _UNFINISHED: Final = f"{RUN} WHERE owner = ? AND state = ? AND finished_at IS NULL AND id > ? ORDER BY id LIMIT ?"
 _COUNT: Final = (
     "SELECT count(*) FROM workflow_executions WHERE owner = ? AND state = ? AND finished_at IS NULL AND id > ?"
@@ -209,19 +208,8 @@ class Store(Reader):
     def _drive(self) -> None:
         """Keep the SQL that depends on whose runs this engine drives."""
         driven = ", ".join(map(str, sorted(self._membership.drivers)))
-        # A finished run whose engine is forgotten belongs to nobody: whoever revives it may have it.
-        self._upsert_condition = (
-            f"workflow_executions.owner IN ({driven}) OR (workflow_executions.finished_at IS NOT NULL"
-            " AND workflow_executions.owner NOT IN (SELECT id FROM workflow_engines))"
-        )
-        self._due = f"""
-            SELECT step.due_at, step.execution, step.key
-            FROM workflow_steps AS step INDEXED BY workflow_timers
-            CROSS JOIN workflow_executions AS run ON run.id = step.execution
-            WHERE step.due_at IS NOT NULL AND step.due_at <= ? AND (step.due_at, step.execution, step.key) > (?, ?, ?)
-            AND run.owner IN ({driven}) AND run.finished_at IS NULL
-            ORDER BY step.due_at, step.execution, step.key LIMIT ?
-        """
+        self._upsert_condition = MAY_BE_WRITTEN.format(driven)
+        self._due = _DUE.format(driven)
 
     # Writing: the core's holder only ---------------------------------------------------------------------------------
 
@@ -248,47 +236,12 @@ class Store(Reader):
         # last, since whoever looks at what a statement has done waits for a server.
         may_write = self._membership.ask(connection)
         try:
-            checks = self._write_all(connection, batch)
+            checks = write_batch(connection, batch, self._membership.engine_id, self._upsert_condition)
         except Exception:
             may_write()  # what a fenced engine wants to write may be there already, by its successor
             raise
         for check in (may_write, *checks):
             check()
-
-    def _write_all(self, connection: Connection, batch: Batch) -> list[Callable[[], None]]:
-        """Write what a commit holds; return what makes sure that all was as it should be."""
-        checks = []
-        if batch.replaced or batch.freed:
-            retention.make_way(connection, replaced=batch.replaced, freed=batch.freed)
-        if batch.executions:
-            checks.append(self._write_runs(connection, batch))
-        write_oversight(connection, batch)
-        if batch.facts:
-            _insert(connection, StepModel, fact_parameters(batch.facts.items()))
-        if batch.signals:
-            _insert(connection, SignalModel, list(batch.signals.values()))
-        if batch.schedules:
-            write_schedules(connection, batch.schedules)
-        if batch.consumed:
-            checks.append(consume(connection, batch.consumed))
-        if batch.slots:
-            change_slots(connection, batch.slots)
-        if batch.tokens:
-            take_tokens(connection, batch.tokens)
-        _write_the_rare(connection, batch)
-        return checks
-
-    def _write_runs(self, connection: Connection, batch: Batch) -> Callable[[], None]:
-        """Write runs; return what raises unless all of them are this engine's to write."""
-        owner = self._membership.engine_id
-        runs = [execution_parameters(row, owner) for row in batch.executions.values()]
-        done = _insert(connection, ExecutionModel, runs, self._upsert_condition)
-
-        def check() -> None:
-            if lost := len(runs) - sum(rows.rowcount for rows in done):
-                raise OwnershipLost(f"{lost} of the batch's runs belong to another engine; nothing was written")
-
-        return check
 
     @contextlib.contextmanager
     def apart(self) -> Iterator[Apart]:
@@ -368,7 +321,7 @@ class Store(Reader):
 
     def find_key(self, workflow: str, idempotency_key: str) -> ExecutionRow | None:
         """Return the run of a workflow that was started with this key."""
-        return next(iter(self._runs(_RUN_BY_KEY, workflow, idempotency_key)), None)
+        return next(iter(self._runs(RUN_BY_KEY, workflow, idempotency_key)), None)
 
     def children(self, parent: int) -> list[ExecutionRow]:
         """Return the runs that a run has started, oldest first."""
@@ -459,56 +412,3 @@ class Store(Reader):
     def _runs(self, sql: str, *parameters: object) -> list[ExecutionRow]:
         rows = self._database.consult(lambda connection: connection.execute(sql, parameters).fetchall())
         return [self._row(row) for row in rows]
-
-
-class Joined:
-    """A caller's transaction, as a run is started in it."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        row: Callable[[tuple[Any, ...]], ExecutionRow],
-        write: Callable[[Batch], None],
-    ) -> None:
-        self._connection = connection
-        self._row = row
-        self.write = write
-
-    def find(self, execution_id: str) -> ExecutionRow | None:
-        """Return the run of this id."""
-        return self._one(RUN_BY_NAME, execution_id)
-
-    def find_key(self, workflow: str, idempotency_key: str) -> ExecutionRow | None:
-        """Return the run of a workflow that was started with this key."""
-        return self._one(_RUN_BY_KEY, workflow, idempotency_key)
-
-    def _one(self, sql: str, *parameters: object) -> ExecutionRow | None:
-        found = self._connection.execute(sql, parameters).fetchone()
-        return None if found is None else self._row(found)
-
-
-def _write_the_rare(connection: Connection, batch: Batch) -> None:
-    """Write what most commits have none of."""
-    if batch.attempts:
-        _insert(connection, AttemptModel, [attempt_parameters(run, attempt) for run, attempt in batch.attempts])
-    if batch.inputs:
-        connection.executemany(_NEW_INPUT, [(text, run) for run, text in batch.inputs])
-    if batch.tags:
-        _insert(connection, TagModel, list(batch.tags))
-
-
-def _insert(connection: Connection, model: Any, rows: list[Any], condition: str = "") -> list[Rows]:
-    """Insert or replace rows by as few statements as powers of two allow; return what each of them has done.
-
-    Few statements, because each gives the GIL up, which beside a busy thread can cost 5 ms to get back; powers of
-    two, so that every one is prepared once.
-    """
-    done = []
-    begin = 0
-    while begin < len(rows):
-        left = len(rows) - begin
-        size = left if left <= _EXACT else min(1 << left.bit_length() - 1, _LARGEST_STATEMENT)
-        parameters = list(itertools.chain.from_iterable(rows[begin : begin + size])) if size > 1 else rows[begin]
-        done.append(connection.execute(upsert(model, size, condition), parameters))
-        begin += size
-    return done
