@@ -6,12 +6,14 @@ receives settled facts.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
 from .effects import Walker
+from .errors import InternalError
 from .facts import Fact
 from .scope import Owed, Scope
 from .signals import Signal
@@ -38,7 +40,7 @@ class Inside(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class Node(ABC):
     """One place in the graph.
 
     Attributes:
@@ -52,15 +54,15 @@ class Node:
     kind = "node"
     """What the node is called in diagrams, descriptions and fingerprints."""
 
+    @abstractmethod
     def walk(self, scope: Scope) -> Walker:
         """Yield what the node asks for; return the encoded value it leaves behind, or None."""
-        raise NotImplementedError
 
     def undo(self, owed: Owed) -> Walker:
         """Yield what undoing the node asks for. Only nodes that ever owe anything have this."""
-        raise NotImplementedError
+        raise InternalError(f"a {self.kind} owes nothing, so {self.name!r} is never undone")
 
-    def recall(self, scope: Scope, name: str, fact: Fact) -> None:
+    def recall(self, scope: Scope, name: str, fact: Fact) -> None:  # noqa: B027 - most nodes leave nothing to see
         """Make visible again a fact that an earlier turn of an enclosing loop has left; `walk` does so for its own."""
 
     def bodies(self) -> tuple[tuple[str, Body], ...]:

@@ -7,6 +7,7 @@ something to compensate, or a point of no return, are the facts of every turn ke
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -56,8 +57,9 @@ class _LoopNode(Node):
         turn = fact.turn[-1]
         return turn if fact.status is not FactStatus.COMPLETED else self._next_turn(turn, scope.journal.value(fact))
 
+    @abstractmethod
     def _next_turn(self, turn: int, answer: bool) -> int:  # noqa: FBT001 - it is the recorded answer
-        raise NotImplementedError
+        """Return the turn that follows, once the condition has given this answer."""
 
     def _ask(self, scope: Scope, argument: int) -> Walker:
         fact = yield Decide(scope.place(self.name), self.condition, scope, turn=argument, check=bool)

@@ -10,6 +10,7 @@ what a lambda's argument is.
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -29,14 +30,14 @@ Handler: TypeAlias = Callable[[Context[InputT]], R]
 Blind: TypeAlias = Callable[[], R]
 
 
-class Verbs(Generic[InputT]):
+class Verbs(ABC, Generic[InputT]):
     """What may be said of a workflow; every verb returns the builder."""
 
     _draft: Draft
 
+    @abstractmethod
     def _blank(self) -> Verbs[Any]:
         """Return a builder for the inside of a block."""
-        raise NotImplementedError
 
     def _fragment(self, block: Any, what: str) -> Draft:
         if isinstance(block, Verbs):

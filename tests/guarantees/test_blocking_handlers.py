@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import logging
 import threading
 import time
@@ -89,10 +90,21 @@ def test_a_task_that_a_handler_leaves_behind_is_warned_of_too(watchful: Engine, 
     assert "left-over" in heard.messages[0]
 
 
-def test_coroutines_that_await_are_not_warned_of(watchful: Engine, heard: Heard) -> None:
-    async def wait() -> None:
-        await asyncio.sleep(1.2)
+def test_coroutines_that_await_are_not_warned_of(
+    watchful: Engine, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beats: queue.SimpleQueue[None] = queue.SimpleQueue()
+    send_beat = LoopWatch._send_beat
 
+    def send(watch: LoopWatch) -> None:
+        send_beat(watch)
+        beats.put(None)
+
+    async def wait() -> None:
+        while beats.qsize() < 2:
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(LoopWatch, "_send_beat", send)
     watchful._machine.lanes.loop_patience = 0.5  # a busy machine may halt any code for some of the others'
     watchful.register(Workflow("w").step("wait", wait))
     watchful.start("w").result(PATIENCE)
