@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import queue
 import logging
 import threading
 import time
@@ -93,16 +92,19 @@ def test_a_task_that_a_handler_leaves_behind_is_warned_of_too(watchful: Engine, 
 def test_coroutines_that_await_are_not_warned_of(
     watchful: Engine, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    beats: queue.SimpleQueue[None] = queue.SimpleQueue()
     send_beat = LoopWatch._send_beat
+    waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     def send(watch: LoopWatch) -> None:
         send_beat(watch)
-        beats.put(None)
+        send_beat(watch)
+        for loop, beaten in waiting:
+            loop.call_soon_threadsafe(beaten.set)
 
     async def wait() -> None:
-        while beats.qsize() < 2:
-            await asyncio.sleep(0)
+        beaten = asyncio.Event()
+        waiting.append((asyncio.get_running_loop(), beaten))
+        await beaten.wait()
 
     monkeypatch.setattr(LoopWatch, "_send_beat", send)
     watchful._machine.lanes.loop_patience = 0.5  # a busy machine may halt any code for some of the others'
