@@ -403,6 +403,11 @@ class ThreadLanes:
             task.cancel()
         self._aloop.call_soon(self._aloop.stop)
 
+    @property
+    def have_ended(self) -> bool:
+        """Whether no thread runs anything any more, user code that nobody waits for included."""
+        return all(task.thread is None for task in self._alive)
+
     def join(self, seconds: float) -> None:
         """Wait for the threads that were told to end, for so many real seconds at most."""
         me = threading.current_thread()

@@ -238,8 +238,7 @@ class Engine(
     @property
     def path(self) -> str:
         """The database file; that of a private engine lets other engines and clients take part from now on."""
-        self._machine.listen()
-        return self._machine.store.path
+        return self._machine.tell_path()
 
     @property
     def closed(self) -> bool:

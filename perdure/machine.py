@@ -117,6 +117,7 @@ class Machine:
         self._max_backlog = max_backlog
         self._start_timeout = start_timeout
         self.closing = False
+        self._path_told = False
         self.store = self._make_store(location, durability, busy_timeout)
         self.store.open()
         exchange = exchange_of(self.store.database)
@@ -165,6 +166,13 @@ class Machine:
 
     def _fenced(self) -> None:
         self.core.post(self.supervisor.neighbours, Letter(Fenced()))
+
+    def tell_path(self) -> str:
+        """Return where the database is; from now on others may be there, too."""
+        with self._state:
+            self._path_told = True
+            self.listen()
+            return self.store.path
 
     def listen(self) -> None:
         """Be there for other processes: the workflows that this engine began with are registered.
@@ -324,7 +332,7 @@ class Machine:
             self.lanes.wait_idle(clock.monotonic() + _ENDING)
         self.lanes.close()
         self.lookout.close()  # it reads the store
-        self.lanes.stop_core(lambda: self.store.close(spare=not (self.bell.has_begun or self.lanes.in_flight)))
+        self.lanes.stop_core(self._close_store)
         self._hang_up()
         self.on_closed()
 
@@ -338,6 +346,11 @@ class Machine:
         self.crew.close()
         self.crew.annexes.close()
         self.lanes.close()
+
+    def _close_store(self) -> None:
+        with self._state:
+            in_use = self._path_told or self.lanes.in_flight or not self.lanes.have_ended
+            (self.store.close if in_use else self.store.put_by)()
 
     def _hang_up(self) -> None:
         """Let the other engines know, and those who wait: this one drives nothing any more."""

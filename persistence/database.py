@@ -28,7 +28,7 @@ from .joining import part_of, wait_for_writers
 from .kind import Durability, Progress
 from .locks import FileLock
 from .migrations import blank, check_newest, migrate, version_of
-from .private import PrivateFile
+from .private import PrivateFile, identity_of
 from .readers import Readers
 
 __all__ = ["BUSY_SECONDS", "Database"]
@@ -61,14 +61,16 @@ class Database:
 
     def __init__(self, path: str | None, *, durability: Durability, busy_timeout: float = BUSY_SECONDS) -> None:
         place = None if path is None else str(Path(path).resolve())
-        self._spare = spares.take() if place is None else None
+        self._spare: spares.Spare | None = None
         self._private: PrivateFile | None
         if place is None:
+            self._spare = spares.take() if busy_timeout == BUSY_SECONDS else None
             self._private = own = self._spare.file if self._spare else PrivateFile()
             self.path = own.path
         else:
             self._private = PrivateFile.found_at(place)
             self.path = place
+        self._lent = False
         self._synchronous = durability if self._private is None else "off"
         self._busy_seconds = busy_timeout
         self._process = os.getpid()
@@ -127,7 +129,7 @@ class Database:
             SchemaTooNew, SchemaTooOld: Its schema is not this release's.
         """
         self._process = os.getpid()
-        self._identity = self._identify()
+        self._identity = identity_of(self.path)
         if self._identity is None or not Path(self.path).is_file():
             raise StoreUnavailable(f"there is no database {self.path!r}: give the path that the engine was given")
         self._may_read = True
@@ -189,18 +191,10 @@ class Database:
         connection: sqlite3.Connection = self._peewee.connection()  # type: ignore[no-untyped-call]
         connection.execute("SELECT count(*) FROM sqlite_master")  # makes the file, or finds that it is none of SQLite's
         if self._identity is None:
-            self._identity = self._identify()
+            self._identity = identity_of(self.path)
         self._may_read = True
         self._writer = connection
         return connection
-
-    def _identify(self) -> tuple[int, int] | None:
-        """Return what tells the file from any other, or None when there is none."""
-        try:
-            found = os.stat(self.path)  # noqa: PTH116  # once a commit: a Path costs as much as the call
-        except FileNotFoundError:
-            return None
-        return found.st_dev, found.st_ino
 
     @property
     def writer(self) -> sqlite3.Connection:
@@ -243,7 +237,7 @@ class Database:
         Raises:
             StoreError: It was.
         """
-        if self._identify() != self._identity:
+        if identity_of(self.path) != self._identity:
             raise StoreError(
                 f"the database {self.path!r} was deleted or replaced while it was open; {NOTHING_WRITTEN}:"
                 " close this engine, put the file back or start anew with another one"
@@ -285,6 +279,7 @@ class Database:
             StoreUnavailable, StoreCorrupt, StoreError: As for `write`; errors of the caller's statements are SQLite's.
         """
         self.check_file()
+        self._lent = True
         lock = FileLock(f"{self.path}-lock")  # one of its own: the other is the core's
         try:
             self._acquired(lock)
@@ -429,31 +424,30 @@ class Database:
         sound = self._writer is not None or self._lock is None or self._attached
         return self._may_read and sound
 
-    def _put_by(self) -> bool:
-        """Keep a private file for the next store, if it is worth it."""
-        private, database = self._private, self._peewee
-        if private is None or database is None or self._writer is None or self._busy_seconds != BUSY_SECONDS:
-            return False
-        if not spares.keep(private, database):
-            return False
-        self._private = self._writer = None
-        self._readers.close()
-        self.path = private.past  # what the next one has in it is not to be had by way of this one
-        return True
-
     def abandon(self) -> None:
         """Close as `close` does, but leave a private file to whoever opens it next."""
         if self._private is not None:
             self._private.abandon()
         self.close()
 
-    def close(self, *, spare: bool = False) -> None:
+    def put_by(self) -> None:
+        """Close as `close` does, but let the next store have a private file, if that is worth it.
+
+        Only for whoever has told nobody of it, and has nothing under way there.
+        """
+        private, database, lock = self._private, self._peewee, self._lock
+        usual = self._busy_seconds == BUSY_SECONDS and not self._lent
+        if private and database and lock and usual and self._writer is not None and lock.try_acquire():
+            self._may_read = False
+            if spares.keep(private, database):
+                self._private = self._peewee = self._writer = None
+                self.path = private.past  # what the next one has in it is not to be had by way of this one
+        self.close()
+
+    def close(self) -> None:
         """Close the connections, which writes the WAL back into the file; remove a private file.
 
         Harmless the second time.
-
-        Args:
-            spare: Whether nobody else has anything to do with a private file, which may then be the next one's.
         """
         if os.getpid() != self._process:
             return  # the parent's connections: SQLite forbids even closing them here
@@ -466,8 +460,7 @@ class Database:
                 self._busy_seconds
             )  # without it the WAL is not written back here, but by the next engine
             try:
-                if not (spare and held and self._put_by()):
-                    self._disconnect()
+                self._disconnect()
             finally:
                 if held:
                     lock.release()

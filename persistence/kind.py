@@ -105,12 +105,12 @@ class Kind(Protocol):
         """Let go of it as the death of the process would."""
         ...
 
-    def close(self, *, spare: bool = False) -> None:
-        """Close all connections; harmless the second time, and in a forked child.
+    def put_by(self) -> None:
+        """Close it; a private one is the next store's, perhaps."""
+        ...
 
-        Args:
-            spare: Whether nobody else has anything to do with it, should it be a private one.
-        """
+    def close(self) -> None:
+        """Close all connections; harmless the second time, and in a forked child."""
         ...
 
     # ---- work

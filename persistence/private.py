@@ -1,4 +1,4 @@
-"""Private files: each in a folder of its own, in memory where there is room, which goes with the store that has it."""
+"""Private files: each in a folder of its own, in memory where there is room, which goes with whoever has it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import tempfile
 import weakref
 from typing import Final
 
-__all__ = ["PrivateFile"]
+__all__ = ["PrivateFile", "identity_of"]
 
 _SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - a folder of our own is made in it
 _ROOM: Final = 2**30
 """Bytes that must be free in memory for a file to be made there: a container may have 64 MB and no more."""
+_left: Final[weakref.WeakSet[PrivateFile]] = weakref.WeakSet()
 _abandoned: Final[dict[str, str]] = {}
 """Files whose store was abandoned, each with its folder: private to whoever opens them next."""
 
@@ -29,7 +30,10 @@ class PrivateFile:
         """Take a folder, or make one."""
         self._folder = tempfile.mkdtemp(prefix="perdure-", dir=self.place()) if folder is None else folder
         self.path = f"{self._folder}/private.db"
-        self._remove = weakref.finalize(self, _remove_folder, self._folder, os.getpid())
+        self._process = os.getpid()
+        self._remove = weakref.finalize(self, _remove_folder, self._folder, self._process)
+        self._remove.atexit = False  # but by `_remove_all`, once all engines are closed
+        _left.add(self)
 
     @property
     def past(self) -> str:
@@ -43,7 +47,11 @@ class PrivateFile:
 
     def lies_in(self, place: str) -> bool:
         """Tell whether it is in this folder."""
-        return self._folder.startswith(f"{place}/")
+        return os.path.dirname(self._folder) == os.path.normpath(place)  # noqa: PTH120 - as in `Database`
+
+    def identity(self) -> tuple[int, int] | None:
+        """Return what tells the file from any other, or None if it is gone."""
+        return identity_of(self.path)
 
     @classmethod
     def found_at(cls, path: str) -> PrivateFile | None:
@@ -58,12 +66,24 @@ class PrivateFile:
 
     def remove(self) -> None:
         """Remove it, unless it was abandoned; harmless the second time."""
-        self._remove()
+        if self._remove.detach() is not None:  # not by calling it: at the exit that does nothing any more
+            _remove_folder(self._folder, self._process)
+
+
+def identity_of(path: str) -> tuple[int, int] | None:
+    """Return what tells a file from any other, or None when there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  # once a commit: a Path costs as much as the call
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @atexit.register
-def _remove_abandoned() -> None:
-    """Remove what nobody has opened again: in memory it would stay until the machine is started anew."""
+def _remove_all() -> None:
+    """Remove what is left: in memory it would stay until the machine is started anew."""
+    for file in list(_left):
+        file.remove()
     for folder in _abandoned.values():
         shutil.rmtree(folder, ignore_errors=True)
 

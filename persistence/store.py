@@ -142,22 +142,28 @@ class Store(Reader):
 
         return self._database.write(hand)
 
-    def close(self, *, spare: bool = False) -> None:
+    def close(self) -> None:
         """Give the unfinished runs to whoever comes next and close the database. Harmless the second time.
 
         Never raises because the engine was fenced off or the disk failed: then the runs are found by its lock, which
         is free now.
-
-        Args:
-            spare: Whether nobody else has anything to do with a private database.
         """
         if self.engine_id and not self._database.is_private:
             with contextlib.suppress(StoreError):
                 self._database.write(self._membership.leave)
-        if spare:  # before another engine can have it, with the same number
-            self._membership.close()
-        self._database.close(spare=spare)
+        self._database.close()
         self._membership.close()
+
+    def put_by(self) -> None:
+        """Close as `close` does, but let the next store have a private database, if that is worth it.
+
+        Only for whoever has told nobody of it, and has nothing under way there.
+        """
+        if not self._database.is_private:
+            self.close()
+            return
+        self._membership.close()  # before another engine can have it, with the same number
+        self._database.put_by()
 
     def abandon(self) -> None:
         """Let go of everything as the death of the process would: the next engine finds this one dead; for tests.

@@ -85,8 +85,8 @@ def quicken() -> None:
     """Have freezegun pass over the modules that have nothing of the time's, and find out by two looks at each.
 
     It looks at all modules each time, and at a sorted list of all the names of each, to see whether the module was
-    given or lost one; that is most of what freezing costs. Nothing else changes: a module with other names is searched
-    anew, as before. Done once; nothing is done for a release of freezegun that works in another way.
+    given or lost one; that is most of what freezing costs. A module with more or fewer names, or with another newest
+    one, is searched anew, as before. Done once; nothing is done for a release of freezegun that works in another way.
     """
     api: Any = sys.modules["freezegun.api"]
     search: Callable[[Any], list[Any]] | None = getattr(api, "_get_cached_module_attributes", None)
@@ -137,16 +137,16 @@ class _Modules:
 
     def items(self) -> list[tuple[str, Any]]:
         """Return those that have something of the time's, that have changed, or that were never searched."""
-        known = self._searched
+        known, self._searched = self._searched, {}  # without those that were removed
         items = []
         for item in list(sys.modules.items()):
-            if (before := known.get(id(item[1]))) is not None:
+            key = id(item[1])
+            if (before := known.get(key)) is not None:
                 module, names, size, newest, found = before
                 if module is item[1] and len(names) == size and next(reversed(names), None) == newest:
-                    if found:
-                        items.append(item)
-                    continue
-                del known[id(item[1])]
+                    self._searched[key] = before
+                    if not found:
+                        continue
             items.append(item)
         return items
 
@@ -154,7 +154,10 @@ class _Modules:
         """Find what a module has of the time's; one of `items`."""
         if (before := self._searched.get(id(module))) is not None:
             return before.found
-        names: dict[str, Any] = getattr(module, "__dict__", {})
+        try:
+            names: dict[str, Any] = module.__dict__
+        except Exception:  # noqa: BLE001 - what somebody has put in the place of a module may do anything
+            return self._search(module)
         size, newest = len(names), next(reversed(names), None)
         found = self._search(module)
         self._searched[id(module)] = _Searched(module, names, size, newest, found)

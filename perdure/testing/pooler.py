@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
+import socket
 import subprocess
 import time
-from pathlib import Path
 from typing import Any, Final
 
 from .postgres_server import PostgresServer
 
 __all__ = ["Pooler", "bouncer"]
 
-logger = logging.getLogger("perdure")
-
 _PORT: Final = 5432
 _PATIENCE: Final = 60.0
-_TRIES: Final = 2
-"""Once in some hundred starts PgBouncer 1.18 was seen to end at once, with code 1 and without a word."""
-_LOG: Final = "pooler.log"
 _SETTINGS: Final = """
 [databases]
 * = host={server} user=perdure
@@ -63,27 +57,22 @@ class Pooler:
             _SETTINGS.format(server=self._server.folder, folder=self._folder, port=_PORT, sessions=self._sessions)
         )
         if user := self._server.user:
-            os.chown(self._folder, user["user"], user["group"])
-        for tries_left in reversed(range(_TRIES)):
-            if self._comes_up(settings):
-                return
-            message = f"pgbouncer has not started: {(self._folder / _LOG).read_text()}"
-            if not tries_left:
-                raise RuntimeError(message)
-            logger.warning(message)
-
-    def _comes_up(self, settings: Path) -> bool:
-        with (self._folder / _LOG).open("ab") as log:
+            for each in (self._folder, settings):
+                os.chown(each, user["user"], user["group"])
+        log = self._folder / "pooler.log"
+        with log.open("ab") as said:
             self._process = process = subprocess.Popen(  # noqa: S603 - our own words
-                [self._program, settings], stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._server.user
+                [self._program, settings], stdin=subprocess.DEVNULL, stdout=said, stderr=said, **self._server.user
             )
         until = time.clock_gettime(time.CLOCK_MONOTONIC) + _PATIENCE
-        while not (self._folder / f".s.PGSQL.{_PORT}").exists():
+        while not self._answers():
             if process.poll() is not None or time.clock_gettime(time.CLOCK_MONOTONIC) > until:
-                process.kill()
-                return False
+                raise RuntimeError(f"pgbouncer has not started: {log.read_text()}")
             time.sleep(0.01)
-        return True
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as caller:
+            return caller.connect_ex(str(self._folder / f".s.PGSQL.{_PORT}")) == 0
 
     def stop(self) -> None:
         """Stop it, ending all its sessions."""

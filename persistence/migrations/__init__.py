@@ -100,7 +100,6 @@ def blank() -> bytes:
     """Return what the file of an empty database at the newest schema holds, ready for a WAL."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
-        connection.execute("PRAGMA page_size = 1024")
         migrate(connection, ":memory:")
         image = bytearray(connection.serialize())
     finally:

@@ -130,9 +130,12 @@ class ServerDatabase:
         """Close as `close` does: there is nothing that only a death would leave."""
         self.close()
 
-    def close(self, *, spare: bool = False) -> None:
+    def put_by(self) -> None:
+        """Close it: it is no private one."""
+        self.close()
+
+    def close(self) -> None:
         """Close all sessions; harmless the second time, and in a forked child."""
-        del spare
         if os.getpid() != self._process:
             return
         self._may_read = self._may_write = False

@@ -59,15 +59,16 @@ def test_what_the_environment_says_of_temporary_files_goes_before(
     assert folder_of_a_private_store() == tmp_path
 
 
-def test_an_abandoned_database_that_nobody_opens_again_goes_with_the_process(memory: Path, checkout: Path) -> None:
-    code = """
+@pytest.mark.parametrize("end", ["", "store.abandon()"], ids=["left open", "abandoned"])
+def test_a_database_that_nobody_has_closed_goes_with_the_process(memory: Path, checkout: Path, end: str) -> None:
+    code = f"""
 import sys
 from perdure.persistence import private
 private._SHARED_MEMORY, private._ROOM = sys.argv[1], 0
 from perdure.persistence.store import Store
 store = Store(None)
 store.open()
-store.abandon()
+{end}
 print(len(list(__import__("pathlib").Path(sys.argv[1]).iterdir())))
 """
     command = [sys.executable, "-c", code, str(memory)]

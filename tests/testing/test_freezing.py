@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
+import weakref
 from types import ModuleType
+from typing import Any
 
 import pytest
 from freezegun import api, freeze_time
@@ -49,6 +52,38 @@ def test_another_module_of_the_same_name_is_looked_at_by_itself(
     monkeypatch.setitem(sys.modules, "late", twin)
     with freeze_time("2026-01-01"):
         assert twin.now is api.fake_time
+
+
+def test_a_module_that_was_removed_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("passing")
+    gone = weakref.ref(module)
+    monkeypatch.setitem(sys.modules, "passing", module)
+    quicken()
+    with freeze_time("2026-01-01"):
+        pass
+    monkeypatch.undo()
+    del module
+    with freeze_time("2026-01-01"):
+        pass
+    gc.collect()
+    assert gone() is None
+
+
+def test_what_has_no_names_that_can_be_listed_is_borne(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Strange:
+        __name__ = "strange"
+
+        def __dir__(self) -> list[str]:
+            return []
+
+        @property
+        def __dict__(self) -> Any:  # type: ignore[override]
+            raise RuntimeError
+
+    monkeypatch.setitem(sys.modules, "strange", Strange())
+    quicken()
+    with freeze_time("2026-01-01"):
+        assert time.time() == api.fake_time()
 
 
 def test_to_make_it_quick_twice_is_harmless() -> None:
