@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -37,6 +39,15 @@ def python_blocks(page: Path) -> list[Block]:
 PAGES = sorted(page for page in DOCS.rglob("*.md") if python_blocks(page))
 
 
+@pytest.fixture
+def umask() -> Iterator[None]:
+    """Have a page that sets the process's mask for new files set it for itself alone."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("umask")
 @pytest.mark.parametrize("page", PAGES, ids=[page.relative_to(DOCS).as_posix() for page in PAGES])
 def test_a_page_runs_from_top_to_bottom(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
