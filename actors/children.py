@@ -43,7 +43,7 @@ class Children:
         if definition is None:
             raise UnknownWorkflow(effect.workflow, office.definitions.names())
         above = office.live_row(parent)
-        row = office.new_row(definition, encoded_input, priority=0 if above is None else above.priority)
+        row = office.newcomers.row(definition, encoded_input, priority=0 if above is None else above.priority)
         return replace(row, parent_id=parent, parent_key=effect.place.key)
 
     def find(self, parent: int, key: str) -> ExecutionRow | None:

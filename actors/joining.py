@@ -70,7 +70,7 @@ class Joining:
                 raise found
             if not isinstance(found, Claim):
                 return found.execution_id
-            row = self._office.row_for(message, definition)
+            row = self._office.newcomers.row_for(message, definition)
             batch = Batch({row.id: row}, replaced=found.replaced, freed=found.freed)
             if message.start_at is not None:
                 batch.facts[row.id, DELAY] = Fact(

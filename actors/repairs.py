@@ -264,7 +264,7 @@ class Repairs:
         except (UsageError, SchemaError) as error:  # the latter of a result that was given
             return UsageError(f"cannot fork execution {course.row.execution_id!r}: {error}")
         given = course.row.input if message.input is None else message.input
-        row = office.new_row(self._definition, given, execution_id=message.execution_id)
+        row = office.newcomers.row(self._definition, given, execution_id=message.execution_id)
         row = replace(row, tags=course.row.tags, business_key=course.row.business_key)
         copies = self._copies(facts, message.step)
         course.wish.copies.update(((row.id, fact.key), fact) for fact in copies)

@@ -271,7 +271,7 @@ class Schedules(CoreActor):
         if execution_id is not None and self._office.exists(execution_id):
             return row  # the clock was set back, or a schedule of this name had the tick before
         tags = encode({"schedule": row.name})
-        run = replace(self._office.new_row(definition, row.input, execution_id=execution_id), tags=tags)
+        run = replace(self._office.newcomers.row(definition, row.input, execution_id=execution_id), tags=tags)
         self.turn.rows.append(run)
         self._to_begin.add(run.id)
         self.turn.acts.append(lambda: self._begin(run))

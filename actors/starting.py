@@ -127,7 +127,7 @@ class Starting:
             return
         for run in claimed.replaced:
             office.drop(run)
-        row = office.row_for(message, definition)
+        row = office.newcomers.row_for(message, definition)
         begin = msg.Begin(message.start_at, claimed.replaced, claimed.freed)
         if message.signal is None:
             office.begin(row, begin, reply)

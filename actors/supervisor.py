@@ -35,12 +35,13 @@ from .doorkeeper import Doorkeeper
 from .execution import ExecutionActor
 from .joining import Revive
 from .neighbours import Fenced, Neighbours
+from .newcomers import Newcomers
 from .reader import CodecReader
 from .reply import Elsewhere
 from .resting import Resting
 from .schedules import Read, Schedules
 from .slot import pool_row
-from .starting import Start, Starting, ToRun, execution_id_of
+from .starting import Start, Starting, ToRun
 from .timekeeper import Timekeeper
 from .tray import Tray
 
@@ -87,6 +88,7 @@ class Supervisor(CoreActor):
     Attributes:
         codec: Reads values.
         definitions: What can be driven.
+        newcomers: Makes the rows of runs that begin.
         crew: Runs user code.
         timekeeper: Fires timers.
         backlog: Brings runs to memory as there is room for them.
@@ -115,8 +117,7 @@ class Supervisor(CoreActor):
         self.neighbours = Neighbours(core, self)
         self.doorkeeper = Doorkeeper(core, self)
         self.seed = random.Random(seed).getrandbits(64)  # noqa: S311 - jitter is no secret
-        # Not from the seed alone: an engine opened again, at the same frozen time, would draw the same ids again.
-        self._random = random.Random(f"{self.seed} {core.store.engine_id}")  # noqa: S311 - ids are unique, not secret
+        self.newcomers = Newcomers(core.store, self.seed)
         self.logger_for = logger_for
         self.definitions = Definitions()
         self._live: dict[int, ExecutionActor] = {}
@@ -224,69 +225,12 @@ class Supervisor(CoreActor):
         else:
             self._hand(actor, msg.Confirm(), reply)
 
-    def new_row(
-        self,
-        definition: Definition,
-        encoded_input: str,
-        *,
-        execution_id: str | None = None,
-        idempotency_key: str | None = None,
-        key_until: int | None = None,
-        tags: str | None = None,
-        business_key: str | None = None,
-        priority: int = 0,
-    ) -> ExecutionRow:
-        """Return the row of a run that begins; from any thread."""
-        now = clock.micros()
-        return ExecutionRow(
-            id=self.new_id(),
-            execution_id=execution_id or self.new_execution_id(),
-            workflow=definition.name,
-            version=definition.version,
-            fingerprint=definition.fingerprint,
-            state=State.RUNNING,
-            input=encoded_input,
-            result=None,
-            error=None,
-            rollback=None,
-            idempotency_key=idempotency_key,
-            tags=tags,
-            parent_id=None,
-            parent_key=None,
-            owner=self.core.store.engine_id,
-            adoptions=0,
-            sequence=0,
-            created_at=now,
-            updated_at=now,
-            finished_at=None,
-            business_key=business_key,
-            key_until=key_until,
-            priority=priority,
-        )
-
-    def row_for(self, message: Start, definition: Definition) -> ExecutionRow:
-        """Return the row of a run that a caller wants started; from any thread."""
-        return self.new_row(
-            definition,
-            message.input,
-            execution_id=message.execution_id or message.new_id,
-            idempotency_key=message.key,
-            key_until=message.key_until,
-            priority=message.priority,
-            tags=message.tags,
-            business_key=message.business_key,
-        )
-
     def begin(
         self, row: ExecutionRow, begin: msg.Begin | None = None, reply: Any = None, *, facts: Sequence[Fact] = ()
     ) -> None:
         """Begin a run; its row and first facts may be on disk already, written by whoever starts it."""
         actor = self._bring_to_life(Stored(row, list(facts), []), self.definitions.registered(row))
         self._hand(actor, begin or msg.Begin(), reply)
-
-    def new_execution_id(self) -> str:
-        """Return an id for a run that has none; from any thread."""
-        return execution_id_of(clock.micros(), self._random.getrandbits)
 
     @property
     def live(self) -> int:

@@ -79,7 +79,7 @@ def _rounds(engine: Engine, lanes: _OneThread, in_flight: int, seconds: float) -
     runs, end = 0, time.perf_counter() + seconds
     while time.perf_counter() < end:
         for _ in range(in_flight):
-            request = start_request(registry, workflow, INPUT, machine.supervisor.new_execution_id())
+            request = start_request(registry, workflow, INPUT, machine.supervisor.newcomers.id())
             machine.core.post(machine.supervisor, Letter(request, Reply()))
         lanes.run()
         runs += in_flight

@@ -40,7 +40,7 @@ class DrivingVerbs(Verbs):
         return self._machine.read(verb, look)
 
     def _new_id(self) -> str:
-        return self._machine.supervisor.new_execution_id()
+        return self._machine.supervisor.newcomers.id()
 
     def _input_type(self, workflow: str, version: str | None) -> Any:
         return self._registry.definition(workflow, version).input_type

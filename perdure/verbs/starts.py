@@ -74,7 +74,7 @@ class StartVerbs(DrivingVerbs):
         """
         self._machine.check_open("start")
         check_known(options, StartOptions)
-        tx, new_id = options.get("tx"), self._machine.supervisor.new_execution_id()
+        tx, new_id = options.get("tx"), self._machine.supervisor.newcomers.id()
         with self._extensions.starting(workflow, options.get("tags")) as options["tags"]:
             request = start_request(self._registry, workflow, input, new_id, **options)
             return self._start(request) if tx is None else self._start_within(request, tx)
@@ -165,7 +165,7 @@ class StartVerbs(DrivingVerbs):
             msg = "signal_with_start takes no tx and no debounce: start first, and signal after it"
             raise UsageError(msg)
         options.setdefault("if_exists", "replace_if_finished")
-        new_id = self._machine.supervisor.new_execution_id()
+        new_id = self._machine.supervisor.newcomers.id()
         with self._extensions.starting(workflow, options.get("tags")) as options["tags"]:
             request = start_request(self._registry, workflow, input, new_id, **options)
             definition = self._registry.startable(request.workflow, request.version)
