@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..dsl import events as ev
 from ..dsl import messages as msg
 from ..dsl.facts import ErrorRecord, FactKind, FactStatus, Place
-from ..dsl.programs import roll_back
+from ..dsl.programs import has_left, roll_back
 from ..dsl.states import ENDS, FINAL, State
 from ..dsl.walk import Walk
 from .course import CANCEL
@@ -67,7 +67,8 @@ class RunEnds(RunActor):
 
     def _leave_way_back(self) -> None:
         assert self._course.walk is not None
-        self.finish(self._bad_end, error=self.row.error, rollback=self._course.walk.value)
+        rollback = "partial" if has_left(self._course.journal.facts.values()) else self._course.walk.value
+        self.finish(self._bad_end, error=self.row.error, rollback=rollback)
 
     def finish(
         self, state: State, *, result: str | None = None, error: ErrorRecord | None = None, rollback: str | None = None

@@ -10,7 +10,7 @@ from ..dsl import messages as msg
 from ..dsl.effects import Effect, RunChild, UndoChild, Withdraw
 from ..dsl.facts import UNDO, ErrorRecord, Fact, FactKind, FactStatus
 from ..dsl.journal import ValueReader
-from ..dsl.programs import undone_in_part
+from ..dsl.programs import UNDONE_IN_PART, undone_in_part
 from ..dsl.states import State
 from ..persistence.records import ExecutionRow
 from .attempts import Attempts
@@ -97,9 +97,9 @@ class Family:
                 course.emit(ev.StepCompleted, step=effect.place.name, result=message.value, encoded="result")
                 course.settle(fact, FactStatus.COMPLETED, value=message.value)
             case RunChild():
-                why = f": {message.error.message}" if message.error else ""
-                text = f"sub-workflow {effect.workflow!r} {message.state}{why}"
-                causes = (message.error,) if message.error else ()
+                causes = tuple(cause for cause in (message.error, message.left) if cause is not None)
+                why = "; ".join(cause.message for cause in causes)
+                text = f"sub-workflow {effect.workflow!r} {message.state}{': ' if why else ''}{why}"
                 error = ErrorRecord("perdure.ChildFailed", text, fact.name, causes=causes)
                 course.emit(ev.StepFailed, step=effect.place.name, error=error)
                 course.settle(fact, FactStatus.FAILED, error=error)
@@ -168,8 +168,10 @@ def child_ended(key: str, row: ExecutionRow, facts: Iterable[Fact], codec: Value
     """Return what a parent is told of its child's end, going forward or back."""
     if key.startswith(UNDO):
         return msg.ChildEnded(key, row.state, error=_undo_error(row, facts, known=True))
-    value = codec.compose(step_results(facts)) if row.state == State.COMPLETED else None
-    return msg.ChildEnded(key, row.state, value, row.error)
+    if row.state == State.COMPLETED:
+        return msg.ChildEnded(key, row.state, codec.compose(step_results(facts)))
+    left = undone_in_part(row.workflow, facts, row.error) if row.rollback == "partial" else None
+    return msg.ChildEnded(key, row.state, error=row.error, left=left and left._replace(type=UNDONE_IN_PART))
 
 
 def _undo_error(row: ExecutionRow, facts: Iterable[Fact], *, known: bool) -> ErrorRecord | None:

@@ -152,12 +152,14 @@ class ChildEnded(msgspec.Struct, frozen=True):
         state: The child's state.
         value: Its steps' results, encoded, if it completed.
         error: Why it did not.
+        left: What it could not undo, if it was undone only in part.
     """
 
     key: str
     state: str
     value: str | None = None
     error: ErrorRecord | None = None
+    left: ErrorRecord | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from .limits import Pool, check_key
 from .scope import Owed, Scope
 from .walk import Broken, Walk
 
-__all__ = ["DELAY", "SLOT", "SLOT_KEY", "forward", "roll_back", "undone_in_part"]
+__all__ = ["DELAY", "SLOT", "SLOT_KEY", "UNDONE_IN_PART", "forward", "has_left", "roll_back", "undone_in_part"]
 
 DELAY = "__start"
 """Key of the fact that a put-off start waits for."""
@@ -22,6 +22,9 @@ SLOT = "__slot"
 
 SLOT_KEY = "__slot_key"
 """Key of the fact that tells whose run it is, where the keys of a limit take turns."""
+
+UNDONE_IN_PART = "perdure.UndoneInPart"
+"""Type of the cause by which a parent remembers that a sub-workflow has failed and could not be undone."""
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 """Stands for the time of a start that is on record: the fact knows it."""
@@ -70,6 +73,12 @@ def roll_back(debts: Sequence[Owed]) -> Walker:
         except Broken:
             partial = True
     return "partial" if partial else "complete"
+
+
+def has_left(facts: Iterable[Fact]) -> bool:
+    """Tell whether a sub-workflow that has failed was undone only in part."""
+    failed = (fact for fact in facts if fact.kind is FactKind.CHILD and fact.status is FactStatus.FAILED)
+    return any(cause.type == UNDONE_IN_PART for fact in failed if fact.error for cause in fact.error.causes)
 
 
 def undone_in_part(workflow: str, facts: Iterable[Fact], end: ErrorRecord | None) -> ErrorRecord:

@@ -138,8 +138,9 @@ class Client(AskingVerbs, TimetableVerbs, Face[int | None]):
         alive. Until then the run is shown as running, with no steps.
 
         Args:
-            workflow: The workflow's name; or the workflow, whose input type is then checked.
-            input: What the run works on.
+            workflow: The workflow, or its name.
+            input: What the run works on; made of the workflow's input type, and checked by it, where the workflow is
+                known here.
             options: Those of `Engine.start`, but for ``debounce`` and ``tx``.
 
         Raises:
@@ -151,13 +152,16 @@ class Client(AskingVerbs, TimetableVerbs, Face[int | None]):
         self._check_open("start")
         check_known(options, ClientStartOptions)
         name: Any = workflow
-        input_type = None
+        version = options.get("version")
         if isinstance(workflow, Workflow):
             self._know(workflow)
-            name, input_type = workflow.name, workflow.definition().input_type
+            name, version = workflow.name, version or workflow.version
         arguments.check_text(name, "workflow")
-        if (version := options.get("version")) is not None:
+        if version is not None:
             arguments.check_text(version, "version")
+        named = isinstance(workflow, str) and version is None
+        known = self._registry.latest(name) if named else self._registry.known(name, version)
+        input_type = None if known is None else known.input_type
         with self._extensions.starting(name, options.get("tags")) as options["tags"]:
             request = request_for(workflow, input, self._new_id(), input_type=input_type, **options)
             with self._writing:

@@ -59,6 +59,10 @@ class Registry:
             raise UnknownWorkflow(name, self._latest, version=version)
         return definition
 
+    def latest(self, name: str) -> Definition | None:
+        """Return the definition that a start takes which names no version, if there is one."""
+        return self._latest.get(name)
+
     def known(self, name: str, version: str | None) -> Definition | None:
         """Return the definition of this name and version, if there is one."""
         return self._versions.get((name, version))

@@ -40,7 +40,7 @@ _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 
 
 class _Duration(_Type):
-    """A time such as ``30d``, ``12h``, ``45m`` or ``10s``; seconds without a unit."""
+    """A time such as ``30d``, ``12h``, ``45m`` or ``10s``; only 0 needs no unit."""
 
     name = "duration"
 
@@ -48,8 +48,8 @@ class _Duration(_Type):
         if isinstance(value, timedelta):
             return value
         match = _DURATION.fullmatch(str(value))
-        if match is None or match[2] not in _UNITS:
-            self.fail(f"{value!r} is no duration; write for example 30d, 12h, 45m or 10s", param, ctx)
+        if match is None or match[2] not in _UNITS or (match[2] == "" and float(match[1])):
+            self.fail(f"{value!r} is no duration with its unit; write for example 30d, 12h, 45m or 10s", param, ctx)
         try:
             return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
         except OverflowError:

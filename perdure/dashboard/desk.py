@@ -222,7 +222,7 @@ class Desk:
         call: Callable[..., Any] = getattr(self._source, verb)
         match verb:
             case "cancel":
-                call(id, compensate=asked.get("compensate", True) is not False, **options)
+                call(id, compensate=asked.get("compensate", True), **options)
             case "skip" | "complete_step":
                 call(id, asked.get("step"), result=asked.get("result"), **options)
             case "resolve":

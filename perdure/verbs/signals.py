@@ -69,7 +69,9 @@ class SignalVerbs(LookingVerbs):
         arguments.check_text(name, "the name of a signal")
         if key is not None:
             arguments.check_text(key, "key")
-        annotation = event.payload if isinstance(event, Signal) else self._payload_type(name, run)
+        annotation = self._payload_type(name, run)  # what the run's gate says counts, where it is known
+        if annotation is None and isinstance(event, Signal):
+            annotation = event.payload
         encoded = arguments.encode(payload, annotation, f"the payload of signal {name!r}")
         self._tell(run, Signalled(name, encoded, key, bool(strict)), "signal")
 

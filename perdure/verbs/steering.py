@@ -40,12 +40,15 @@ class SteeringVerbs(LookingVerbs):
             Whether this call did it; False if the run was being stopped already.
 
         Raises:
+            UsageError: compensate is neither True nor False.
             ExecutionNotFound: there is no such run. So do all the verbs that follow.
             IllegalTransition: it has ended, is being undone already, or is quarantined: ``error.state`` says which.
             UnknownWorkflow: its workflow is not registered.
             EngineClosed: the engine is closed. So do all the verbs that follow.
         """
-        return self._ask(id, msg.Cancel(bool(compensate), reason, by), Verb.CANCEL) is not False
+        if not isinstance(compensate, bool):  # a text that says no would have everything undone
+            raise UsageError(f"cancel: compensate must be True or False, got {compensate!r}")
+        return self._ask(id, msg.Cancel(compensate, reason, by), Verb.CANCEL) is not False
 
     def pause(self, id: str, *, reason: str | None = None, by: str | None = None) -> None:
         """Pause a run and its children: nothing begins until `resume`, across restarts too.

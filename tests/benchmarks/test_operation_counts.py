@@ -237,9 +237,9 @@ def test_a_month_in_a_test_costs_ten_commits_ten_cycles_and_no_new_thread(
         lives.append(life.copy())
 
     # The commits: the engine's own, which looks whether the runs were moved, the start, and two for each reminder, the
-    # end of the wait and the last step; and one that empties the database for the next test, by a statement a table, which
-    # takes less than to read the schema of a new one. The threads: the bell's, the alarm's, and one for user code; no dispatcher,
-    # since whoever brings mail handles it.
+    # end of the wait and the last step; and one that empties the database for the next test, by a statement a table,
+    # which takes less than to read the schema of a new one. The threads: the bell's, the alarm's, and one for user
+    # code; no dispatcher, since whoever brings mail handles it.
     assert_at_most(
         {what: min(one[what] for one in lives) for what in life},
         commits=10,

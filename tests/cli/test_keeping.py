@@ -60,7 +60,8 @@ def test_cleanup_works_beside_a_running_engine_and_disturbs_no_run(run: Perdure,
 
 def test_how_old_is_asked_for_so_that_nothing_goes_by_mistake(run: Perdure, runs: Path) -> None:
     assert "Missing option '--older-than'" in run("cleanup").stderr
-    assert "no duration; write for example 30d" in run("cleanup", "--older-than", "soon").stderr
+    for unclear in ("soon", "30", "0.5"):
+        assert "no duration with its unit; write for example 30d" in run("cleanup", "--older-than", unclear).stderr
     assert "is too long" in run("cleanup", "--older-than", "9999999999d").stderr
 
 

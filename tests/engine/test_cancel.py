@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from perdure import Engine, ExecutionNotFound, IllegalTransition, Retry, Workflow, WorkflowCancelled
+from perdure import (
+    Engine,
+    ExecutionNotFound,
+    IllegalTransition,
+    Retry,
+    State,
+    UsageError,
+    Workflow,
+    WorkflowCancelled,
+)
+from tests.patience import PATIENCE
 
 
 def booked(undone: list[str]) -> Workflow[Any, Any]:
@@ -62,6 +72,14 @@ def test_a_cancel_without_compensation_undoes_nothing(lab: Engine) -> None:
     run.cancel(compensate=False)
     lab.settle()
     assert (run.wait(0).state, run.wait(0).rollback, undone) == ("cancelled", "none", [])
+
+
+def test_whether_to_compensate_is_yes_or_no(lab: Engine) -> None:
+    lab.register(Workflow("w").wait_for("go"))
+    run = lab.start("w")
+    with pytest.raises(UsageError, match="compensate must be True or False, got 'no'"):
+        run.cancel(compensate="no")  # type: ignore[arg-type]
+    assert run.wait(PATIENCE, until="waiting").state is State.WAITING
 
 
 def test_a_run_that_has_ended_or_never_was_cannot_be_cancelled(lab: Engine) -> None:

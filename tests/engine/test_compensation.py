@@ -443,6 +443,30 @@ def test_a_child_that_completed_is_undone_in_its_place(lab: Engine) -> None:
     assert states == {"w": State.FAILED, "child": State.CANCELLED}
 
 
+@pytest.mark.parametrize("end", ["fails", "is cancelled with its parent"])
+def test_a_child_that_ends_by_itself_and_cannot_be_undone_makes_the_parents_rollback_partial(
+    lab: Engine, end: str
+) -> None:
+    undo = Undo(c=[NonRetryable("no")])
+    child = Workflow("child").step("c", lambda: 1, compensate=Compensation(undo, retry=1)).wait_for("go")
+    parent = Workflow("w").step("a", lambda: 1, compensate=undo).sub_workflow("child")
+    lab.register(parent, child.step("fail", lambda: 1 // 0, retry=1))
+    run = lab.start("w", id="run")
+    lab.settle()
+    [waiting] = lab.list_executions("child")
+    if end == "fails":
+        lab.signal(waiting.id, "go")
+    else:
+        run.cancel()
+
+    ended = run.wait(PATIENCE)
+
+    assert (ended.rollback, undo.done) == ("partial", ["a"])
+    [fact] = [fact for fact in ended._stored.facts if fact.key == "sub:child"]
+    assert fact.error is not None
+    assert fact.error.message.endswith("sub-workflow 'child' was undone only in part: 'c': no")
+
+
 def test_a_child_that_can_only_be_undone_in_part_makes_the_parents_rollback_partial(lab: Engine) -> None:
     undo = Undo(c=[NonRetryable("no")])
     lab.register(*family(undo))

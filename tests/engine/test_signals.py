@@ -341,6 +341,22 @@ def test_a_payload_is_checked_by_the_version_that_the_run_began_with(lab: Engine
     assert lab.signal_with_start(old, None, "go", 4, id="other").result(PATIENCE) == 4
 
 
+@pytest.mark.parametrize("signal", [Signal("go", str), Signal("go")])
+def test_another_signal_of_the_same_name_is_checked_by_the_gates_own_type(lab: Engine, signal: Signal[Any]) -> None:
+    flow = Workflow("w").wait_for(Signal("go", int)).map("got", lambda ctx: ctx.signals["go"])
+    run = waiting(lab, flow)
+
+    with pytest.raises(InvalidPayload):
+        run.signal(signal, "text")
+    with pytest.raises(InvalidPayload):
+        lab.signal_where(signal, "text", workflow="w")
+    with pytest.raises(InvalidPayload):
+        lab.signal_with_start(flow, None, signal, "text", id=run.id)
+    run.signal(signal, 3)
+
+    assert run.result(PATIENCE) == 3
+
+
 @pytest.mark.parametrize("payload", [{"by": "anna"}, {"by": 5, "at": START}, "anna", None])
 def test_a_payload_that_does_not_fit_is_refused_and_the_gate_stays_shut(payload: Any, lab: Engine) -> None:
     run = waiting(lab, Workflow("w").wait_for(APPROVAL))

@@ -192,6 +192,13 @@ class TestBesideALiveEngine:
         with pytest.raises(InvalidPayload):
             live.signal(live.start("gate").id, GO, "one")  # type: ignore[misc]
 
+    def test_a_workflow_that_is_known_here_is_started_by_name_as_by_itself(self, live: Client) -> None:
+        live.start(typed(), Order(1))  # which makes it known
+        name = typed().name
+        assert live.start(name, {"number": 1}).result(timeout=PATIENCE) == Order(2)
+        with pytest.raises(InvalidPayload):
+            live.start(name, {"number": "one"})
+
     def test_a_start_can_be_put_off(self, live: Client, engine: Engine) -> None:
         run = live.start("gate", delay=timedelta(days=1))
         assert run.wait(until="waiting", timeout=PATIENCE).waiting_for[0].event is None
