@@ -22,11 +22,13 @@ from ..dsl.errors import DuplicateRow, InternalError, StoreError
 from ..dsl.states import FINAL
 from ..persistence.records import InboxRow
 from . import clock
+from .admission import Admission, Fitted, fitting
 from .core import Core, CoreActor, Letter
 from .reply import Elsewhere, Errand, Listening
 from .starting import Start, ToRun
 
 if TYPE_CHECKING:
+    from ..dsl.definition import Definition
     from .supervisor import Supervisor
 
 __all__ = ["LEFT", "Collect", "TakeRow", "Tray", "pack", "pack_start"]
@@ -112,6 +114,7 @@ class Tray(CoreActor):
     run_id = -1
     is_behind = False
     timers_wait = False
+    _has_collected = False
 
     def __init__(self, core: Core, office: Supervisor) -> None:
         super().__init__(core)
@@ -120,6 +123,7 @@ class Tray(CoreActor):
         self._answers: OrderedDict[int, Any] = OrderedDict()
         self._failures = 0
         self._strange: set[int] = set()
+        self._admission = Admission(self, office)
 
     def __str__(self) -> str:
         """Name it in logs."""
@@ -142,10 +146,18 @@ class Tray(CoreActor):
                 self._collect(after)
             case msg.Timeout():
                 self._collect(0)
+            case Fitted():
+                self._admission.fitted(message)
+                if self.is_behind and self._has_collected and not self._admission:
+                    self._caught_up()
         return None
 
     def crashed(self, error: BaseException) -> None:
         """Look again, later: the store could not be read."""
+        for errand in self._admission.leave():
+            self._in_hand.pop(errand.row, None)
+            for reply in errand.listening:
+                reply.set(LEFT)
         self._caught_up()  # or its own timer would wait as well
         self._try_again()
 
@@ -156,7 +168,7 @@ class Tray(CoreActor):
 
         A signal that was accepted in time opens its gate, though its deadline came while nobody was there to see.
         """
-        self.is_behind = True
+        self.is_behind, self._has_collected = True, False
         self.core.post(self, Letter(Collect()))
 
     def _caught_up(self) -> None:
@@ -173,6 +185,8 @@ class Tray(CoreActor):
             self._bring(row)
         if len(rows) == _PAGE:
             self.turn.acts.append(lambda: self.core.post(self, Letter(Collect(rows[-1].id))))
+        elif self.is_behind and self._admission:
+            self._has_collected = True
         elif self.is_behind:
             self._caught_up()
 
@@ -189,7 +203,7 @@ class Tray(CoreActor):
         errand = self._in_hand.get(row.id)
         if errand is None and (message := self._message(row)) is not None and self._is_ours(row):
             errand = self._in_hand[row.id] = Errand(row.id, self._done)
-            self.core.post(self._office, Letter(message, errand))  # type: ignore[arg-type]
+            self._admission.admit(errand, message, fitting(message, self._definition_of(row)))
         if reply is None:
             return
         if errand is None:
@@ -211,6 +225,16 @@ class Tray(CoreActor):
                 )
             return None
         return message if isinstance(message, Start) else ToRun(row.execution_id, message)
+
+    def _definition_of(self, row: InboxRow) -> Definition | None:
+        """Return the definition of the run that a message starts, or is for."""
+        if row.workflow is not None:
+            return self._office.definitions.whole(row.workflow, row.version)
+        if (run := self._office.row_of(row.execution_id)) is not None:
+            return self._office.definitions.of_run(run)
+        starts = (earlier for earlier in self.core.store.inbox.of_run(row.execution_id) if earlier.workflow is not None)
+        start = next(starts, None)
+        return None if start is None else self._definition_of(start)
 
     def _is_ours(self, row: InboxRow) -> bool:
         if row.workflow is not None:
