@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from ...actors.course import CANCEL, LIMIT
 from ...dsl.facts import UNDO, Fact, FactKind, FactStatus
+from ...dsl.programs import has_left
 from ...dsl.states import FINAL, State
 from ...persistence.codec import decode
 from ...persistence.records import ExecutionRow
@@ -153,6 +154,9 @@ class Verdict:
                 self._ledger.broken(2, f"{fact.key} of {row.execution_id} has {len(children)} children")
             if not children and fact.error is not None and fact.error.type == "perdure.ChildFailed":
                 self._ledger.broken(2, f"{fact.key} of {row.execution_id} speaks of a child that is not on disk")
+            last = children and max(children, key=lambda child: child.id).rollback
+            if fact.status is FactStatus.FAILED and last == "partial" and not has_left([fact]):
+                self._ledger.broken(5, f"{fact.key} of {row.execution_id} does not tell what its child has left")
 
     # ---- the way back
 
@@ -166,7 +170,7 @@ class Verdict:
             self._ledger.broken(5, f"{who} ({row.state}) has undone {keys}, and not {owed}")
         if any(not fact.settled for fact in undone):
             self._ledger.broken(5, f"{who} has ended, but its rollback has not")
-        partial = any(fact.status is FactStatus.FAILED for fact in undone)
+        partial = any(fact.status is FactStatus.FAILED for fact in undone) or has_left(facts.values())
         rollback = "none" if not undone else "partial" if partial else "complete"
         if row.state in (State.FAILED, State.CANCELLED) and row.rollback != rollback:
             self._ledger.broken(5, f"{who} calls its rollback {row.rollback}, but it was {rollback}")
