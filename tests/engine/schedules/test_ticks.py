@@ -18,6 +18,7 @@ from perdure import Engine, State, Workflow
 from perdure.errors import StoreUnavailable
 from perdure.persistence.records import Batch
 from perdure.persistence.store import Store
+from tests.patience import PATIENCE
 
 from ..drive import Clock, files_of, photographs_of
 from .almanac import HOUR, MONDAY, NEW_YORK, ROME, hello, hours, started
@@ -123,15 +124,26 @@ def test_several_engines_on_one_file_start_each_run_once(path: Path, clock: Cloc
             engine.close()
 
 
-def test_an_engine_goes_on_when_the_one_that_made_the_schedule_is_gone(path: Path, clock: Clock) -> None:
-    with Engine(path, hello) as first:
-        first.schedule("hourly", hello, every=HOUR)
-        second = Engine(path, hello)
+def test_an_engine_goes_on_when_the_one_that_made_the_schedule_is_gone(
+    path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Engine(path, hello)
+    first.schedule("hourly", hello, every=HOUR)
+    with Engine(path, hello) as second:
         first.advance(hours=1)
-    second.settle()
-    second.advance(hours=2)
-    assert started(second) == hours("hourly", 1, 2, 3)
-    second.close()
+        office, has_heard = second._machine.supervisor, threading.Event()
+        read_schedules = office.read_schedules
+
+        def read() -> None:
+            read_schedules()
+            has_heard.set()
+
+        monkeypatch.setattr(office, "read_schedules", read)
+        first.close()
+        assert has_heard.wait(PATIENCE)  # an engine hears of another's end a moment after it
+        second.settle()
+        second.advance(hours=2)
+        assert started(second) == hours("hourly", 1, 2, 3)
 
 
 def test_a_change_by_another_engine_counts_at_once(path: Path, clock: Clock) -> None:
