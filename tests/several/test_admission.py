@@ -112,7 +112,7 @@ def test_an_input_is_made_of_the_declared_type(stranger: Client, engine: Engine)
     ("given", "why"),
     [
         ({"number": "seven"}, r"the input of workflow 'orders': \$\.number: expected int, got str 'seven'"),
-        ({"numbr": 7}, "has no field 'numbr'"),
+        ({"amount": 7}, "has no field 'amount'"),
         (None, "expected Order, got NoneType"),
         ({"number": 7, "name": "odd"}, "no such name"),
         ({"number": 7, "name": "exit"}, "SystemExit: no more"),
