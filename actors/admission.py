@@ -78,7 +78,7 @@ class Admission:
         while self._line:
             errand, message, fit = self._line[0]
             if fit is not None:
-                self._tray.turn.acts.append(partial(self._tray.core.lanes.crew, partial(self._make_fit, errand, fit)))
+                self._tray.turn.acts.append(partial(self._office.crew.run_beyond, partial(self._make_fit, errand, fit)))
                 return
             self._line.popleft()
             self._hand_on(errand, message)
@@ -97,18 +97,21 @@ class Admission:
         self._tray.core.post(self._office, Letter(message, errand))  # type: ignore[arg-type]
 
 
-def fitting(message: Any, definition: Definition | None) -> Fit | None:
-    """Return what makes a message fit what its workflow declares; None if that declares nothing."""
-    if definition is None:
-        return None
+def fitting(message: Any, find: Callable[[], Definition | None]) -> Fit | None:
+    """Return what makes a message fit what its workflow declares; None if that declares nothing.
+
+    Args:
+        message: What has come.
+        find: Finds the workflow; asked only about what brings values.
+    """
     match message:
-        case Start():
+        case Start() if (definition := find()) is not None:
             of_input = definition.input_type
             if of_input is None:
                 return None
             what = f"the input of workflow {definition.name!r}"
             return lambda: replace(message, input=_made(message.input, of_input, what))
-        case ToRun(message=msg.Signalled() as signal):
+        case ToRun(message=msg.Signalled() as signal) if (definition := find()) is not None:
             payload = next((each.payload for each in definition.signals if each.name == signal.event), None)
             if payload is None:
                 return None

@@ -101,6 +101,17 @@ class Crew:
         """Run a selector, condition, extractor or mapper; they need no slot."""
         self._submit(attempt)
 
+    def run_beyond(self, job: Callable[[], None]) -> None:
+        """Run user code that must not wait for handlers to return: on a thread beyond the limit."""
+        self._lanes.pool.grow()
+        self._lanes.crew(partial(self._run_and_shrink, job))
+
+    def _run_and_shrink(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        finally:
+            self._lanes.pool.shrink()
+
     def abandon(self, attempt: Attempt) -> None:
         """Stop waiting for an attempt: an asynchronous one is cancelled, the outcome of another is thrown away."""
         with attempt.ending or nullcontext():  # Invariant: an attempt that was given up commits nothing

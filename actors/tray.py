@@ -203,7 +203,7 @@ class Tray(CoreActor):
         errand = self._in_hand.get(row.id)
         if errand is None and (message := self._message(row)) is not None and self._is_ours(row):
             errand = self._in_hand[row.id] = Errand(row.id, self._done)
-            self._admission.admit(errand, message, fitting(message, self._definition_of(row)))
+            self._admission.admit(errand, message, fitting(message, lambda: self._definition_of(row)))
         if reply is None:
             return
         if errand is None:

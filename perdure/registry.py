@@ -7,6 +7,7 @@ from typing import Any
 
 from .dsl.definition import Definition
 from .dsl.errors import UnknownWorkflow, UsageError
+from .dsl.signals import Signal
 from .dsl.workflow import Workflow
 from .persistence import codec
 from .persistence.classes import register_namespace
@@ -94,8 +95,14 @@ class Registry:
                 raise UnknownWorkflow(child, self._latest, parent=definition.name)
             self._check_children(self._latest[child], seen)
 
-    def payload_type(self, event: str, run: Callable[[], tuple[str, str | None] | None]) -> Any:
-        """Return the type of a signal's payload; the run's workflow and version are asked for where types disagree."""
+    def payload_type(self, event: str | Signal[Any], run: Callable[[], tuple[str, str | None] | None]) -> Any:
+        """Return the type of a signal's payload: that of the run's gate, or where none is known the signal's own.
+
+        The run's workflow and version are asked for where types disagree.
+        """
+        if isinstance(event, Signal):
+            declared = self.payload_type(event.name, run)
+            return event.payload if declared is None else declared
         types = self._payloads.get(event, [])
         if all(one is types[0] for one in types):
             return types[0] if types else None

@@ -138,10 +138,9 @@ class AskingVerbs(Verbs):
 
     def _yet_to_start(self, id: str) -> Execution | None:
         start = self._read("read an execution", lambda store: store.inbox.start_of(id))
-        if start is None:
-            return None
-        # Look again: an engine may have taken the start between the two looks.
-        return self._looking.get_execution(id) or self._looking.view(_row_to_be(start))
+        # Look again: an engine may have taken the start since the first look, before the second or after it.
+        begun = self._looking.get_execution(id)
+        return begun if begun is not None or start is None else self._looking.view(_row_to_be(start))
 
     # ---- for handles on runs
 

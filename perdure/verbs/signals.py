@@ -69,9 +69,7 @@ class SignalVerbs(LookingVerbs):
         arguments.check_text(name, "the name of a signal")
         if key is not None:
             arguments.check_text(key, "key")
-        annotation = self._payload_type(name, run)  # what the run's gate says counts, where it is known
-        if annotation is None and isinstance(event, Signal):
-            annotation = event.payload
+        annotation = self._payload_type(event, run)
         encoded = arguments.encode(payload, annotation, f"the payload of signal {name!r}")
         self._tell(run, Signalled(name, encoded, key, bool(strict)), "signal")
 
@@ -130,7 +128,7 @@ class SignalVerbs(LookingVerbs):
             if after is None:
                 return
 
-    def _payload_type(self, event: str, id: str) -> Any:
+    def _payload_type(self, event: str | Signal[Any], id: str) -> Any:
         def run() -> tuple[str, str | None] | None:
             execution = self.get_execution(id)
             return None if execution is None else (execution.workflow_name, execution.version)

@@ -171,8 +171,6 @@ class StartVerbs(DrivingVerbs):
             definition = self._registry.startable(request.workflow, request.version)
             if name not in definition.events:
                 raise UnknownSignal(request.workflow, name, definition.events)
-            annotation = self._registry.payload_type(name, lambda: (definition.name, definition.version))
-            if annotation is None and isinstance(event, Signal):
-                annotation = event.payload
+            annotation = self._registry.payload_type(event, lambda: (definition.name, definition.version))
             encoded = arguments.encode(payload, annotation, f"the payload of signal {name!r}")
             return self._start(structs.replace(request, signal=Signalled(name, encoded, signal_key)))

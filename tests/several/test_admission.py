@@ -173,6 +173,26 @@ def test_whatever_comes_while_types_are_at_work_is_handed_on_after_it(stranger: 
     assert [engine.run(name).result(timeout=PATIENCE) for name in ("first", "second")] == [1, 5]
 
 
+def test_types_do_not_wait_for_handlers_to_return(path: Path, client: Callable[[], Client]) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        assert may_end.wait(PATIENCE)
+
+    asked = Workflow("asked").wait_for(DECIDED)
+    engine = Engine(
+        path, Workflow("hold").step("hold", hold), asked, threads=1, durability="normal", queue_name=unique_name()
+    )
+    engine.start("hold")
+    assert begun.wait(PATIENCE)
+    run = client().start("asked")
+    run.signal("decided", {"by": "me"})
+    assert run.wait(timeout=PATIENCE / 2).state is State.COMPLETED, "though the only thread for handlers is taken"
+    may_end.set()
+    close_cleanly(engine)
+
+
 def test_a_typed_signal_that_was_accepted_in_time_is_before_the_deadline(
     path: Path, client: Callable[[], Client], freezer: Any
 ) -> None:

@@ -41,6 +41,7 @@ from perdure import (
 )
 from perdure.actors.courier import Courier
 from perdure.actors.exchange import exchange_of
+from perdure.persistence.inbox import Inbox
 from perdure.persistence.records import InboxRow
 from perdure.persistence.store import Store
 from perdure.testing import close_cleanly
@@ -198,6 +199,18 @@ class TestBesideALiveEngine:
         assert live.start(name, {"number": 1}).result(timeout=PATIENCE) == Order(2)
         with pytest.raises(InvalidPayload):
             live.start(name, {"number": "one"})
+
+    def test_a_run_whose_start_is_taken_between_two_looks_is_found(
+        self, live: Client, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        start_of = Inbox.start_of
+
+        def taken_first(inbox: Inbox, id: str) -> Any:
+            engine.start("gate", id=id)
+            return start_of(inbox, id)
+
+        monkeypatch.setattr(Inbox, "start_of", taken_first)
+        assert live.get_execution("g") is not None
 
     def test_a_start_can_be_put_off(self, live: Client, engine: Engine) -> None:
         run = live.start("gate", delay=timedelta(days=1))
